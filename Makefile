@@ -1,0 +1,51 @@
+# Variables, all of which may be given on the command line:
+#   PYTHON       the interpreter that the environment is made with
+#   VENV         the environment's folder
+#   CONSTRAINTS  what pip is held to; empty on a machine with a GPU: make dots CONSTRAINTS=
+#                (an environment keeps the torch it has: make it anew to change from one to the other)
+#   ARGS         options for what is run: make dots ARGS="--seed 1", make test ARGS="-k kl"
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= -c constraints-cpu.txt
+ARGS =
+
+bin := $(VENV)/bin
+installed := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help dots test slow lint scatter wheel clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+# Done again only when what is to be installed changes.
+$(installed): pyproject.toml constraints-cpu.txt
+	test -x $(bin)/pip || $(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[train,plots,hub,dev]"
+	touch $@
+
+dots: $(installed) ## train on the coloured dots and draw the images composed
+	$(bin)/python examples/train_dots.py $(ARGS)
+
+test: $(installed) ## run the tests and the docstrings' examples
+	$(bin)/python -m pytest $(ARGS)
+
+slow: $(installed) ## run the tests that take minutes
+	$(bin)/python -m pytest -m slow $(ARGS)
+
+lint: $(installed) ## check style and types
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy
+
+scatter: $(installed) ## compile torch-scatter into the environment (takes minutes)
+	$(bin)/python -m pip install setuptools wheel
+	$(bin)/python -m pip install --no-build-isolation $(CONSTRAINTS) -e ".[scatter]"
+
+wheel: $(installed) ## build the source distribution and the wheel, into dist/
+	$(bin)/python -m build
+
+clean: ## remove builds and caches; the environment and outputs/ stay
+	rm -rf build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find compvae_pyg tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,37 @@
+"""CompVAE as a PyTorch Geometric plugin: a generative model of wholes made of parts."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from compvae_pyg.distributions import SumControlledNormal
+from compvae_pyg.models import (
+    Composition,
+    CompVAE,
+    CompVAEEncoder,
+    CompVAEGenerator,
+    Elbo,
+    NormalNetwork,
+    Posterior,
+)
+from compvae_pyg.nn import GraphBlock, Residual
+from compvae_pyg.problems import Dots, Problem
+
+try:
+    __version__ = version("compvae-pyg")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "CompVAE",
+    "CompVAEEncoder",
+    "CompVAEGenerator",
+    "Composition",
+    "Dots",
+    "Elbo",
+    "GraphBlock",
+    "NormalNetwork",
+    "Posterior",
+    "Problem",
+    "Residual",
+    "SumControlledNormal",
+    "__version__",
+]

@@ -1,0 +1,22 @@
+"""The model of wholes and parts."""
+
+from compvae_pyg.models.composition import Composition
+from compvae_pyg.models.compvae import CompVAE, Elbo, Inferred
+from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
+from compvae_pyg.models.generator import CompVAEGenerator, normal_sample
+from compvae_pyg.models.normal_network import NormalNetwork
+from compvae_pyg.models.parts import Parts, check_parts
+
+__all__ = [
+    "CompVAE",
+    "CompVAEEncoder",
+    "CompVAEGenerator",
+    "Composition",
+    "Elbo",
+    "Inferred",
+    "NormalNetwork",
+    "Parts",
+    "Posterior",
+    "check_parts",
+    "normal_sample",
+]

@@ -1,0 +1,294 @@
+"""CompVAE: the generative and the inference network, and what they are trained by."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal, kl_divergence
+
+from compvae_pyg.models.composition import Composition
+from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
+from compvae_pyg.models.generator import CompVAEGenerator
+from compvae_pyg.models.parts import Parts, check_parts
+from compvae_pyg.nn import resolve_batch, set_sum
+
+__all__ = ["CompVAE", "Elbo", "Inferred"]
+
+Inferred = Literal["none", "parts", "all"]
+
+
+class Elbo(NamedTuple):
+    r"""Terms of the evidence lower bound, per whole, in nats.
+
+    Attributes:
+        log_likelihood: :math:`\log p(x \mid z, \tilde w)` at the sampled latents, ``[S]``.
+        kl_w: :math:`\mathrm{KL}(q(\{w_i\} \mid x, z, \{\ell_i\}) \| \prod_i p(w_i \mid \ell_i))`,
+            closed form, ``[S]``.
+        kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
+        likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
+    """
+
+    log_likelihood: Tensor
+    kl_w: Tensor
+    kl_z: Tensor
+    likelihood: Distribution
+
+    @property
+    def elbo(self) -> Tensor:
+        r"""The bound on :math:`\log p(x \mid \{\ell_i\})`, ``[S]``."""
+        return self.log_likelihood - self.kl_w - self.kl_z
+
+
+class CompVAE(nn.Module):
+    r"""Compositional variational autoencoder (Berger & Sebag, ECML PKDD 2019).
+
+    .. math::
+        \log p(x \mid \{\ell_i\}) \geq \mathbb{E}_q\Bigl[
+            \log p(x \mid z, \tilde w) - \log \frac{q(z \mid x)}{p(z \mid \tilde w)} \Bigr]
+            - \mathrm{KL}\Bigl(q(\{w_i\} \mid x, z, \{\ell_i\}) \Big\| \prod_i p(w_i \mid \ell_i)
+            \Bigr)
+
+    Args:
+        encoder: The message-passing inference network.
+        generator: The generative network.
+        whole_embedding: Module from wholes ``[S, *event]`` to ``[S, whole_channels]``.
+        part_embedding: Module from parts to ``[N, part_channels]``.
+        event_shape: Shape of one whole.
+        residual_posterior: Whether the posterior of ``w`` is expressed in units of its prior
+            (see :meth:`CompVAEEncoder.forward`); not in the paper.
+
+    Example:
+        >>> from compvae_pyg.problems import Dots
+        >>> dots = Dots()
+        >>> model = dots.build("small")
+        >>> data = dots.sample(torch.tensor([2, 3]))
+        >>> terms = model.elbo(data.whole, dots.parts(data), data.batch)
+        >>> terms.kl_w.shape
+        torch.Size([2])
+        >>> model.generate(dots.parts(data), data.batch).shape
+        torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        encoder: CompVAEEncoder,
+        generator: CompVAEGenerator,
+        whole_embedding: nn.Module,
+        part_embedding: nn.Module,
+        event_shape: Sequence[int],
+        residual_posterior: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.generator = generator
+        self.whole_embedding = whole_embedding
+        self.part_embedding = part_embedding
+        self.event_shape = tuple(event_shape)
+        self.residual_posterior = residual_posterior
+
+    def elbo(
+        self,
+        whole: Tensor,
+        parts: Parts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        inferred: Inferred = "all",
+    ) -> Elbo:
+        r"""Evaluate the bound with one sample of the latents.
+
+        Args:
+            whole: Wholes, ``[S, *event]``.
+            parts: Parts, packed, N rows each.
+            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+            batch_size: Number of sets :math:`S`; needed when sets are empty.
+            inferred: Which latents come from the posterior. ``"all"`` is the bound. For training
+                in stages, latents can be held at the mean of their prior instead, at no
+                divergence: ``"parts"`` does so with ``z``, ``"none"`` with ``w`` and ``z``.
+
+        Raises:
+            ValueError: If an input does not fit the others or the model, or is not finite.
+        """
+        if inferred not in get_args(Inferred):
+            raise ValueError(f"inferred must be one of {get_args(Inferred)} (got {inferred!r})")
+        batch, batch_size = self._check(whole, parts, batch, batch_size)
+        w_prior = self.generator.w_prior(parts)
+        zero = whole.new_zeros(batch_size)
+        if inferred == "none":
+            kl_w, posterior, w = zero, None, w_prior.mean
+        else:
+            posterior = self._posterior(whole, parts, batch, batch_size, w_prior)
+            kl_w = kl_divergence(posterior.w, w_prior).sum(dim=-1)
+            w = posterior.w.rsample()
+        w_sum = set_sum(w, batch, batch_size)
+        z_prior = self.generator.z_prior(w_sum)
+        if inferred == "all" and posterior is not None:
+            z = posterior.z_sample
+            # w_sum depends on the same draw of z, so that the closed form would be biased.
+            kl_z = (posterior.z.log_prob(z) - z_prior.log_prob(z)).sum(dim=-1)
+        else:
+            z, kl_z = z_prior.mean, zero
+        likelihood = self.generator.decoder(w_sum, z)
+        return Elbo(likelihood.log_prob(whole), kl_w, kl_z, likelihood)
+
+    @torch.no_grad()
+    def log_likelihood(
+        self,
+        whole: Tensor,
+        parts: Parts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        num_samples: int = 64,
+    ) -> Tensor:
+        r"""Estimate :math:`\log p(x \mid \{\ell_i\})` by importance sampling, ``[S]`` in nats.
+
+        .. math::
+            \log \frac1M \sum_{m=1}^M \frac{p(x, z^m, \{w_i^m\} \mid \{\ell_i\})}
+                {q(z^m, \{w_i^m\} \mid x, \{\ell_i\})}
+
+        A lower bound in expectation, which rises with the number of samples (Burda et al., 2016).
+        Memory does not depend on it.
+
+        Args:
+            whole: Wholes, ``[S, *event]``.
+            parts: Parts, packed, N rows each.
+            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+            batch_size: Number of sets :math:`S`; needed when sets are empty.
+            num_samples: Number :math:`M` of samples.
+
+        Raises:
+            ValueError: If ``num_samples`` is not positive, or an input does not fit.
+        """
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1 (got {num_samples})")
+        batch, batch_size = self._check(whole, parts, batch, batch_size)
+        w_prior = self.generator.w_prior(parts)
+        total = whole.new_full((batch_size,), -math.inf)
+        for _ in range(num_samples):
+            posterior = self._posterior(whole, parts, batch, batch_size, w_prior)
+            w, z = posterior.w.rsample(), posterior.z_sample
+            w_sum = set_sum(w, batch, batch_size)
+            log_weight = (
+                self.generator.decoder(w_sum, z).log_prob(whole)
+                + self.generator.z_prior(w_sum).log_prob(z).sum(dim=-1)
+                + set_sum(w_prior.log_prob(w).sum(dim=-1), batch, batch_size)
+                - posterior.z.log_prob(z).sum(dim=-1)
+                - posterior.w.log_prob(w).sum(dim=-1)
+            )
+            total = torch.logaddexp(total, log_weight)
+        return total - math.log(num_samples)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        parts: Parts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        observation_noise: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        r"""Draw wholes made of the given parts, ``[S, *event]``.
+
+        The latents are drawn from the prior; the whole is the mean of
+        :math:`p(x \mid z, \tilde w)`, as in the paper's figures.
+
+        Args:
+            parts: Parts, packed, N rows each.
+            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+            batch_size: Number of sets :math:`S`; needed when sets are empty.
+            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            generator: Source of the latents' randomness; by default the global one.
+
+        Raises:
+            ValueError: If ``batch`` does not fit the parts.
+        """
+        likelihood = self.generator(parts, batch, batch_size, generator=generator)
+        return likelihood.sample() if observation_noise else likelihood.mean
+
+    @torch.no_grad()
+    def infer(
+        self,
+        whole: Tensor,
+        parts: Parts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+    ) -> Composition:
+        """Draw the latents of wholes and of their parts from the posterior.
+
+        Args:
+            whole: Wholes, ``[S, *event]``.
+            parts: Parts, packed, N rows each.
+            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+            batch_size: Number of sets :math:`S`; needed when sets are empty.
+
+        Raises:
+            ValueError: If an input does not fit the others or the model, or is not finite.
+        """
+        batch, batch_size = self._check(whole, parts, batch, batch_size)
+        posterior = self._posterior(
+            whole, parts, batch, batch_size, self.generator.w_prior(parts)
+        )
+        return Composition(
+            generator=self.generator,
+            parts=parts,
+            batch=batch,
+            batch_size=batch_size,
+            w=posterior.w.rsample(),
+            z=posterior.z_sample,
+        )
+
+    def reconstruct(
+        self,
+        whole: Tensor,
+        parts: Parts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
+        """Infer the latents of wholes and return the mean whole that they decode to.
+
+        Arguments and errors are those of :meth:`infer`; the result is ``[S, *event]``.
+        """
+        with torch.no_grad():
+            return self.infer(whole, parts, batch, batch_size).decode().mean
+
+    def _posterior(
+        self, whole: Tensor, parts: Parts, batch: Tensor, batch_size: int, w_prior: Normal
+    ) -> Posterior:
+        return self.encoder(
+            self.whole_embedding(whole),
+            self.part_embedding(parts),
+            batch,
+            batch_size,
+            w_prior=w_prior if self.residual_posterior else None,
+        )
+
+    def _check(
+        self, whole: Tensor, parts: Parts, batch: Tensor | None, batch_size: int | None
+    ) -> tuple[Tensor, int]:
+        num_parts, device = check_parts(parts)
+        if not isinstance(whole, Tensor):
+            raise TypeError(f"whole must be a tensor (got {type(whole).__name__})")
+        if tuple(whole.shape[1:]) != self.event_shape or whole.dim() == 0:
+            expected = ", ".join(["S", *map(str, self.event_shape)])
+            raise ValueError(f"whole must be [{expected}] (got {list(whole.shape)})")
+        if whole.device != device:
+            raise ValueError(
+                f"whole must be on the device of the parts (got {whole.device}, expected {device})"
+            )
+        sync_free = batch_size is not None and device.type != "cpu"
+        batch, batch_size = resolve_batch(num_parts, batch, batch_size, device)
+        if whole.shape[0] != batch_size:
+            raise ValueError(
+                f"whole must have one row per set (got {whole.shape[0]} rows for {batch_size} "
+                "sets); give batch_size if the last sets are empty"
+            )
+        if not torch.compiler.is_compiling() and not sync_free:
+            finite = torch.isfinite(whole)
+            if not bool(finite.all()):
+                at = (~finite).nonzero()[0].tolist()
+                raise ValueError(f"whole must be finite (got {float(whole[tuple(at)])} at {at})")
+        return batch, batch_size

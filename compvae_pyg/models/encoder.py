@@ -1,0 +1,174 @@
+"""The inference network: from a whole and its parts to the latents of both."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from compvae_pyg.distributions import Coupling, SumControlledNormal
+from compvae_pyg.nn import GraphBlock, Residual, at_least_float32, resolve_batch
+
+__all__ = ["CompVAEEncoder", "Posterior"]
+
+
+class Posterior(NamedTuple):
+    r"""Approximate posterior :math:`q(z \mid x)\, q(\{w_i\} \mid x, z, \{\ell_i\})`.
+
+    Attributes:
+        z: Law of the whole's latent, over ``[S, z_channels]``.
+        z_sample: The draw of it on which ``w`` is conditioned, ``[S, z_channels]``.
+        w: Law of the parts' latents, over ``[N, w_channels]``.
+    """
+
+    z: Normal
+    z_sample: Tensor
+    w: SumControlledNormal
+
+
+class CompVAEEncoder(nn.Module):
+    r"""Message-passing inference network of CompVAE (paper, section 3.3.1).
+
+    .. math::
+        h_i^{(0)} = (x_s, z_s, l_i + \varepsilon_i), \quad
+        h_i^{(k)} = \mathrm{ELU}\bigl(\mathrm{GraphBlock}(h^{(k-1)})_i\bigr), \quad
+        (\mu_i, \nu_i, \tilde\rho_i) = W h_i^{(n)} + b
+
+    where :math:`x_s` are features of the whole and :math:`l_i` features of the part, of any origin;
+    :math:`z_s` is drawn from :math:`q(z \mid x)`, and :math:`\varepsilon_i \sim \mathcal{N}(0, I)`
+    tells equal parts of a set apart.
+
+    Args:
+        whole_channels: Size of the features of a whole.
+        part_channels: Size of the features of a part.
+        hidden_channels: Width of the graph blocks.
+        w_channels: Size :math:`D_w` of the latent of a part.
+        z_channels: Size :math:`D_z` of the latent of a whole.
+        num_blocks: Number of graph blocks.
+        coupling: Form of the coupled posterior, see
+            :class:`~compvae_pyg.distributions.SumControlledNormal`.
+        part_noise: Whether to add :math:`\varepsilon_i` to the features of the parts. Only parts
+            that differ otherwise, by a position for instance, can do without.
+        z_head: Network from the features of a whole to the mean and the log-variance of
+            :math:`q(z \mid x)`, ``[S, 2 * z_channels]``; by default Residual, ELU, Linear.
+
+    Shapes:
+        - **input:** whole :math:`(S, C_x)`, parts :math:`(N, C_l)`, batch :math:`(N)`
+        - **output:** a :class:`Posterior` over :math:`(S, D_z)` and :math:`(N, D_w)`
+
+    Example:
+        >>> encoder = CompVAEEncoder(16, 8, hidden_channels=32, w_channels=6, z_channels=4)
+        >>> batch = torch.tensor([0, 0, 1])
+        >>> posterior = encoder(torch.randn(2, 16), torch.randn(3, 8), batch)
+        >>> posterior.w.rsample().shape, posterior.z_sample.shape
+        (torch.Size([3, 6]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self,
+        whole_channels: int,
+        part_channels: int,
+        hidden_channels: int,
+        w_channels: int,
+        z_channels: int,
+        num_blocks: int = 3,
+        coupling: Coupling = "paper",
+        part_noise: bool = True,
+        z_head: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if num_blocks < 1:
+            raise ValueError(f"num_blocks must be at least 1 (got {num_blocks})")
+        self.whole_channels = whole_channels
+        self.part_channels = part_channels
+        self.hidden_channels = hidden_channels
+        self.w_channels = w_channels
+        self.z_channels = z_channels
+        self.coupling: Coupling = coupling
+        self.part_noise = part_noise
+        self.z_head = z_head or nn.Sequential(
+            Residual(whole_channels), nn.ELU(), nn.Linear(whole_channels, 2 * z_channels)
+        )
+        in_channels = whole_channels + z_channels + part_channels
+        self.blocks = nn.ModuleList(
+            GraphBlock(in_channels if k == 0 else hidden_channels, hidden_channels)
+            for k in range(num_blocks)
+        )
+        self.act = nn.ELU()
+        self.w_head = nn.Linear(hidden_channels, 3 * w_channels)
+
+    def forward(
+        self,
+        whole: Tensor,
+        parts: Tensor,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        edge_index: Tensor | None = None,
+        *,
+        w_prior: Normal | None = None,
+    ) -> Posterior:
+        r"""Infer the latents.
+
+        Args:
+            whole: Features of the wholes, ``[S, whole_channels]``.
+            parts: Features of the parts, ``[N, part_channels]``.
+            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+            batch_size: Number of sets :math:`S`; needed when sets are empty.
+            edge_index: Edges between parts; ``None`` means the complete graph of each set.
+            w_prior: If given, the law of ``w`` is expressed in units of this prior
+                :math:`\mathcal{N}(m, s^2)`: :math:`\mu_i = m_i + s_i \hat\mu_i`,
+                :math:`\sigma_i = s_i \hat\sigma_i` (residual posterior, as in NVAE).
+
+        Returns:
+            The posterior, and the draw of ``z`` on which it is conditioned.
+
+        Raises:
+            ValueError: If a shape or a device does not fit the others.
+        """
+        if parts.dim() != 2 or parts.shape[1] != self.part_channels:
+            raise ValueError(f"parts must be [N, {self.part_channels}] (got {list(parts.shape)})")
+        if whole.dim() != 2 or whole.shape[1] != self.whole_channels:
+            raise ValueError(f"whole must be [S, {self.whole_channels}] (got {list(whole.shape)})")
+        if whole.device != parts.device:
+            raise ValueError(
+                f"whole and parts must be on one device (got {whole.device} and {parts.device})"
+            )
+        batch, batch_size = resolve_batch(parts.shape[0], batch, batch_size, parts.device)
+        if whole.shape[0] != batch_size:
+            raise ValueError(
+                f"whole must have one row per set (got {whole.shape[0]} rows for {batch_size} "
+                "sets); give batch_size if the last sets are empty"
+            )
+        z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
+        z = Normal(z_loc, torch.exp(0.5 * z_log_variance), validate_args=False)
+        z_sample = z.rsample()
+
+        if self.part_noise:
+            parts = parts + torch.randn_like(parts)
+        context = torch.cat([whole, z_sample], dim=-1)
+        h = torch.cat([context.index_select(0, batch), parts], dim=-1)
+        for block in self.blocks:
+            h = self.act(block(h, edge_index, batch, batch_size))
+        loc, log_variance, coupling_logits = at_least_float32(self.w_head(h)).chunk(3, dim=-1)
+        scale = torch.exp(0.5 * log_variance)
+        if w_prior is not None:
+            loc = w_prior.mean + w_prior.stddev * loc
+            scale = w_prior.stddev * scale
+        w = SumControlledNormal(
+            loc,
+            scale,
+            coupling_logits,
+            batch,
+            batch_size,
+            coupling=self.coupling,
+            validate_args=False,
+        )
+        return Posterior(z, z_sample, w)
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.__class__.__name__}({self.whole_channels}, {self.part_channels}, "
+            f"hidden_channels={self.hidden_channels}, w_channels={self.w_channels}, "
+            f"z_channels={self.z_channels}, num_blocks={len(self.blocks)}, "
+            f"coupling={self.coupling!r})"
+        )

@@ -1,0 +1,44 @@
+"""Residual block of two linear layers."""
+
+from torch import Tensor, nn
+
+__all__ = ["Residual"]
+
+
+class Residual(nn.Module):
+    r"""Two-layer residual block, :math:`h + W_2\,\mathrm{ELU}(W_1 h + b_1) + b_2` (Fig. 9).
+
+    From Berger & Sebag, `"From abstract items to latent spaces to observed data and back"
+    <https://inria.hal.science/hal-02431955>`_ (ECML PKDD 2019).
+
+    Args:
+        channels: Size of each input and of each output, :math:`C`.
+
+    Shapes:
+        - **input:** :math:`(*, C)`
+        - **output:** :math:`(*, C)`
+
+    Example:
+        >>> import torch
+        >>> Residual(8)(torch.randn(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.lin1 = nn.Linear(channels, channels)
+        self.act = nn.ELU()
+        self.lin2 = nn.Linear(channels, channels)
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        self.lin1.reset_parameters()
+        self.lin2.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, of the shape of ``x``."""
+        return x + self.lin2(self.act(self.lin1(x)))
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.channels})"

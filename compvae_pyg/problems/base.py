@@ -1,0 +1,102 @@
+"""What a problem is: a source of wholes with their parts, networks, and a course of training."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from compvae_pyg.models import CompVAE
+from compvae_pyg.problems.schedule import Schedule
+
+__all__ = ["Problem", "pack", "packed_batch"]
+
+
+def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Return ``batch``, ``[N]``, and ``ptr``, ``[S + 1]``, of sets of the given sizes, ``[S]``.
+
+    Sizes on the CPU spare a synchronisation with the ``device`` of the result.
+
+    Raises:
+        ValueError: If ``num_parts`` is not a vector of non-negative integers.
+
+    Example:
+        >>> pack(torch.tensor([2, 0, 1]))
+        (tensor([0, 0, 2]), tensor([0, 2, 2, 3]))
+    """
+    if num_parts.dim() != 1 or num_parts.dtype != torch.long:
+        raise ValueError(
+            "num_parts must be a vector of 64-bit integers "
+            f"(got {num_parts.dtype}, shape {list(num_parts.shape)})"
+        )
+    total = int(num_parts.sum())
+    if num_parts.numel() > 0 and int(num_parts.min()) < 0:
+        raise ValueError(f"num_parts must not be negative (got {int(num_parts.min())})")
+    num_parts = num_parts.to(device or num_parts.device, non_blocking=True)
+    ptr = torch.nn.functional.pad(num_parts.cumsum(0), (1, 0))
+    index = torch.arange(num_parts.shape[0], device=num_parts.device)
+    return index.repeat_interleave(num_parts, output_size=total), ptr
+
+
+class Problem(ABC):
+    """A source of wholes with their parts, with networks and courses of training for it.
+
+    Attributes:
+        name: Name under which saved models refer to it.
+        part_fields: Names of the fields of ``Data`` that describe a part.
+        event_shape: Shape of one whole.
+        networks: Names that :meth:`build` knows.
+        schedules: Names that :meth:`schedule` knows, the default first.
+    """
+
+    name: ClassVar[str]
+    part_fields: ClassVar[tuple[str, ...]]
+    event_shape: ClassVar[tuple[int, ...]]
+    networks: ClassVar[tuple[str, ...]]
+    schedules: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Draw one whole for each number of parts in ``num_parts``, ``[S]``, as a PyG batch.
+
+        The batch lies on the device of the generator, or else on that of ``num_parts``; giving
+        ``num_parts`` on the CPU spares a synchronisation.
+        """
+
+    @abstractmethod
+    def build(self, networks: str) -> CompVAE:
+        """Build networks by name, untrained."""
+
+    @abstractmethod
+    def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
+        """Return a course of training by name, of another length if ``num_steps`` is given."""
+
+    def parts(self, data: Data) -> dict[str, Tensor]:
+        """Return the fields of a ``Data`` or ``Batch`` that describe its parts."""
+        return {field: data[field] for field in self.part_fields}
+
+
+def packed_batch(parts: Mapping[str, Tensor], whole: Tensor, num_parts: Tensor) -> Batch:
+    """Return the PyG batch that collating one ``Data`` per whole would give, without the loop.
+
+    Args:
+        parts: Fields of the parts, N rows each.
+        whole: Wholes, ``[S, *event]``.
+        num_parts: Number of parts of each whole, ``[S]``.
+    """
+    batch, ptr = pack(num_parts, whole.device)
+    one_each = torch.arange(whole.shape[0] + 1)
+    for name, value in parts.items():
+        data[name] = value
+    data.whole = whole
+    data.num_nodes = batch.shape[0]
+    data._store._num_nodes = num_parts.tolist()
+    data.batch = batch
+    data.ptr = ptr
+    # What Batch.get_example() needs to take the batch apart again.
+    data._num_graphs = whole.shape[0]
+    data._slice_dict = {**dict.fromkeys(parts, ptr), "whole": one_each}
+    data._inc_dict = dict.fromkeys(data._slice_dict)
+    return data

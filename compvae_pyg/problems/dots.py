@@ -1,0 +1,141 @@
+"""The two-dimensional problem: images made of coloured sites (paper, section 4.2 and B.2)."""
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch
+from torch_geometric.utils import scatter
+
+from compvae_pyg.models import CompVAE
+from compvae_pyg.nn import set_sum
+from compvae_pyg.problems.base import Problem, pack, packed_batch
+from compvae_pyg.problems.dots_networks import build_small
+from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
+
+__all__ = ["COLORS", "Dots", "render_dots"]
+
+COLORS = {
+    "red": (1.0, 0.0, 0.0),
+    "green": (0.0, 1.0, 0.0),
+    "blue": (0.0, 0.0, 1.0),
+    "black": (0.0, 0.0, 0.0),
+    "white": (1.0, 1.0, 1.0),
+}
+
+
+def render_dots(
+    color: Tensor,
+    pos: Tensor,
+    intensity: Tensor,
+    batch: Tensor,
+    batch_size: int,
+    size: int = 32,
+) -> Tensor:
+    r"""Draw images of coloured sites.
+
+    .. math::
+        x(p) = \Bigl( \sum_i \operatorname{softmax}_i\bigl(-a_i \lVert p - s_i \rVert^2\bigr)\, c_i
+            \Bigr)^{1/2.4}
+
+    with the softmax over the sites of an image (paper, B.2).
+
+    Args:
+        color: Colour of each site as an index into :data:`COLORS`, ``[N]``.
+        pos: Position :math:`s` of each site, ``[N, 2]`` (x to the right, y downwards); the pixels
+            span :math:`[-1, 1]^2`.
+        intensity: Intensity :math:`a > 0` of each site, ``[N]``.
+        batch: Image of each site, ``[N]``, sorted.
+        batch_size: Number of images :math:`S`.
+        size: Pixels along each side.
+
+    Returns:
+        Images ``[S, 3, size, size]`` in [0, 1]; an image without sites is black.
+
+    Example:
+        >>> one = render_dots(torch.tensor([0]), torch.zeros(1, 2), torch.tensor([7.0]),
+        ...                   torch.tensor([0]), 1)
+        >>> one[0, :, 5, 5]
+        tensor([1., 0., 0.])
+    """
+    line = torch.linspace(-1.0, 1.0, size, dtype=pos.dtype, device=pos.device)
+    offset = (line - pos.unsqueeze(-1)).square() * intensity.view(-1, 1, 1)
+    # Along x and along y the squared distances add, [N, size] each.
+    logits = -(offset[:, 1].unsqueeze(-1) + offset[:, 0].unsqueeze(-2)).flatten(1)
+    highest = scatter(logits, batch, 0, batch_size, reduce="max")
+    weight = torch.exp(logits - highest.index_select(0, batch))
+    palette = torch.tensor(list(COLORS.values()), dtype=pos.dtype, device=pos.device)
+    rgb = palette.index_select(0, color)
+    total = set_sum(weight, batch, batch_size).unsqueeze(1)
+    mixed = set_sum(weight.unsqueeze(1) * rgb.unsqueeze(-1), batch, batch_size)
+    image = (mixed / total.clamp(min=1.0)).clamp(0.0, 1.0) ** (1.0 / 2.4)
+    return image.view(batch_size, 3, size, size)
+
+
+class Dots(Problem):
+    r"""Images of :math:`K` coloured sites whose intensity is not told.
+
+    A part is a colour (one of five) and a position in :math:`[-0.9, 0.9]^2`; its intensity, uniform
+    in [5, 10], is its intrinsic variety. A whole is the image, ``[3, 32, 32]``.
+
+    Example:
+        >>> dots = Dots()
+        >>> data = dots.sample(torch.tensor([1, 4]), torch.Generator().manual_seed(0))
+        >>> data.whole.shape, data.color.shape, data.pos.shape
+        (torch.Size([2, 3, 32, 32]), torch.Size([5]), torch.Size([5, 2]))
+    """
+
+    name = "dots"
+    part_fields = ("color", "pos")
+    event_shape = (3, 32, 32)
+    networks = ("small",)
+    schedules = ("roads", "paper")
+    border = 0.9
+    intensity_range = (5.0, 10.0)
+
+    def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Draw one image for each number of sites in ``num_parts``, ``[S]``."""
+        device = num_parts.device if generator is None else generator.device
+        batch, _ = pack(num_parts, device)
+        count = batch.shape[0]
+        color = torch.randint(len(COLORS), (count,), generator=generator, device=device)
+        uniform = torch.rand(count, 3, generator=generator, device=device)
+        pos = (2.0 * uniform[:, :2] - 1.0) * self.border
+        low, high = self.intensity_range
+        intensity = low + (high - low) * uniform[:, 2]
+        whole = render_dots(color, pos, intensity, batch, num_parts.shape[0])
+        return packed_batch({"color": color, "pos": pos}, whole, num_parts)
+
+    def build(self, networks: str) -> CompVAE:
+        """Build networks by name, untrained."""
+        if networks not in self.networks:
+            raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
+        return build_small()
+
+    def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
+        """Return a course of training by name.
+
+        ``"roads"`` opens the roads to the image one after the other: labels, parts, whole.
+        ``"paper"`` is the published course (section 4.3).
+        """
+        if name == "paper":
+            return Schedule(num_steps=num_steps or 500_000, batch_size=256)
+        if name != "roads":
+            raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
+        steps = num_steps or 10_000
+        return Schedule(
+            num_steps=steps,
+            batch_size=128,
+            stages=(
+                Stage("labels", 0.2, inferred="none", loss="squared_error"),
+                Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)),
+                Stage("whole", 0.3, beta_z=(10.0, 1.0)),
+            ),
+            curriculum=Curriculum(first=8, last=8, every=0),
+            learning_rate=LearningRate(
+                initial=2e-3,
+                final=4e-5,
+                hold=steps // 2,
+                halving=max(1, steps // 11),
+                warmup=min(200, steps // 10),
+            ),
+            betas=(0.9, 0.98),
+        )

@@ -1,0 +1,174 @@
+"""How training proceeds: which latents are open when, how many parts, which learning rate."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from compvae_pyg.models import Inferred
+
+__all__ = ["Curriculum", "LearningRate", "Schedule", "Stage", "Weights"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    r"""A stretch of training with one set of open latents.
+
+    The loss per whole is
+    :math:`-\log p(x \mid z, \tilde w) + \beta_w \mathrm{KL}_w + \beta_z \mathrm{KL}_z`, or, with
+    ``loss="squared_error"``, :math:`\lVert x - \mathbb{E}[x \mid z, \tilde w] \rVert^2` in place of
+    the first term. Each :math:`\beta` moves geometrically from its first to its second value
+    during the stage.
+
+    Attributes:
+        name: What logs call it.
+        share: Share of all steps, in (0, 1].
+        inferred: Which latents come from the posterior, see
+            :meth:`~compvae_pyg.models.CompVAE.elbo`.
+        loss: ``"likelihood"`` or ``"squared_error"``.
+        beta_w: First and last weight of the divergence of the parts' latents.
+        beta_z: First and last weight of the divergence of the whole's latent.
+    """
+
+    name: str
+    share: float
+    inferred: Inferred = "all"
+    loss: Literal["likelihood", "squared_error"] = "likelihood"
+    beta_w: tuple[float, float] = (1.0, 1.0)
+    beta_z: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share <= 1.0:
+            raise ValueError(f"share must lie in (0, 1] (got {self.share} in stage {self.name!r})")
+        for name, value in (("beta_w", self.beta_w), ("beta_z", self.beta_z)):
+            if len(value) != 2 or min(value) <= 0.0:
+                raise ValueError(
+                    f"{name} must be two positive weights (got {value} in stage {self.name!r})"
+                )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The stage of a step and the weights of its divergences."""
+
+    stage: Stage
+    beta_w: float
+    beta_z: float
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    r"""Number of parts of the wholes of a batch, uniform from 1 to a bound that rises.
+
+    Attributes:
+        first: Bound at the first step.
+        last: Bound in the end.
+        every: Steps from one increment of the bound to the next; 0 starts at ``last``.
+        per: One number ``"whole"`` by whole, or one for all of a ``"batch"`` (as in the paper).
+    """
+
+    first: int = 2
+    last: int = 8
+    every: int = 3000
+    per: Literal["whole", "batch"] = "whole"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first <= self.last:
+            raise ValueError(
+                f"first and last must satisfy 1 <= first <= last (got {self.first}, {self.last})"
+            )
+        if self.every < 0:
+            raise ValueError(f"every must not be negative (got {self.every})")
+
+    def max_parts(self, step: int) -> int:
+        """Return the largest number of parts at a step."""
+        if self.every == 0:
+            return self.last
+        return min(self.first + step // self.every, self.last)
+
+    def sizes(self, step: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
+        """Draw the numbers of parts of one batch, ``[batch_size]``."""
+        device = "cpu" if generator is None else generator.device
+        draws = 1 if self.per == "batch" else batch_size
+        high = self.max_parts(step) + 1
+        sizes = torch.randint(1, high, (draws,), generator=generator, device=device)
+        return sizes.expand(batch_size)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    r"""A learning rate that is halved at regular intervals.
+
+    Attributes:
+        initial: The rate at first.
+        final: The rate below which it does not fall.
+        halving: Steps between two halvings.
+        hold: Steps before the first interval begins.
+        warmup: Steps during which the rate rises linearly from 0.
+    """
+
+    initial: float = 1e-4
+    final: float = 1e-6
+    halving: int = 20_000
+    hold: int = 0
+    warmup: int = 0
+
+    def at(self, step: int) -> float:
+        """Return the rate of a step."""
+        halvings = max(0, step - self.hold) // max(1, self.halving)
+        rate = max(self.initial * 0.5**halvings, self.final)
+        return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A course of training.
+
+    Attributes:
+        num_steps: Number of batches.
+        batch_size: Number of wholes in a batch.
+        stages: Stages in their order; their shares sum to 1.
+        curriculum: Numbers of parts.
+        learning_rate: Learning rate of Adam.
+        betas: Adam's decay rates.
+        max_grad_norm: Bound on the norm of the gradient; ``None`` for none.
+
+    Example:
+        >>> schedule = Schedule(num_steps=100, batch_size=8, stages=(
+        ...     Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)), Stage("whole", 0.5)))
+        >>> schedule.weights(0).beta_w, schedule.weights(99).stage.name
+        (4.0, 'whole')
+    """
+
+    num_steps: int
+    batch_size: int
+    stages: tuple[Stage, ...] = (Stage("whole", 1.0),)
+    curriculum: Curriculum = field(default_factory=Curriculum)
+    learning_rate: LearningRate = field(default_factory=LearningRate)
+    betas: tuple[float, float] = (0.5, 0.9)
+    max_grad_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1 or self.batch_size < 1:
+            raise ValueError(
+                "num_steps and batch_size must be at least 1 "
+                f"(got {self.num_steps} and {self.batch_size})"
+            )
+        total = sum(stage.share for stage in self.stages)
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"the shares of the stages must sum to 1 (got {total:g})")
+
+    def weights(self, step: int) -> Weights:
+        """Return the stage of a step and the weights of its divergences."""
+        position = step / self.num_steps
+        start = 0.0
+        for stage in self.stages:
+            if position < start + stage.share or stage is self.stages[-1]:
+                break
+            start += stage.share
+        within = min(max((position - start) / stage.share, 0.0), 1.0)
+        beta_w, beta_z = (
+            low * (high / low) ** within for low, high in (stage.beta_w, stage.beta_z)
+        )
+        return Weights(stage, beta_w, beta_z)
