@@ -88,6 +88,7 @@ def packed_batch(parts: Mapping[str, Tensor], whole: Tensor, num_parts: Tensor) 
     """
     batch, ptr = pack(num_parts, whole.device)
     one_each = torch.arange(whole.shape[0] + 1)
+    data = Batch(_base_cls=Data)
     for name, value in parts.items():
         data[name] = value
     data.whole = whole
