@@ -1,0 +1,30 @@
+"""How good a model is."""
+
+from compvae_pyg.evaluation.dots import DotsRow, evaluate_dots, redraw_dots
+from compvae_pyg.evaluation.dots_samples import (
+    Recomposition,
+    Reconstructions,
+    recompose_dots,
+    reconstruct_dots,
+)
+from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
+from compvae_pyg.evaluation.estimate import Estimate
+from compvae_pyg.evaluation.report import format_table, write_evaluation
+from compvae_pyg.evaluation.site_accuracy import site_accuracy, sites_shown
+
+__all__ = [
+    "DotsRow",
+    "ElboRow",
+    "Estimate",
+    "Recomposition",
+    "Reconstructions",
+    "evaluate_dots",
+    "evaluate_elbo",
+    "format_table",
+    "recompose_dots",
+    "reconstruct_dots",
+    "redraw_dots",
+    "site_accuracy",
+    "sites_shown",
+    "write_evaluation",
+]

@@ -2,10 +2,12 @@
 
 from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.compvae import CompVAE, Elbo, Inferred
+from compvae_pyg.models.embedding import SeparateEmbedding
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator, normal_sample
 from compvae_pyg.models.normal_network import NormalNetwork
 from compvae_pyg.models.parts import Parts, check_parts
+from compvae_pyg.models.registry import build_architecture, register_architecture
 
 __all__ = [
     "CompVAE",
@@ -17,6 +19,9 @@ __all__ = [
     "NormalNetwork",
     "Parts",
     "Posterior",
+    "SeparateEmbedding",
+    "build_architecture",
     "check_parts",
     "normal_sample",
+    "register_architecture",
 ]

@@ -1,8 +1,9 @@
 """CompVAE: the generative and the inference network, and what they are trained by."""
 
 import math
+import os
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator
 from compvae_pyg.models.parts import Parts, check_parts
+from compvae_pyg.models.pretrained import load_model, save_model
 from compvae_pyg.nn import resolve_batch, set_sum
 
 __all__ = ["CompVAE", "Elbo", "Inferred"]
@@ -53,8 +55,9 @@ class CompVAE(nn.Module):
     Args:
         encoder: The message-passing inference network.
         generator: The generative network.
-        whole_embedding: Module from wholes ``[S, *event]`` to ``[S, whole_channels]``.
-        part_embedding: Module from parts to ``[N, part_channels]``.
+        embedding: Module of ``(whole, parts, batch)`` that returns the encoder's features, of
+            wholes ``[S, whole_channels]`` and of parts ``[N, part_channels]``;
+            :class:`~compvae_pyg.models.SeparateEmbedding` makes it of two networks, as in the paper.
         event_shape: Shape of one whole.
         residual_posterior: Whether the posterior of ``w`` is expressed in units of its prior
             (see :meth:`CompVAEEncoder.forward`); not in the paper.
@@ -75,18 +78,18 @@ class CompVAE(nn.Module):
         self,
         encoder: CompVAEEncoder,
         generator: CompVAEGenerator,
-        whole_embedding: nn.Module,
-        part_embedding: nn.Module,
+        embedding: nn.Module,
         event_shape: Sequence[int],
         residual_posterior: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.generator = generator
-        self.whole_embedding = whole_embedding
-        self.part_embedding = part_embedding
+        self.embedding = embedding
         self.event_shape = tuple(event_shape)
         self.residual_posterior = residual_posterior
+        # What rebuilds these networks; set by a registered architecture.
+        self.config: dict[str, Any] | None = None
 
     def elbo(
         self,
@@ -106,7 +109,8 @@ class CompVAE(nn.Module):
             batch_size: Number of sets :math:`S`; needed when sets are empty.
             inferred: Which latents come from the posterior. ``"all"`` is the bound. For training
                 in stages, latents can be held at the mean of their prior instead, at no
-                divergence: ``"parts"`` does so with ``z``, ``"none"`` with ``w`` and ``z``.
+                divergence: ``"parts"`` does so with ``z`` (the parts' posterior is then given
+                standard normal noise for it), ``"none"`` with ``w`` and ``z``.
 
         Raises:
             ValueError: If an input does not fit the others or the model, or is not finite.
@@ -119,7 +123,11 @@ class CompVAE(nn.Module):
         if inferred == "none":
             kl_w, posterior, w = zero, None, w_prior.mean
         else:
-            posterior = self._posterior(whole, parts, batch, batch_size, w_prior)
+            # While z is closed, the parts' posterior must not learn of the whole through it.
+            noise = None
+            if inferred == "parts":
+                noise = whole.new_empty(batch_size, self.encoder.z_channels).normal_()
+            posterior = self._posterior(whole, parts, batch, batch_size, w_prior, noise)
             kl_w = kl_divergence(posterior.w, w_prior).sum(dim=-1)
             w = posterior.w.rsample()
         w_sum = set_sum(w, batch, batch_size)
@@ -255,15 +263,44 @@ class CompVAE(nn.Module):
         with torch.no_grad():
             return self.infer(whole, parts, batch, batch_size).decode().mean
 
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder.
+
+        Raises:
+            ValueError: If the networks are not those of a registered architecture, see
+                :func:`~compvae_pyg.models.register_architecture`.
+            ImportError: If the package safetensors is missing.
+        """
+        save_model(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> "CompVAE":
+        """Read a model that :meth:`save_pretrained` wrote, on the CPU, in evaluation mode.
+
+        Raises:
+            FileNotFoundError: If the folder holds no model.
+            ValueError: If a file is damaged, or weights and networks do not belong together.
+            ImportError: If the package safetensors is missing.
+        """
+        return load_model(folder)
+
     def _posterior(
-        self, whole: Tensor, parts: Parts, batch: Tensor, batch_size: int, w_prior: Normal
+        self,
+        whole: Tensor,
+        parts: Parts,
+        batch: Tensor,
+        batch_size: int,
+        w_prior: Normal,
+        z: Tensor | None = None,
     ) -> Posterior:
+        whole_features, part_features = self.embedding(whole, parts, batch)
         return self.encoder(
-            self.whole_embedding(whole),
-            self.part_embedding(parts),
+            whole_features,
+            part_features,
             batch,
             batch_size,
             w_prior=w_prior if self.residual_posterior else None,
+            z=z,
         )
 
     def _check(

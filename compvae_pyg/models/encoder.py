@@ -106,6 +106,7 @@ class CompVAEEncoder(nn.Module):
         edge_index: Tensor | None = None,
         *,
         w_prior: Normal | None = None,
+        z: Tensor | None = None,
     ) -> Posterior:
         r"""Infer the latents.
 
@@ -118,6 +119,8 @@ class CompVAEEncoder(nn.Module):
             w_prior: If given, the law of ``w`` is expressed in units of this prior
                 :math:`\mathcal{N}(m, s^2)`: :math:`\mu_i = m_i + s_i \hat\mu_i`,
                 :math:`\sigma_i = s_i \hat\sigma_i` (residual posterior, as in NVAE).
+            z: The latent of the wholes to condition on, ``[S, z_channels]``; by default it is
+                drawn from :math:`q(z \mid x)`.
 
         Returns:
             The posterior, and the draw of ``z`` on which it is conditioned.
@@ -140,8 +143,10 @@ class CompVAEEncoder(nn.Module):
                 "sets); give batch_size if the last sets are empty"
             )
         z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
-        z = Normal(z_loc, torch.exp(0.5 * z_log_variance), validate_args=False)
-        z_sample = z.rsample()
+        z_law = Normal(z_loc, torch.exp(0.5 * z_log_variance), validate_args=False)
+        z_sample = z_law.rsample() if z is None else z
+        if z_sample.shape != z_loc.shape:
+            raise ValueError(f"z must be {list(z_loc.shape)} (got {list(z_sample.shape)})")
 
         if self.part_noise:
             parts = parts + torch.randn_like(parts)
@@ -163,7 +168,7 @@ class CompVAEEncoder(nn.Module):
             coupling=self.coupling,
             validate_args=False,
         )
-        return Posterior(z, z_sample, w)
+        return Posterior(z_law, z_sample, w)
 
     def __repr__(self) -> str:
         return (

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from compvae_pyg.models import CompVAE, CompVAEEncoder, CompVAEGenerator, NormalNetwork, Parts
+from compvae_pyg.models import CompVAE, CompVAEEncoder, CompVAEGenerator, NormalNetwork, Parts, register_architecture
 from compvae_pyg.nn import Residual
 
 
@@ -74,48 +74,56 @@ class GridDecoder(nn.Module):
         return self.shuffle(self.up2(h))
 
 
-class WholeEmbedding(nn.Module):
-    def __init__(self, out=256):
+class GlimpseEmbedding(nn.Module):
+    def __init__(self, out=192, part=96, freqs=4, ch=32):
         super().__init__()
-        self.net = nn.Sequential(
+        self.conv = nn.Sequential(
             nn.Conv2d(3, 32, 4, 2, 1), nn.ELU(),
             nn.Conv2d(32, 48, 4, 2, 1), nn.ELU(),
-            nn.Conv2d(48, 32, 3, 1, 1), nn.ELU(),
-            nn.Flatten(), nn.Linear(32 * 64, out), nn.ELU())
-
-    def forward(self, x):
-        x = (2 * x - 1).contiguous(memory_format=torch.channels_last)
-        return self.net(x)
-
-
-class PartEmbedding(nn.Module):
-    def __init__(self, out=64, freqs=4):
-        super().__init__()
+            nn.Conv2d(48, ch, 3, 1, 1), nn.ELU())
+        self.lin = nn.Sequential(nn.Flatten(), nn.Linear(ch * 64, out), nn.ELU())
         self.embed = nn.Embedding(5, 32)
         self.register_buffer("freq", math.pi * 2.0 ** torch.arange(freqs) / 2, persistent=False)
-        self.lin = nn.Linear(32 + 4 * freqs + 2, out)
+        self.part = nn.Linear(32 + 4 * freqs + 2 + 4 * ch, part)
+        r = 0.3
+        self.register_buffer("offsets", r * torch.tensor([[0.5, 0.5], [-.5, .5], [.5, -.5], [-.5, -.5]]) * 2, persistent=False)
 
-    def forward(self, parts):
-        ang = (parts["pos"].unsqueeze(-1) * self.freq).flatten(1)
-        return self.lin(torch.cat([self.embed(parts["color"]), parts["pos"], ang.sin(), ang.cos()], -1))
+    def forward(self, whole, parts, batch):
+        x = (2 * whole - 1).contiguous(memory_format=torch.channels_last)
+        h = self.conv(x)
+        S, C, G, _ = h.shape
+        color, pos = parts["color"], parts["pos"]
+        # bilinear sampling at pos + offsets, packed
+        flat = h.permute(0, 2, 3, 1).reshape(S * G * G, C)
+        p = ((pos.unsqueeze(1) + self.offsets) + 1) * 31 / 2   # pixel coords
+        c = ((p - 1.5) / 4).clamp(0, G - 1 - 1e-4)  # N,4,2
+        i = c.floor().long(); f = c - i
+        base = batch.view(-1, 1) * (G * G)
+        def at(dx, dy):
+            return flat.index_select(0, (base + (i[..., 1] + dy) * G + i[..., 0] + dx).flatten())
+        fx, fy = f[..., 0].reshape(-1, 1), f[..., 1].reshape(-1, 1)
+        g = (at(0, 0) * (1 - fx) + at(1, 0) * fx) * (1 - fy) + (at(0, 1) * (1 - fx) + at(1, 1) * fx) * fy
+        g = g.view(pos.shape[0], -1)
+        ang = (pos.unsqueeze(-1) * self.freq).flatten(1)
+        return self.lin(h), self.part(torch.cat([self.embed(color), pos, ang.sin(), ang.cos(), g], -1))
 
 
-def build_small(channels=8, hidden=192, whole=192, part=64, z=32, symlog=True, coupling="scaled") -> CompVAE:
+@register_architecture("dots-small")
+def build_small(channels=8, hidden=128, whole=64, part=64, z=16, coupling="scaled", floor=0.02, width=64, width2=32, symlog=True, blocks=2) -> CompVAE:
     dw = channels * 64
     enc = CompVAEEncoder(whole, part, hidden, dw, z, num_blocks=2, coupling=coupling, part_noise=False)
+    zp = nn.Sequential(nn.Linear(dw, 128), nn.ELU(), nn.Linear(128, 2 * z))
+    dec = GridDecoder(channels, z_channels=z, symlog=symlog, width=width, width2=width2, blocks=blocks)
     with torch.no_grad():
         enc.w_head.weight *= 0.1
         enc.w_head.bias.zero_()
         enc.w_head.bias[2 * dw:] = -3.0
-        enc.z_head[-1].weight *= 0.1
-        enc.z_head[-1].bias.zero_()
-    zp = nn.Sequential(nn.Linear(dw, 128), nn.ELU(), nn.Linear(128, 2 * z))
-    with torch.no_grad():
-        zp[-1].weight *= 0.1
-        zp[-1].bias.zero_()
+        for lin in (enc.z_head[-1], zp[-1], dec.z):
+            lin.weight.zero_()
+            lin.bias.zero_()
     gen = CompVAEGenerator(
         NormalNetwork(RelativePrior(channels), 0.005),
         NormalNetwork(zp, 0.005),
-        NormalNetwork(GridDecoder(channels, z_channels=z, symlog=symlog), 0.005, mean_channels=3, event_dims=3),
+        NormalNetwork(dec, floor, mean_channels=3, event_dims=3),
     )
-    return CompVAE(enc, gen, WholeEmbedding(whole), PartEmbedding(part), (3, 32, 32), residual_posterior=True)
+    return CompVAE(enc, gen, GlimpseEmbedding(whole, part), (3, 32, 32), residual_posterior=True)

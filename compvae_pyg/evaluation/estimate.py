@@ -1,0 +1,78 @@
+"""Means over a sample, with their standard errors."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    r"""A quantity estimated from independent wholes.
+
+    Attributes:
+        mean: The estimate.
+        standard_error: Its standard error; ``nan`` when it comes from a single whole.
+
+    Example:
+        >>> import torch
+        >>> Estimate.of(torch.tensor([1.0, 2.0, 3.0]))
+        Estimate(mean=2.0, standard_error=0.577)
+    """
+
+    mean: float
+    standard_error: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Estimate":
+        """Return the mean of values, one a whole, ``[S]``.
+
+        Raises:
+            ValueError: If there is no value, or more than one dimension.
+        """
+        if values.dim() != 1 or values.numel() == 0:
+            raise ValueError(f"values must be a vector, not empty (got {list(values.shape)})")
+        values = values.double()
+        if values.numel() == 1:
+            return cls(values.item(), math.nan)
+        return cls(values.mean().item(), values.std().item() / math.sqrt(values.numel()))
+
+    @classmethod
+    def ratio(cls, values: Tensor, reference: Tensor) -> "Estimate":
+        r"""Return the ratio of two means over the same wholes, ``[S]`` each.
+
+        .. math::
+            r = \bar a / \bar b, \qquad \mathrm{se}(r) \approx \mathrm{se}(a - r b) / |\bar b|
+
+        to first order, so that what the two have in common does not count as an error.
+
+        Example:
+            >>> import torch
+            >>> Estimate.ratio(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0]))
+            Estimate(mean=0.5, standard_error=0.0)
+        """
+        values, reference = values.double(), reference.double()
+        below = reference.mean().item()
+        if below == 0.0:
+            return cls(math.nan, math.nan)
+        quotient = cls.of(values).mean / below
+        return cls(quotient, cls.of(values - quotient * reference).standard_error / abs(below))
+
+    @classmethod
+    def root_mean(cls, squares: Tensor) -> "Estimate":
+        r"""Return the root of the mean of squares, ``[S]``, its error to first order.
+
+        Example:
+            >>> import torch
+            >>> Estimate.root_mean(torch.tensor([4.0, 4.0]))
+            Estimate(mean=2.0, standard_error=0.0)
+        """
+        square = cls.of(squares)
+        root = math.sqrt(square.mean)
+        return cls(root, square.standard_error / (2.0 * root) if root > 0.0 else 0.0)
+
+    def scaled(self, factor: float) -> "Estimate":
+        """Return the estimate in another unit, ``factor`` of which make one of this."""
+        return Estimate(self.mean * factor, self.standard_error * abs(factor))

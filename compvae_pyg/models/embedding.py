@@ -1,0 +1,29 @@
+"""What the inference network sees of wholes and parts."""
+
+from torch import Tensor, nn
+
+from compvae_pyg.models.parts import Parts
+
+__all__ = ["SeparateEmbedding"]
+
+
+class SeparateEmbedding(nn.Module):
+    r"""Features of wholes and of parts, each from a network of its own (paper, section 3.3.1).
+
+    The features are :math:`\mathrm{pre}(x)` and :math:`e(\ell_i)`. An embedding may also let the
+    features of a part depend on the whole, by looking up what it shows at the part's position.
+
+    Args:
+        whole_embedding: :math:`\mathrm{pre}`, from wholes ``[S, *event]`` to
+            ``[S, whole_channels]``.
+        part_embedding: :math:`e`, from parts to ``[N, part_channels]``.
+    """
+
+    def __init__(self, whole_embedding: nn.Module, part_embedding: nn.Module) -> None:
+        super().__init__()
+        self.whole_embedding = whole_embedding
+        self.part_embedding = part_embedding
+
+    def forward(self, whole: Tensor, parts: Parts, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of the wholes and of the parts."""
+        return self.whole_embedding(whole), self.part_embedding(parts)

@@ -1,0 +1,99 @@
+"""Models on disk: ``config.json`` and ``model.safetensors``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compvae_pyg.models.registry import build_architecture
+
+if TYPE_CHECKING:
+    from compvae_pyg.models.compvae import CompVAE
+
+__all__ = ["load_model", "save_model"]
+
+_FORMAT_VERSION = 1
+_CONFIG = "config.json"
+_WEIGHTS = "model.safetensors"
+
+
+def save_model(model: CompVAE, folder: str | os.PathLike[str]) -> None:
+    """Write a model into a folder; each file replaces its predecessor at once or not at all.
+
+    Raises:
+        ValueError: If the model was not built by a registered architecture.
+        ImportError: If the package safetensors is missing.
+    """
+    if model.config is None:
+        raise ValueError(
+            "only models of a registered architecture can be saved; "
+            "see compvae_pyg.models.register_architecture"
+        )
+    try:
+        from safetensors.torch import save_file
+    except ImportError as error:
+        raise ImportError("saving needs safetensors: pip install 'compvae-pyg[hub]'") from error
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    config = json.dumps({"format_version": _FORMAT_VERSION, **model.config}, indent=2) + "\n"
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    # Process-wise names, so that two writers do not share a half-written file.
+    weights_part = path / f".{_WEIGHTS}.{os.getpid()}"
+    config_part = path / f".{_CONFIG}.{os.getpid()}"
+    try:
+        save_file(state, weights_part, metadata={"format": "pt"})
+        config_part.write_text(config, encoding="utf-8")
+        os.replace(weights_part, path / _WEIGHTS)
+        os.replace(config_part, path / _CONFIG)
+    finally:
+        weights_part.unlink(missing_ok=True)
+        config_part.unlink(missing_ok=True)
+
+
+def load_model(folder: str | os.PathLike[str]) -> CompVAE:
+    """Read a model from a folder, on the CPU and in evaluation mode.
+
+    Raises:
+        FileNotFoundError: If the folder holds no model.
+        ValueError: If a file is damaged, or weights and networks do not belong together.
+        ImportError: If the package safetensors is missing.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ImportError("loading needs safetensors: pip install 'compvae-pyg[hub]'") from error
+    path = Path(folder)
+    for name in (_CONFIG, _WEIGHTS):
+        if not (path / name).is_file():
+            raise FileNotFoundError(f"no {name} in {path}: it holds no saved model")
+    try:
+        config = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
+        version = config["format_version"]
+        architecture, options = config["architecture"], dict(config["options"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / _CONFIG} is damaged or no model's config ({error})") from error
+    if version != _FORMAT_VERSION:
+        raise ValueError(
+            f"{path / _CONFIG} has format {version} (this release reads {_FORMAT_VERSION})"
+        )
+    model = build_architecture(architecture, **options)
+    try:
+        state = load_file(path / _WEIGHTS)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ValueError(f"{path / _WEIGHTS} is damaged ({error})") from error
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if expected != found:
+        wrong = sorted(
+            name for name in {*expected, *found} if expected.get(name) != found.get(name)
+        )
+        first = wrong[0]
+        raise ValueError(
+            f"{path / _WEIGHTS} does not fit {architecture!r}: {len(wrong)} tensors differ, first "
+            f"{first} (got {found.get(first, 'nothing')}, expected {expected.get(first, 'nothing')})"
+        )
+    model.load_state_dict(state)
+    return model.eval()

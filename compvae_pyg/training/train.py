@@ -1,0 +1,168 @@
+"""Training in one call."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, get_args
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from compvae_pyg.models import CompVAE
+from compvae_pyg.problems import Problem, Schedule
+from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run
+from compvae_pyg.training.data import GeneratedData
+from compvae_pyg.training.metrics_file import MetricsFile
+from compvae_pyg.training.module import CompVAEModule
+from compvae_pyg.training.progress import Progress
+from compvae_pyg.training.random_state import RandomState
+
+__all__ = ["Precision", "train"]
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+def train(
+    problem: Problem,
+    model: CompVAE,
+    schedule: Schedule,
+    *,
+    output: str | Path,
+    seed: int = 0,
+    devices: int = 1,
+    num_nodes: int = 1,
+    accelerator: str = "auto",
+    strategy: str | Strategy = "auto",
+    precision: Precision = "32-true",
+    resume: bool = False,
+    checkpoint_every: int = 1000,
+    log_every: int = 50,
+    progress: bool = True,
+) -> CompVAE:
+    """Train a model on wholes that are generated on the fly.
+
+    In the folder ``output`` it writes ``metrics.csv`` (see :class:`MetricsFile`) and
+    ``checkpoints/last.ckpt``. Training that was interrupted, by Ctrl-C or by a power cut, and then
+    resumed gives on the CPU the same model, bit for bit, as training that was not.
+
+    Seeds torch's global random state.
+
+    Args:
+        problem: Source of the wholes.
+        model: What is trained, in place.
+        schedule: The course of training. With several devices, each sees ``batch_size`` wholes a
+            step.
+        output: Folder for metrics and checkpoints.
+        seed: Seed of data and noise, not negative.
+        devices: Number of devices on each node.
+        num_nodes: Number of nodes.
+        accelerator: Lightning's name of the kind of device. ``"auto"`` is CUDA if there is any, or
+            else the CPU.
+        strategy: How several devices train together: ``"auto"`` is data parallel training (DDP),
+            the one kind that is supported; give Lightning's name or strategy for a variant of it.
+        precision: ``"32-true"``, or ``"bf16-mixed"`` for networks in bfloat16.
+        resume: Whether to continue from the checkpoint in ``output``.
+        checkpoint_every: Steps from one checkpoint to the next.
+        log_every: Steps from one row of metrics to the next.
+        progress: Whether to show a progress bar, or lines now and then where there is no terminal.
+
+    Returns:
+        The model, on the CPU and in evaluation mode.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the checkpoint belongs to a run of
+            another problem, model, schedule, seed or number of devices.
+        FileExistsError: If ``output`` holds a checkpoint and ``resume`` is false.
+        FileNotFoundError: If it holds none and ``resume`` is true.
+        TrainingDivergedError: If the loss is not finite for many steps in a row.
+        KeyboardInterrupt: On Ctrl-C, after the checkpoint is saved.
+
+    Example:
+        >>> import tempfile
+        >>> from compvae_pyg.problems import Dots
+        >>> dots = Dots()
+        >>> schedule = Schedule(num_steps=2, batch_size=4)
+        >>> with tempfile.TemporaryDirectory() as output:
+        ...     model = train(dots, dots.build("small"), schedule, output=output, progress=False)
+        >>> model.generate({"color": torch.tensor([0]), "pos": torch.zeros(1, 2)}).shape
+        torch.Size([1, 3, 32, 32])
+    """
+    if devices < 1 or num_nodes < 1:
+        raise ValueError(
+            f"devices and num_nodes must be at least 1 (got {devices} and {num_nodes})"
+        )
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be one of {get_args(Precision)} (got {precision!r})")
+    output = Path(output)
+    last = output / "checkpoints" / "last.ckpt"
+    run = {
+        "problem": problem.name,
+        "seed": seed,
+        "schedule": asdict(schedule),
+        "model": {name: tuple(value.shape) for name, value in model.state_dict().items()},
+    }
+    metrics = MetricsFile(output / "metrics.csv", log_every)
+    checkpoint = LastCheckpoint(last, checkpoint_every, run)
+    callbacks = [RandomState(seed), metrics, *([Progress(metrics)] if progress else []), checkpoint]
+    if last.exists() and not resume:
+        raise FileExistsError(
+            f"{output} holds a checkpoint: pass resume=True to continue, or choose another folder"
+        )
+    if resume:
+        if not last.exists():
+            raise FileNotFoundError(
+                f"{last} does not exist: pass resume=False to start, or choose another folder"
+            )
+        check_same_run(last, run)
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if strategy == "auto" and devices * num_nodes > 1:
+        # Stages that hold latents back, or score the mean alone, leave some networks out.
+        partial = any(s.inferred != "all" or s.loss != "likelihood" for s in schedule.stages)
+        strategy = DDPStrategy(find_unused_parameters=partial)
+
+    module = CompVAEModule(model, schedule, problem.parts)
+    with _without_tips():
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            strategy=strategy,
+            devices=devices,
+            num_nodes=num_nodes,
+            precision=precision,
+            max_steps=schedule.num_steps,
+            callbacks=callbacks,
+            default_root_dir=output,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(
+            module,
+            datamodule=GeneratedData(problem, schedule, seed),
+            ckpt_path=last if resume else None,
+            weights_only=True,
+        )
+    if checkpoint.interrupted:
+        raise KeyboardInterrupt(
+            f"stopped at step {module.step} of {schedule.num_steps}; "
+            f"pass resume=True to continue from {last}"
+        )
+    model.zero_grad(set_to_none=True)
+    return model.eval()
+
+
+@contextmanager
+def _without_tips() -> Iterator[None]:
+    """Silence what Lightning says about itself, but not its warnings about the run."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,85 @@
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+torch.set_num_threads(1)
+
+settings.register_profile(
+    "repeatable", max_examples=25, deadline=None, derandomize=True, database=None
+)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def batch_of() -> Callable[[Sequence[int]], Tensor]:
+    """From the sizes of sets to the ``batch`` vector of their members."""
+
+    def build(sizes: Sequence[int]) -> Tensor:
+        owners = [s for s, size in enumerate(sizes) for _ in range(size)]
+        return torch.tensor(owners, dtype=torch.long)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def refuses() -> Callable[[type[Exception], str], AbstractContextManager[None]]:
+    """Check that a block raises an error of this type with exactly this message, of one line."""
+
+    @contextmanager
+    def check(error: type[Exception], message: str) -> Iterator[None]:
+        with pytest.raises(error) as caught:
+            yield
+        assert str(caught.value) == message
+        assert "\n" not in message
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def dense_law() -> Callable[[Tensor, Tensor, Tensor, str], MultivariateNormal]:
+    """The coupled law of one set in one coordinate, ``[K]`` each, as a dense Gaussian."""
+
+    def build(loc: Tensor, scale: Tensor, logits: Tensor, coupling: str) -> MultivariateNormal:
+        rho = torch.softmax(torch.cat([logits, logits.new_zeros(1)]), dim=0)[:-1]
+        mixing = torch.eye(len(loc), dtype=loc.dtype) - rho.unsqueeze(1)
+        if coupling == "paper":
+            root = scale.unsqueeze(1) * mixing
+        else:
+            root = mixing * scale
+        return MultivariateNormal(loc, root @ root.T)
+
+    return build
+
+
+@pytest.fixture
+def compile_whole() -> Iterator[Callable[[Callable, str], tuple[Callable, list]]]:
+    """Compile a function as one graph of dynamic shapes, with the random numbers of eager mode.
+
+    Returns the compiled function and a list that grows by one at each compilation.
+    """
+    import torch._inductor.config
+    from torch._dynamo import lookup_backend
+
+    def compile_with(function: Callable, backend: str) -> tuple[Callable, list]:
+        graphs = []
+
+        def counted(graph, inputs):
+            graphs.append(graph)
+            return lookup_backend(backend)(graph, inputs)
+
+        return torch.compile(function, backend=counted, fullgraph=True, dynamic=True), graphs
+
+    torch.compiler.reset()
+    with torch._inductor.config.patch(fallback_random=True):
+        yield compile_with
+    torch.compiler.reset()
