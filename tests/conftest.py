@@ -62,24 +62,21 @@ def dense_law() -> Callable[[Tensor, Tensor, Tensor, str], MultivariateNormal]:
 
 
 @pytest.fixture
-def compile_whole() -> Iterator[Callable[[Callable, str], tuple[Callable, list]]]:
-    """Compile a function as one graph of dynamic shapes, with the random numbers of eager mode.
+def compile_once() -> Iterator[Callable[[Callable, str], Callable]]:
+    """Compile a function as one graph for all shapes, with the random numbers of eager mode.
 
-    Returns the compiled function and a list that grows by one at each compilation.
+    A graph break and a second compilation are errors.
     """
+    import torch._dynamo.config
     import torch._inductor.config
-    from torch._dynamo import lookup_backend
 
-    def compile_with(function: Callable, backend: str) -> tuple[Callable, list]:
-        graphs = []
-
-        def counted(graph, inputs):
-            graphs.append(graph)
-            return lookup_backend(backend)(graph, inputs)
-
-        return torch.compile(function, backend=counted, fullgraph=True, dynamic=True), graphs
+    def compile_with(function: Callable, backend: str) -> Callable:
+        return torch.compile(function, backend=backend, fullgraph=True, dynamic=True)
 
     torch.compiler.reset()
-    with torch._inductor.config.patch(fallback_random=True):
+    with (
+        torch._dynamo.config.patch(error_on_recompile=True),
+        torch._inductor.config.patch(fallback_random=True),
+    ):
         yield compile_with
     torch.compiler.reset()

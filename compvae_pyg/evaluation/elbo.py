@@ -58,8 +58,8 @@ class ElboRow:
             "K": str(self.num_parts),
             "rec. rmse": f"{self.reconstruction_rmse.mean:.3f}",
             "log-lik.": f"{self.log_likelihood.mean:.0f}",
-            "KL_w (bits)": f"{self.kl_w.mean:.1f} ({self.kl_w_bits.mean:.1f})",
-            "KL_z (bits)": f"{self.kl_z.mean:.1f} ({self.kl_z_bits.mean:.1f})",
+            "KL_w (bits)": f"{self.kl_w.mean:z.1f} ({self.kl_w_bits.mean:z.1f})",
+            "KL_z (bits)": f"{self.kl_z.mean:z.1f} ({self.kl_z_bits.mean:z.1f})",
             "ELBO": f"{self.elbo.mean:.0f}",
         }
 

@@ -8,7 +8,7 @@ from torch_geometric.utils import scatter
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems.base import Problem, pack, packed_batch
-from compvae_pyg.problems.dots_networks import build_small
+from compvae_pyg.problems.dots_networks import build_dots_small
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["COLORS", "Dots", "render_dots"]
@@ -108,7 +108,7 @@ class Dots(Problem):
         """Build networks by name, untrained."""
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_small()
+        return build_dots_small()
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.
@@ -120,7 +120,7 @@ class Dots(Problem):
             return Schedule(num_steps=num_steps or 500_000, batch_size=256)
         if name != "roads":
             raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
-        steps = num_steps or 10_000
+        steps = num_steps or 6_500
         return Schedule(
             num_steps=steps,
             batch_size=128,
@@ -131,10 +131,10 @@ class Dots(Problem):
             ),
             curriculum=Curriculum(first=8, last=8, every=0),
             learning_rate=LearningRate(
-                initial=2e-3,
-                final=4e-5,
-                hold=steps // 2,
-                halving=max(1, steps // 11),
+                initial=1.5e-3,
+                final=2e-5,
+                hold=int(0.45 * steps),
+                halving=max(1, int(0.09 * steps)),
                 warmup=min(200, steps // 10),
             ),
             betas=(0.9, 0.98),

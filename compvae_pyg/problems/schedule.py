@@ -160,14 +160,16 @@ class Schedule:
             raise ValueError(f"the shares of the stages must sum to 1 (got {total:g})")
 
     def weights(self, step: int) -> Weights:
-        """Return the stage of a step and the weights of its divergences."""
-        position = step / self.num_steps
-        start = 0.0
+        """Return the stage of a step, numbered from 0, and the weights of its divergences."""
+        start, total = 0, 0.0
         for stage in self.stages:
-            if position < start + stage.share or stage is self.stages[-1]:
+            total += stage.share
+            # In whole steps: a sum of shares such as 0.1 + 0.2 is not exactly 0.3.
+            end = round(total * self.num_steps)
+            if step < end or stage is self.stages[-1]:
                 break
-            start += stage.share
-        within = min(max((position - start) / stage.share, 0.0), 1.0)
+            start = end
+        within = min((step - start) / max(1, end - start), 1.0)
         beta_w, beta_z = (
             low * (high / low) ** within for low, high in (stage.beta_w, stage.beta_z)
         )

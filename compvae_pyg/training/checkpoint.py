@@ -54,7 +54,12 @@ class LastCheckpoint(Checkpoint):
             self._handler = signal.signal(signal.SIGINT, self._on_interrupt)
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Save if it is time to."""
         assert isinstance(pl_module, CompVAEModule)

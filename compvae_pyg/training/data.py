@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Batch
 
 from compvae_pyg.problems import Problem, Schedule
+from compvae_pyg.training.module import CompVAEModule
 
 __all__ = ["GeneratedData", "GeneratedDataset"]
 
@@ -96,11 +97,16 @@ class GeneratedData(L.LightningDataModule):
         """Return the batches that are still to come."""
         if self.trainer is None:
             raise RuntimeError("train_dataloader needs a trainer (got none): pass this to fit()")
+        module = self.trainer.lightning_module
+        if not isinstance(module, CompVAEModule):
+            raise TypeError(
+                f"GeneratedData needs a CompVAEModule to feed (got {type(module).__name__})"
+            )
         device = self.trainer.strategy.root_device if self.device is None else self.device
         dataset = GeneratedDataset(
             self.problem, self.schedule, self.seed, self.trainer.global_rank, device
         )
-        return _From(dataset, self.trainer.lightning_module.step)
+        return _From(dataset, module.step)
 
 
 class _From:

@@ -62,9 +62,7 @@ class RunningMetrics:
         sums = self.sums if reduce is None else reduce(self.sums)
         self.sums = torch.zeros_like(self.sums)
         count, *totals = sums.tolist()
-        kl_w, kl_z, log_likelihood, mse = (
-            total / count if count else math.nan for total in totals
-        )
+        kl_w, kl_z, log_likelihood, mse = (total / count if count else math.nan for total in totals)
         nats = {
             "kl_w": kl_w,
             "kl_z": kl_z,

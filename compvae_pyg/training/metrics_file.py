@@ -56,8 +56,8 @@ class MetricsFile(L.Callback):
     =========================  ===================================================================
 
     Averages leave out skipped steps and are NaN where there was no other. A row is in the file as
-    soon as it is written; on resumption, rows beyond the checkpoint are dropped, to be written anew.
-    The trainer's loggers, if it has any, get the same numbers.
+    soon as it is written; on resumption, rows beyond the checkpoint are dropped and come anew. The
+    trainer's loggers, if it has any, get the same numbers.
 
     Args:
         path: The file.

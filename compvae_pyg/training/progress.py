@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import lightning as L
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.training.metrics_file import MetricsFile
 from compvae_pyg.training.module import CompVAEModule
@@ -40,7 +40,12 @@ class Progress(L.Callback):
             )
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Advance the bar, and show a new row of metrics."""
         if not trainer.is_global_zero:

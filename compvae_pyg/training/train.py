@@ -91,10 +91,15 @@ def train(
         >>> model.generate({"color": torch.tensor([0]), "pos": torch.zeros(1, 2)}).shape
         torch.Size([1, 3, 32, 32])
     """
-    if devices < 1 or num_nodes < 1:
-        raise ValueError(
-            f"devices and num_nodes must be at least 1 (got {devices} and {num_nodes})"
-        )
+    counts = {
+        "devices": devices,
+        "num_nodes": num_nodes,
+        "checkpoint_every": checkpoint_every,
+        "log_every": log_every,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1 (got {count})")
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {get_args(Precision)} (got {precision!r})")
     output = Path(output)
@@ -125,7 +130,7 @@ def train(
         partial = any(s.inferred != "all" or s.loss != "likelihood" for s in schedule.stages)
         strategy = DDPStrategy(find_unused_parameters=partial)
 
-    module = CompVAEModule(model, schedule, problem.parts)
+    module = CompVAEModule(model.train(), schedule, problem.parts)
     with _without_tips():
         trainer = L.Trainer(
             accelerator=accelerator,
@@ -163,6 +168,7 @@ def _without_tips() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r".*LeafSpec\)` is deprecated")
             yield
     finally:
         logger.setLevel(level)

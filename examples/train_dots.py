@@ -1,0 +1,77 @@
+"""Train CompVAE on images of coloured sites, and look at what it composes.
+
+A part is a site: a colour and a position. A whole is the image of all its sites, whose intensities
+nobody tells the model. After training, the model draws images of the sites that it is asked for:
+this program counts how many of them show, and leaves the paper's figures in its output folder.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+
+from compvae_pyg import Dots, plots
+from compvae_pyg.evaluation import (
+    evaluate_dots,
+    format_table,
+    recompose_dots,
+    reconstruct_dots,
+    write_evaluation,
+)
+from compvae_pyg.training import train
+from compvae_pyg.training.command_line import RunOptions, is_first_process, one_line_errors
+
+
+@dataclass(kw_only=True)
+class Options(RunOptions):
+    output: Path = Path("outputs/dots")
+    """Folder for the model, its metrics, its evaluation and its figures."""
+
+    preset: Literal["small"] = "small"
+    """Networks: small ones train on two CPU cores."""
+
+    schedule: Literal["roads", "paper"] = "roads"
+    """Course of training: labels, parts and whole one after the other, or as published."""
+
+
+def main(options: Options) -> None:
+    # The problem knows the ground truth, the networks and the course of training.
+    dots = Dots()
+    with one_line_errors():
+        torch.manual_seed(options.seed)
+        model = dots.build(options.preset)
+        schedule = dots.schedule(options.schedule, options.steps)
+        train(dots, model, schedule, **options.train_arguments())
+    if not is_first_process():
+        return
+    model.save_pretrained(options.output)
+
+    # Does an image show the sites that were asked for, up to twice as many as in training?
+    rows = evaluate_dots(model, dots, num_wholes=options.num_wholes, seed=options.seed)
+    write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
+    print(format_table(rows))
+
+    # The figures are drawn from results, which can be drawn otherwise as well.
+    sizes = torch.arange(1, 5).repeat_interleave(8)
+    data = dots.sample(sizes, torch.Generator().manual_seed(options.seed))
+    figures = {
+        "data": plots.plot_data(data.whole, sizes, data.pos),
+        "losses": plots.plot_losses(plots.read_metrics(options.output / "metrics.csv")),
+        "recomposition": plots.plot_recomposition(recompose_dots(model, dots, seed=options.seed)),
+        "reconstructions": plots.plot_reconstructions(
+            reconstruct_dots(model, dots, seed=options.seed)
+        ),
+        "accuracy": plots.plot_accuracy(rows, trained_to=schedule.curriculum.last),
+    }
+    for name, figure in figures.items():
+        figure.savefig(options.output / f"{name}.png")
+    print(
+        f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
+        f"evaluation.json, and {', '.join(f'{name}.png' for name in figures)}"
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
