@@ -37,6 +37,7 @@ _GREEN, _BLUE, _ORANGE, _BLACK = "#009E73", "#0072B2", "#E69F00", "#222222"
 _GREY = "#777777"
 _FRAME = "#999999"
 _DPI = 200
+_LEAST_NATS = 0.01  # below which a divergence is as good as nothing
 # At this resolution, a pixel of an image of 32 is four pixels wide.
 _TILE_INCHES = 0.64
 
@@ -62,7 +63,9 @@ def read_metrics(path: str | PathLike[str]) -> dict[str, NDArray[Any]]:
         header, *rows = list(csv.reader(file)) or [[]]
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            raise ValueError(f"{path} must have {len(header)} columns (got {len(row)}, {number=})")
+            raise ValueError(
+                f"{path} must have {len(header)} columns (got {len(row)} in line {number})"
+            )
     columns = zip(*rows, strict=True) if rows else [()] * len(header)
     return {name: _column(values) for name, values in zip(header, columns, strict=True)}
 
@@ -116,6 +119,7 @@ def plot_losses(metrics: Metrics) -> Figure:
         shown = np.where(values > 0.0, values, np.nan)
         axes.plot(step, shown, style, marker=marker, color=color, linewidth=1.3, label=label)
     axes.set_yscale("log")
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], _LEAST_NATS))
     axes.set(xlabel="training step", ylabel="loss, nats per whole")
     _show_stages(axes, step, stage)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import settings
 from torch import Tensor
-from torch.distributions import MultivariateNormal
+from torch.distributions import Distribution, MultivariateNormal
 
 torch.set_num_threads(1)
 
@@ -74,9 +74,12 @@ def compile_once() -> Iterator[Callable[[Callable, str], Callable]]:
         return torch.compile(function, backend=backend, fullgraph=True, dynamic=True)
 
     torch.compiler.reset()
+    validates = Distribution._validate_args
     with (
         torch._dynamo.config.patch(error_on_recompile=True),
         torch._inductor.config.patch(fallback_random=True),
     ):
         yield compile_with
     torch.compiler.reset()
+    # Compiling turns the validation of all distributions off, for good.
+    Distribution.set_default_validate_args(validates)

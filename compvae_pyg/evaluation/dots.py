@@ -7,16 +7,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from compvae_pyg.evaluation.elbo import (
-    ElboRow,
-    concatenate,
-    elbo_estimates,
-    elbo_values,
-    mean_square,
-)
+from compvae_pyg.evaluation.elbo import ElboRow, elbo_estimates, elbo_values, mean_square
 from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.isolation import isolated
-from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
+from compvae_pyg.evaluation.measuring import measure_wholes
 from compvae_pyg.evaluation.site_accuracy import sites_shown
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import set_sum
@@ -119,36 +112,31 @@ def evaluate_dots(
         >>> row.true_accuracy
         Estimate(mean=1.0, standard_error=0.0)
     """
-    rows = []
-    for size in num_parts:
-        source = evaluation_generator(seed, size)
-        with isolated(model, seed) as device:
-            values = concatenate(
-                [
-                    {
-                        **elbo_values(model, problem, data),
-                        **_composition_values(model, problem, data, source),
-                    }
-                    for data in evaluation_wholes(
-                        problem, size, num_wholes, batch_size, source, device
-                    )
-                ]
-            )
-        rows.append(
-            DotsRow(
-                num_parts=size,
-                num_wholes=num_wholes,
-                **elbo_estimates(values),
-                true_accuracy=Estimate.of(values["true_accuracy"]),
-                generated_accuracy=Estimate.of(values["generated_accuracy"]),
-                accuracy_ratio=Estimate.ratio(
-                    values["generated_accuracy"], values["true_accuracy"]
-                ),
-                true_rmse=Estimate.root_mean(values["true_square"]),
-                generated_rmse=Estimate.root_mean(values["generated_square"]),
-            )
+    measured = measure_wholes(
+        model,
+        problem,
+        lambda data, source: {
+            **elbo_values(model, problem, data),
+            **_composition_values(model, problem, data, source),
+        },
+        num_parts=num_parts,
+        num_wholes=num_wholes,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    return [
+        DotsRow(
+            num_parts=size,
+            num_wholes=num_wholes,
+            **elbo_estimates(values),
+            true_accuracy=Estimate.of(values["true_accuracy"]),
+            generated_accuracy=Estimate.of(values["generated_accuracy"]),
+            accuracy_ratio=Estimate.ratio(values["generated_accuracy"], values["true_accuracy"]),
+            true_rmse=Estimate.root_mean(values["true_square"]),
+            generated_rmse=Estimate.root_mean(values["generated_square"]),
         )
-    return rows
+        for size, values in measured
+    ]
 
 
 def _composition_values(

@@ -4,17 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
 from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.isolation import isolated
-from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
+from compvae_pyg.evaluation.measuring import measure_wholes
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems import Problem
 
-__all__ = ["ElboRow", "elbo_values", "evaluate_elbo", "mean_square"]
+__all__ = ["ElboRow", "elbo_estimates", "elbo_values", "evaluate_elbo", "mean_square"]
 
 NATS_TO_BITS = 1.0 / math.log(2.0)
 
@@ -58,8 +56,8 @@ class ElboRow:
             "K": str(self.num_parts),
             "rec. rmse": f"{self.reconstruction_rmse.mean:.3f}",
             "log-lik.": f"{self.log_likelihood.mean:.0f}",
-            "KL_w (bits)": f"{self.kl_w.mean:z.1f} ({self.kl_w_bits.mean:z.1f})",
-            "KL_z (bits)": f"{self.kl_z.mean:z.1f} ({self.kl_z_bits.mean:z.1f})",
+            "KL_w (bits)": f"{_tenths(self.kl_w)} ({_tenths(self.kl_w_bits)})",
+            "KL_z (bits)": f"{_tenths(self.kl_z)} ({_tenths(self.kl_z_bits)})",
             "ELBO": f"{self.elbo.mean:.0f}",
         }
 
@@ -68,6 +66,7 @@ def mean_square(difference: Tensor) -> Tensor:
     """Return the mean square of each whole's values, ``[S, *event]`` to ``[S]``.
 
     Example:
+        >>> import torch
         >>> mean_square(torch.tensor([[3.0, 3.0], [0.0, 2.0]]))
         tensor([9., 2.])
     """
@@ -95,11 +94,6 @@ def elbo_estimates(values: Mapping[str, Tensor]) -> dict[str, Estimate]:
         name: Estimate.of(values[name]) for name in ("log_likelihood", "kl_w", "kl_z", "elbo")
     }
     return {**estimates, "reconstruction_rmse": Estimate.root_mean(values["reconstruction"])}
-
-
-def concatenate(chunks: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join values of consecutive batches, on the CPU."""
-    return {name: torch.cat([chunk[name] for chunk in chunks]).cpu() for name in chunks[0]}
 
 
 def evaluate_elbo(
@@ -137,17 +131,21 @@ def evaluate_elbo(
         >>> row.kl_w.mean > 0.0
         True
     """
-    rows = []
-    for size in num_parts:
-        source = evaluation_generator(seed, size)
-        with isolated(model, seed) as device:
-            values = concatenate(
-                [
-                    elbo_values(model, problem, data)
-                    for data in evaluation_wholes(
-                        problem, size, num_wholes, batch_size, source, device
-                    )
-                ]
-            )
-        rows.append(ElboRow(num_parts=size, num_wholes=num_wholes, **elbo_estimates(values)))
-    return rows
+    measured = measure_wholes(
+        model,
+        problem,
+        lambda data, _: elbo_values(model, problem, data),
+        num_parts=num_parts,
+        num_wholes=num_wholes,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    return [
+        ElboRow(num_parts=size, num_wholes=num_wholes, **elbo_estimates(values))
+        for size, values in measured
+    ]
+
+
+def _tenths(estimate: Estimate) -> str:
+    # The sum turns a negative zero into a positive one.
+    return f"{round(estimate.mean, 1) + 0.0:.1f}"

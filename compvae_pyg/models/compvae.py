@@ -57,7 +57,8 @@ class CompVAE(nn.Module):
         generator: The generative network.
         embedding: Module of ``(whole, parts, batch)`` that returns the encoder's features, of
             wholes ``[S, whole_channels]`` and of parts ``[N, part_channels]``;
-            :class:`~compvae_pyg.models.SeparateEmbedding` makes it of two networks, as in the paper.
+            :class:`~compvae_pyg.models.SeparateEmbedding` makes it of two networks, as in the
+            paper.
         event_shape: Shape of one whole.
         residual_posterior: Whether the posterior of ``w`` is expressed in units of its prior
             (see :meth:`CompVAEEncoder.forward`); not in the paper.
@@ -237,9 +238,7 @@ class CompVAE(nn.Module):
             ValueError: If an input does not fit the others or the model, or is not finite.
         """
         batch, batch_size = self._check(whole, parts, batch, batch_size)
-        posterior = self._posterior(
-            whole, parts, batch, batch_size, self.generator.w_prior(parts)
-        )
+        posterior = self._posterior(whole, parts, batch, batch_size, self.generator.w_prior(parts))
         return Composition(
             generator=self.generator,
             parts=parts,
@@ -312,6 +311,10 @@ class CompVAE(nn.Module):
         if tuple(whole.shape[1:]) != self.event_shape or whole.dim() == 0:
             expected = ", ".join(["S", *map(str, self.event_shape)])
             raise ValueError(f"whole must be [{expected}] (got {list(whole.shape)})")
+        if whole.shape[0] == 0:
+            raise ValueError(f"whole must hold at least one whole (got {list(whole.shape)})")
+        if not whole.dtype.is_floating_point:
+            raise TypeError(f"whole must hold floating-point numbers (got {whole.dtype})")
         if whole.device != device:
             raise ValueError(
                 f"whole must be on the device of the parts (got {whole.device}, expected {device})"

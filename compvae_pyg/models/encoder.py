@@ -1,6 +1,6 @@
 """The inference network: from a whole and its parts to the latents of both."""
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,8 @@ class CompVAEEncoder(nn.Module):
         super().__init__()
         if num_blocks < 1:
             raise ValueError(f"num_blocks must be at least 1 (got {num_blocks})")
+        if coupling not in get_args(Coupling):
+            raise ValueError(f"coupling must be 'paper' or 'scaled' (got {coupling!r})")
         self.whole_channels = whole_channels
         self.part_channels = part_channels
         self.hidden_channels = hidden_channels

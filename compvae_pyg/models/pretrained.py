@@ -90,10 +90,10 @@ def load_model(folder: str | os.PathLike[str]) -> CompVAE:
         wrong = sorted(
             name for name in {*expected, *found} if expected.get(name) != found.get(name)
         )
-        first = wrong[0]
+        got, wanted = found.get(wrong[0], "nothing"), expected.get(wrong[0], "nothing")
         raise ValueError(
             f"{path / _WEIGHTS} does not fit {architecture!r}: {len(wrong)} tensors differ, first "
-            f"{first} (got {found.get(first, 'nothing')}, expected {expected.get(first, 'nothing')})"
+            f"{wrong[0]} (got {got}, expected {wanted})"
         )
     model.load_state_dict(state)
     return model.eval()

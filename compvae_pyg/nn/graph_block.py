@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.inits import reset
 
 from compvae_pyg.nn.residual import Residual
 from compvae_pyg.nn.sets import resolve_batch, set_sum
@@ -60,9 +61,7 @@ class GraphBlock(MessagePassing):
         """Draw all learnable parameters anew."""
         super().reset_parameters()
         for net in (self.message_net, self.received_net, self.update_net):
-            for layer in net:
-                if hasattr(layer, "reset_parameters"):
-                    layer.reset_parameters()
+            reset(net)
 
     def forward(
         self,

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-__all__ = ["NullSoftmax", "at_least_float32", "resolve_batch", "set_sizes", "set_softmax_with_null", "set_sum"]
+__all__ = [
+    "NullSoftmax",
+    "at_least_float32",
+    "resolve_batch",
+    "set_sizes",
+    "set_softmax_with_null",
+    "set_sum",
+]
 
 
 def resolve_batch(

@@ -25,8 +25,9 @@ from compvae_pyg.models import (
     Parts,
     register_architecture,
 )
+from compvae_pyg.nn import Residual
 
-__all__ = ["NUM_COLORS", "IMAGE_SIZE", "build_dots_small", "check_sites"]
+__all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small", "check_sites"]
 
 NUM_COLORS = 5
 IMAGE_SIZE = 32
@@ -76,6 +77,14 @@ def check_sites(parts: Parts) -> tuple[Tensor, Tensor]:
 def _cell_centres(grid: int) -> Tensor:
     """Return the centres of the cells along one axis, ``[G]``, in the pixels' coordinates."""
     return torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(grid, -1).mean(dim=1)
+
+
+def _zero_linear(in_channels: int, out_channels: int) -> nn.Linear:
+    """Return a layer that gives zero at first, so that a road opens without a jolt."""
+    lin = nn.Linear(in_channels, out_channels)
+    nn.init.zeros_(lin.weight)
+    nn.init.zeros_(lin.bias)
+    return lin
 
 
 class SiteField(nn.Module):
@@ -157,7 +166,7 @@ class FieldDecoder(nn.Module):
         self.field_shape = (channels, grid, grid)
         half = hidden_channels // 2
         self.stem = nn.Conv2d(channels, hidden_channels, 3, padding=1)
-        self.z_lin = nn.Linear(z_channels, hidden_channels * grid * grid)
+        self.z_lin = _zero_linear(z_channels, hidden_channels * grid * grid)
         self.convs = nn.ModuleList(
             nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1) for _ in range(num_blocks)
         )
@@ -170,9 +179,6 @@ class FieldDecoder(nn.Module):
         self.up2 = nn.Conv2d(half, 4 * 4, 3, padding=1)
         self.shuffle = nn.PixelShuffle(2)
         self.act = nn.ELU()
-        # z enters without a jolt when its road is opened.
-        nn.init.zeros_(self.z_lin.weight)
-        nn.init.zeros_(self.z_lin.bias)
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return the channels of the pixels."""
@@ -194,7 +200,7 @@ class GlimpseEmbedding(nn.Module):
     Args:
         whole_channels: Size of the features of an image.
         part_channels: Size of the features of a site.
-        channels: Channels of the feature map, which has an eighth of the pixels along each side.
+        channels: Channels of the feature map, which has a fourth of the pixels along each side.
         num_frequencies: Number of sines and cosines of each coordinate of a position.
         reach: Distance from the site to the four points looked up, along each axis.
 
@@ -302,18 +308,16 @@ def build_dots_small(
         num_blocks=num_blocks,
         coupling=coupling,
         part_noise=False,
-    )
-    z_prior = nn.Sequential(
-        nn.Linear(w_channels, 128), nn.ELU(), nn.Linear(128, 2 * z_channels)
+        z_head=nn.Sequential(
+            Residual(whole_channels), nn.ELU(), _zero_linear(whole_channels, 2 * z_channels)
+        ),
     )
     with torch.no_grad():
-        # The posterior of w begins near its prior, with little coupling, and that of z at it.
+        # The posterior of w begins near its prior, with little coupling.
         encoder.w_head.weight *= 0.1
         encoder.w_head.bias.zero_()
         encoder.w_head.bias[2 * w_channels :] = -3.0
-        for head in (encoder.z_head[-1], z_prior[-1]):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+    z_prior = nn.Sequential(nn.Linear(w_channels, 128), nn.ELU(), _zero_linear(128, 2 * z_channels))
     model = CompVAE(
         encoder=encoder,
         generator=CompVAEGenerator(
@@ -330,4 +334,4 @@ def build_dots_small(
         event_shape=(3, IMAGE_SIZE, IMAGE_SIZE),
         residual_posterior=True,
     )
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -90,7 +90,9 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(stop, file=sys.stderr)
+        print(
+            f"{stop} (on the command line: --resume)" if str(stop) else "stopped", file=sys.stderr
+        )
         raise SystemExit(130) from None
     except (FileExistsError, FileNotFoundError) as error:
         hint = "on the command line: --resume, or --output FOLDER"

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -191,7 +192,7 @@ def test_scaled_coupling_drives_the_variance_of_the_sum_to_zero_for_any_scales(s
         SumControlledNormal(loc, scale, logits + push, coupling="scaled").sum_variance
         for push in (0.0, 4.0, 8.0, 30.0)
     ]
-    for more, less in zip(sums[:-1], sums[1:], strict=True):
+    for more, less in itertools.pairwise(sums):
         assert (less < more).all()
     assert (sums[-1] < 1e-20 * scale.square().sum(0)).all()
 
@@ -377,9 +378,7 @@ def test_is_a_torch_distribution_that_cannot_be_expanded(refuses):
 @couplings
 def test_repr(batch_of, coupling):
     q = SumControlledNormal(*parameters(4), batch_of((3, 0, 1)), 3, coupling)
-    expected = (
-        f"SumControlledNormal(num_parts=4, batch_size=3, channels=3, coupling={coupling!r})"
-    )
+    expected = f"SumControlledNormal(num_parts=4, batch_size=3, channels=3, coupling={coupling!r})"
     assert repr(q) == expected
 
 
@@ -425,8 +424,8 @@ def test_unfit_batch_is_refused(refuses):
 def test_scale_that_is_not_positive_is_refused(bad):
     loc, scale, logits = parameters(2)
     scale[1, 2] = bad
-    with pytest.raises(ValueError, match="parameter scale .* to satisfy the constraint"):
-        SumControlledNormal(loc, scale, logits)
+    with pytest.raises(ValueError, match=r"parameter scale .* to satisfy the constraint"):
+        SumControlledNormal(loc, scale, logits, validate_args=True)
 
 
 @pytest.mark.parametrize("name", ["loc", "coupling_logits"])
@@ -434,7 +433,7 @@ def test_parameters_that_are_nan_are_refused(name):
     values = dict(zip(("loc", "scale", "coupling_logits"), parameters(2), strict=True))
     values[name][1, 2] = math.nan
     with pytest.raises(ValueError, match=f"parameter {name} .* to satisfy the constraint Real"):
-        SumControlledNormal(**values)
+        SumControlledNormal(**values, validate_args=True)
 
 
 @couplings
@@ -454,7 +453,7 @@ def test_value_that_is_not_finite_is_refused(refuses, bad):
     value = torch.zeros(4, D, dtype=torch.float64)
     value[2, 1] = bad
     with refuses(ValueError, "value must be finite (got NaN or infinity)"):
-        one_set(4, "paper").log_prob(value)
+        SumControlledNormal(*parameters(4), validate_args=True).log_prob(value)
 
 
 @couplings

@@ -170,13 +170,19 @@ def module(tiny: Tiny, model: CompVAE) -> CompVAEModule:
 def fit(tiny: Tiny, tmp_path: Path) -> Callable[..., L.Trainer]:
     """Train a module with a bare trainer."""
 
-    def run(module: CompVAEModule, *callbacks: L.Callback, data: Any = None, **kwargs: Any):
+    def run(
+        module: CompVAEModule,
+        *callbacks: L.Callback,
+        data: Any = None,
+        logger: Any = False,
+        **kwargs: Any,
+    ) -> L.Trainer:
         trainer = L.Trainer(
             accelerator="cpu",
             max_steps=module.schedule.num_steps,
             callbacks=list(callbacks),
             default_root_dir=tmp_path,
-            logger=False,
+            logger=logger,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -2,6 +2,9 @@ import math
 
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
+
+from compvae_pyg.training import MetricsFile
 
 COLUMNS = (
     "step,stage,max_parts,learning_rate,beta_w,beta_z,kl_w_nats,kl_w_bits,kl_z_nats,kl_z_bits,"
@@ -67,3 +70,29 @@ def test_a_row_without_a_good_step_is_not_a_number(tmp_path, model, faults, run,
     with pytest.warns(RuntimeWarning, match="skipped"):
         run(tmp_path, model)
     assert [row["elbo_nats"] == "nan" for row in read_rows(tmp_path)] == [False, True] + [False] * 5
+
+
+def test_loggers_of_the_trainer_get_the_numbers(tmp_path, module, fit, read_rows):
+    logger = CSVLogger(tmp_path, name="", version="logged")
+    fit(module, MetricsFile(tmp_path / "metrics.csv", every=5), logger=logger)
+    logged = read_rows(tmp_path / "logged")
+    assert [row["step"] for row in logged] == ["5", "10", "15", "20"]
+    for row, other in zip(read_rows(tmp_path), logged, strict=True):
+        assert "stage" not in other
+        assert all(float(row[name]) == pytest.approx(float(other[name])) for name in other)
+
+
+def test_a_file_with_other_columns_is_not_continued(tmp_path, module, fit, refuses):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss\n1,2.0\n")
+    module.step = 2
+    message = (
+        f"{path} must have the columns of this version (got 'step,loss', expected '{COLUMNS}')"
+    )
+    with refuses(ValueError, message):
+        fit(module, MetricsFile(path))
+
+
+def test_rows_must_be_some_steps_apart(tmp_path, refuses):
+    with refuses(ValueError, "every must be at least 1 (got 0)"):
+        MetricsFile(tmp_path / "metrics.csv", every=0)

@@ -46,7 +46,7 @@ def test_one_step_is_adam_on_the_mean_objective(tiny, model, fit):
         weight.detach() - 0.01 * gradient / (gradient.abs() + 1e-8)
         for weight, gradient in zip(weights, gradients, strict=True)
     ]
-    fit(CompVAEModule(model, schedule, tiny.parts), data=DataLoader([batch], batch_size=None))
+    fit(CompVAEModule(model, schedule, tiny.parts), data=DataLoader(batch.to_data_list(), 3))
     for weight, target in zip(weights, expected, strict=True):
         assert torch.allclose(weight, target, atol=1e-6)
 

@@ -4,9 +4,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+
+from compvae_pyg.training import LastCheckpoint, RandomState
 
 
 def last(output: Path) -> dict:
@@ -129,6 +132,23 @@ def test_ctrl_c_saves_the_step_at_hand(tmp_path, uninterrupted, model, faults, r
     assert_same_run(output, uninterrupted)
 
 
+def test_a_second_ctrl_c_does_not_wait(tmp_path, uninterrupted, model, faults, run):
+    def press_twice(step):
+        if step == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    output = tmp_path / "interrupted"
+    handler = signal.getsignal(signal.SIGINT)
+    faults.before = press_twice
+    with pytest.raises(SystemExit):  # Lightning's way
+        run(output, model)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert last(output)["training"]["step"] == 8
+    run(output, resume=True)
+    assert_same_run(output, uninterrupted)
+
+
 def test_sigterm_saves_the_step_at_hand(tmp_path, uninterrupted, model, faults, run):
     output = tmp_path / "terminated"
     faults.before = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 9 else None
@@ -137,6 +157,21 @@ def test_sigterm_saves_the_step_at_hand(tmp_path, uninterrupted, model, faults, 
     assert last(output)["training"]["step"] == 10
     run(output, resume=True)
     assert_same_run(output, uninterrupted)
+
+
+def test_another_number_of_ranks_is_refused(refuses):
+    checkpoint = {"random_states": [{}, {}]}
+    with refuses(
+        ValueError,
+        "training must be resumed on as many devices as the checkpoint was made by "
+        "(got 1, expected 2)",
+    ):
+        RandomState(0).on_load_checkpoint(SimpleNamespace(world_size=1), None, checkpoint)
+
+
+def test_checkpoints_must_be_some_steps_apart(tmp_path, refuses):
+    with refuses(ValueError, "every must be at least 1 (got 0)"):
+        LastCheckpoint(tmp_path / "last.ckpt", every=0)
 
 
 SCRIPT = """

@@ -1,0 +1,57 @@
+"""Models whose worth is known."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+from compvae_pyg.models import Elbo
+from compvae_pyg.problems import Dots, render_dots
+
+
+class Oracle(nn.Module):
+    """Draws the sites that it is asked for, at one intensity; reconstructs up to a constant."""
+
+    def __init__(self, error=0.25, kl_w=3.0, kl_z=0.5):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.error, self.kl_w, self.kl_z = error, kl_w, kl_z
+        self.batch_sizes = []
+
+    def elbo(self, whole, parts, batch, batch_size):
+        self.batch_sizes.append(batch_size)
+        likelihood = Independent(Normal(whole + self.error, torch.ones_like(whole)), 3)
+        one = whole.new_ones(batch_size)
+        return Elbo(likelihood.log_prob(whole), self.kl_w * one, self.kl_z * one, likelihood)
+
+    def generate(self, parts, batch, batch_size):
+        intensity = torch.full((len(batch),), 7.5)
+        return render_dots(parts["color"], parts["pos"], intensity, batch, batch_size)
+
+
+class Liar(Oracle):
+    """Draws each site in the next colour of the palette."""
+
+    def generate(self, parts, batch, batch_size):
+        return super().generate({**parts, "color": (parts["color"] + 1) % 5}, batch, batch_size)
+
+
+@pytest.fixture
+def oracle():
+    return Oracle()
+
+
+@pytest.fixture
+def liar():
+    return Liar()
+
+
+@pytest.fixture(scope="session")
+def dots():
+    return Dots()
+
+
+@pytest.fixture(scope="session")
+def untrained(dots):
+    torch.manual_seed(3)
+    return dots.build("small")

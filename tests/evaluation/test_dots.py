@@ -1,0 +1,69 @@
+import math
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from compvae_pyg.evaluation import evaluate_dots, evaluate_elbo, redraw_dots, site_accuracy
+from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
+
+
+def test_a_model_that_draws_the_truth_is_as_accurate_as_the_truth(oracle, dots):
+    rows = evaluate_dots(oracle, dots, num_parts=[1, 4, 16], num_wholes=400)
+    for row in rows:
+        error = row.accuracy_ratio.standard_error
+        assert row.accuracy_ratio.mean == pytest.approx(1.0, abs=4 * error + 0.02)
+        assert error < 0.02
+        # At a middling intensity an image is nearer to a true one than another true one is.
+        assert row.generated_rmse.mean <= row.true_rmse.mean
+    assert rows[0].true_accuracy.mean == rows[0].generated_accuracy.mean == 1.0
+    assert rows[0].generated_rmse.mean == rows[0].true_rmse.mean == 0.0
+
+
+def test_a_model_that_draws_wrong_colours_is_always_wrong_with_one_site(liar, dots):
+    one, four = evaluate_dots(liar, dots, num_parts=[1, 4], num_wholes=100)
+    assert one.generated_accuracy.mean == one.accuracy_ratio.mean == 0.0
+    assert four.generated_accuracy.mean < 0.3 < four.true_accuracy.mean
+    assert four.generated_rmse.mean > 2 * four.true_rmse.mean
+
+
+def test_true_and_generated_accuracy_are_of_the_same_sites(oracle, dots):
+    (row,) = evaluate_dots(oracle, dots, num_parts=[5], num_wholes=30, seed=2)
+    source = evaluation_generator(2, 5)
+    (data,) = evaluation_wholes(dots, 5, 30, 30, source, torch.device("cpu"))
+    sites = (data.color, data.pos, data.batch)
+    generated = oracle.generate(dots.parts(data), data.batch, 30)
+    assert row.true_accuracy.mean == pytest.approx(float(site_accuracy(data.whole, *sites)))
+    assert row.generated_accuracy.mean == pytest.approx(float(site_accuracy(generated, *sites)))
+    rmse = float((generated - data.whole).square().mean().sqrt())
+    assert row.generated_rmse.mean == pytest.approx(rmse)
+
+
+def test_terms_of_the_bound_are_those_of_the_general_evaluation(oracle, dots):
+    (row,) = evaluate_dots(oracle, dots, num_parts=[2], num_wholes=6)
+    (general,) = evaluate_elbo(oracle, dots, num_parts=[2], num_wholes=6)
+    assert asdict(general).items() <= asdict(row).items()
+
+
+def test_a_row_depends_on_its_arguments_alone(untrained, dots):
+    options = {"num_wholes": 6, "batch_size": 4}
+    rows = evaluate_dots(untrained, dots, num_parts=[1, 4], **options)
+    torch.rand(5)
+    state = torch.get_rng_state()
+    (alone,) = evaluate_dots(untrained, dots, num_parts=[4], **options)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert asdict(alone) == asdict(rows[1])
+    (other,) = evaluate_dots(untrained, dots, num_parts=[4], seed=1, **options)
+    assert other.generated_rmse != alone.generated_rmse
+
+
+def test_redrawn_images_keep_their_sites_and_change_their_intensities(dots):
+    data = dots.sample(torch.full((200,), 4), torch.Generator().manual_seed(0))
+    redrawn = redraw_dots(dots, data, torch.Generator().manual_seed(1))
+    again = redraw_dots(dots, data, torch.Generator().manual_seed(1))
+    assert torch.equal(redrawn, again)
+    accuracy = float(site_accuracy(redrawn, data.color, data.pos, data.batch))
+    assert accuracy == pytest.approx(0.87, abs=0.03)
+    # Two draws of the truth differ by 0.13 at four sites.
+    rmse = math.sqrt(float((redrawn - data.whole).square().mean()))
+    assert rmse == pytest.approx(0.13, abs=0.015)

@@ -1,0 +1,70 @@
+import json
+
+import pytest
+import torch
+
+import compvae_pyg
+from compvae_pyg.evaluation import ElboRow, Estimate, evaluate_dots, format_table, write_evaluation
+
+
+@pytest.fixture
+def rows(oracle, dots):
+    return evaluate_dots(oracle, dots, num_parts=[1, 16], num_wholes=20)
+
+
+def test_every_line_of_the_table_is_as_wide_and_has_as_many_cells(rows):
+    lines = format_table(rows).split("\n")
+    assert len(lines) == 4
+    assert len({len(line) for line in lines}) == 1
+    assert {line.count("|") for line in lines} == {12}
+
+
+def test_table_tells_what_the_rows_hold(rows):
+    head, rule, one, many = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in format_table(rows).split("\n")
+    )
+    assert set(rule) == {cell for cell in rule if cell.strip("-") == ":"}
+    cells = dict(zip(head, many, strict=True))
+    assert cells["K"] == "16"
+    assert cells["site accuracy"] == f"{rows[1].generated_accuracy.mean:.3f}"
+    assert cells["truth's"] == f"{rows[1].true_accuracy.mean:.3f}"
+    assert cells["KL_w (bits)"] == "3.0 (4.3)"
+    assert cells["rec. rmse"] == "0.250"
+    assert dict(zip(head, one, strict=True))["ratio"] == "1.000 ± 0.000"
+
+
+def test_a_divergence_just_below_zero_is_written_without_its_sign():
+    zero, tiny = Estimate(0.0, 0.0), Estimate(-0.01, 0.1)
+    table = format_table([ElboRow(1, 10, zero, zero, tiny, zero, zero)])
+    assert "0.0 (0.0)" in table
+    assert "-0.0" not in table
+
+
+def test_no_rows_are_refused(refuses):
+    with refuses(ValueError, "rows must not be empty (got none)"):
+        format_table([])
+
+
+def test_the_file_holds_every_number_and_where_it_comes_from(rows, tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text("something older and longer " * 10_000)
+    write_evaluation(path, rows, seed=7)
+    report = json.loads(path.read_text())
+    assert report["seed"] == 7
+    assert report["versions"]["compvae_pyg"] == compvae_pyg.__version__
+    assert report["versions"]["torch"] == torch.__version__
+    assert [row["num_parts"] for row in report["rows"]] == [1, 16]
+    found = report["rows"][1]["generated_accuracy"]
+    assert found == {
+        "mean": rows[1].generated_accuracy.mean,
+        "standard_error": rows[1].generated_accuracy.standard_error,
+    }
+
+
+def test_what_is_not_a_number_is_null(oracle, dots, tmp_path):
+    rows = evaluate_dots(oracle, dots, num_parts=[1], num_wholes=1)
+    write_evaluation(tmp_path / "evaluation.json", rows, seed=0)
+    text = (tmp_path / "evaluation.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["rows"][0]["kl_w"] == {"mean": 3.0, "standard_error": None}

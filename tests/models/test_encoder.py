@@ -1,0 +1,296 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from compvae_pyg import CompVAEEncoder
+
+SIZES = (3, 1, 0, 5, 2, 0)
+S, N = 6, 11
+WHOLE, PART, HIDDEN, W, Z = 5, 3, 8, 4, 2
+
+
+def build(**options):
+    torch.manual_seed(3)
+    encoder = CompVAEEncoder(
+        WHOLE, PART, hidden_channels=HIDDEN, w_channels=W, z_channels=Z, num_blocks=2, **options
+    )
+    return encoder.double()
+
+
+def outputs(posterior):
+    """All tensors that define a posterior."""
+    z, w = posterior.z, posterior.w
+    return z.mean, z.stddev, posterior.z_sample, w.loc, w.scale, w.coupling_logits
+
+
+def complete_graph(batch):
+    edges = (batch.unsqueeze(0) == batch.unsqueeze(1)) & ~torch.eye(len(batch), dtype=torch.bool)
+    return edges.nonzero().T
+
+
+def loop_over_sets(encoder, whole, parts, batch, z_noise, part_noise):
+    """The outputs of the encoder, set by set and edge by edge."""
+    z_loc, z_log_variance = encoder.z_head(whole).chunk(2, dim=-1)
+    z_scale = z_log_variance.exp().sqrt()
+    z = z_loc + z_scale * z_noise
+    head = torch.empty(len(parts), 3 * W, dtype=parts.dtype)
+    for s in range(len(whole)):
+        own = (batch == s).nonzero().squeeze(1).tolist()
+        h = {i: torch.cat([whole[s], z[s], parts[i] + part_noise[i]]) for i in own}
+        for block in encoder.blocks:
+            message = {i: block.message_net(h[i]) for i in own}
+            new = {}
+            for i in own:
+                others = [message[j] for j in own if j != i]
+                received = sum(others, torch.zeros_like(h[i]))
+                state = torch.cat([h[i], block.received_net(received)])
+                new[i] = F.elu(block.update_net(state))
+            h = new
+        for i in own:
+            head[i] = encoder.w_head(h[i])
+    loc, log_variance, logits = head.chunk(3, dim=-1)
+    return z_loc, z_scale, z, loc, log_variance.exp().sqrt(), logits
+
+
+@pytest.mark.parametrize("part_noise", [True, False])
+@pytest.mark.parametrize("coupling", ["paper", "scaled"])
+def test_posterior_is_the_formula_with_the_same_noise(batch_of, draw, seeded, coupling, part_noise):
+    encoder = build(coupling=coupling, part_noise=part_noise)
+    whole, parts, batch = draw(S, WHOLE), draw(N, PART, seed=1), batch_of(SIZES)
+    with seeded(7):
+        posterior = encoder(whole, parts, batch, S)
+    with seeded(7):
+        z_noise = torch.randn(S, Z, dtype=torch.float64)
+        noise = torch.randn(N, PART, dtype=torch.float64) * part_noise
+    expected = loop_over_sets(encoder, whole, parts, batch, z_noise, noise)
+    for ours, theirs in zip(outputs(posterior), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert posterior.w.coupling == coupling
+    assert posterior.w.batch_shape == (S, W)
+
+
+def test_edge_list_of_the_complete_graph_changes_nothing(batch_of, draw, seeded):
+    encoder, batch = build(), batch_of(SIZES)
+    whole, parts = draw(S, WHOLE), draw(N, PART, seed=1)
+    with seeded(7):
+        ours = encoder(whole, parts, batch, S)
+    with seeded(7):
+        edges = encoder(whole, parts, batch, S, complete_graph(batch))
+    for one, other in zip(outputs(ours), outputs(edges), strict=True):
+        torch.testing.assert_close(one, other)
+    with seeded(7):
+        none = encoder(whole, parts, batch, S, torch.empty(2, 0, dtype=torch.long))
+    alone = torch.tensor([False] * 3 + [True] + [False] * 7)
+    torch.testing.assert_close(none.w.loc[alone], ours.w.loc[alone])
+    assert (none.w.loc[~alone] != ours.w.loc[~alone]).all()
+
+
+def test_permuting_parts_permutes_their_posterior(batch_of, draw):
+    encoder, batch = build(part_noise=False), batch_of(SIZES)
+    whole, parts, z = draw(S, WHOLE), draw(N, PART, seed=1), draw(S, Z, seed=2)
+    order = torch.tensor([2, 0, 1, 3, 8, 4, 6, 5, 7, 10, 9])
+    w = encoder(whole, parts, batch, S, z=z).w
+    moved = encoder(whole, parts[order], batch, S, z=z).w
+    torch.testing.assert_close(moved.loc, w.loc[order])
+    torch.testing.assert_close(moved.scale, w.scale[order])
+    torch.testing.assert_close(moved.rho, w.rho[order])
+    torch.testing.assert_close(moved.sum_mean, w.sum_mean)
+    torch.testing.assert_close(moved.sum_variance, w.sum_variance)
+
+
+def test_sets_do_not_learn_of_each_other(batch_of, draw, seeded):
+    encoder, batch = build(), batch_of(SIZES)
+    whole, parts = draw(S, WHOLE), draw(N, PART, seed=1)
+    with seeded(7):
+        before = outputs(encoder(whole, parts, batch, S))
+    for s in range(S):
+        others = torch.arange(S) != s
+        spoilt_whole = torch.where(others.unsqueeze(1), whole, torch.nan)
+        spoilt_parts = torch.where(others[batch].unsqueeze(1), parts, torch.nan)
+        with seeded(7):
+            after = outputs(encoder(spoilt_whole, spoilt_parts, batch, S))
+        for k in range(3):
+            torch.testing.assert_close(after[k][others], before[k][others])
+        for k in range(3, 6):
+            torch.testing.assert_close(after[k][others[batch]], before[k][others[batch]])
+
+
+def test_gradients_stay_in_their_set(batch_of, draw):
+    encoder, batch = build(), batch_of(SIZES)
+    whole = draw(S, WHOLE).requires_grad_()
+    parts = draw(N, PART, seed=1).requires_grad_()
+    posterior = encoder(whole, parts, batch, S)
+    loss = posterior.w.rsample()[batch == 3].sum() + posterior.z_sample[3].sum()
+    of_whole, of_parts = torch.autograd.grad(loss, (whole, parts))
+    assert (of_whole[3] != 0).all() and (of_parts[batch == 3] != 0).all()
+    assert (of_whole[torch.arange(S) != 3] == 0).all()
+    assert (of_parts[batch != 3] == 0).all()
+
+
+def test_equal_parts_are_told_apart_by_noise_alone(batch_of, draw):
+    whole, batch = draw(1, WHOLE), batch_of((3,))
+    parts = draw(1, PART).expand(3, PART)
+    apart = build(part_noise=True)(whole, parts, batch).w.loc
+    assert (apart[0] != apart[1]).all() and (apart[1] != apart[2]).all()
+    same = build(part_noise=False)(whole, parts, batch).w.loc
+    torch.testing.assert_close(same[0], same[1])
+    torch.testing.assert_close(same[1], same[2])
+
+
+def test_the_number_of_equal_parts_matters(batch_of, draw):
+    encoder, z = build(part_noise=False), draw(1, Z)
+    whole, part = draw(1, WHOLE), draw(1, PART)
+    one = encoder(whole, part, z=z).w.loc
+    two = encoder(whole, part.expand(2, PART), z=z).w.loc
+    assert (one[0] != two[0]).all()
+
+
+def test_given_z_is_what_the_parts_are_conditioned_on(batch_of, draw, seeded):
+    encoder, batch = build(), batch_of(SIZES)
+    whole, parts, z = draw(S, WHOLE), draw(N, PART, seed=1), draw(S, Z, seed=2)
+    posterior = encoder(whole, parts, batch, S, z=z)
+    assert posterior.z_sample is z
+    with seeded(7):
+        drawn = encoder(whole, parts, batch, S)
+    with seeded(7):
+        torch.randn(S, Z, dtype=torch.float64)
+        told = encoder(whole, parts, batch, S, z=drawn.z_sample)
+    torch.testing.assert_close(told.w.loc, drawn.w.loc)
+    torch.testing.assert_close(posterior.z.mean, drawn.z.mean)
+
+
+def test_residual_posterior_is_in_units_of_the_prior(batch_of, draw, seeded):
+    encoder, batch = build(), batch_of(SIZES)
+    whole, parts = draw(S, WHOLE), draw(N, PART, seed=1)
+    prior = Normal(draw(N, W, seed=2), draw(N, W, seed=3).exp())
+    with seeded(7):
+        plain = encoder(whole, parts, batch, S).w
+    with seeded(7):
+        residual = encoder(whole, parts, batch, S, w_prior=prior).w
+    torch.testing.assert_close(residual.loc, prior.mean + prior.stddev * plain.loc)
+    torch.testing.assert_close(residual.scale, prior.stddev * plain.scale)
+    torch.testing.assert_close(residual.coupling_logits, plain.coupling_logits)
+
+
+def test_residual_posterior_of_a_silent_head_is_the_prior(batch_of, draw):
+    encoder, batch = build(), batch_of(SIZES)
+    nn.init.zeros_(encoder.w_head.weight)
+    nn.init.zeros_(encoder.w_head.bias)
+    with torch.no_grad():
+        encoder.w_head.bias[2 * W :] = -1e3
+    prior = Normal(draw(N, W, seed=2), draw(N, W, seed=3).exp())
+    w = encoder(draw(S, WHOLE), draw(N, PART, seed=1), batch, S, w_prior=prior).w
+    torch.testing.assert_close(
+        kl_divergence(w, prior), torch.zeros(S, W, dtype=torch.float64), rtol=0, atol=1e-12
+    )
+
+
+def test_every_parameter_is_trained(batch_of, draw):
+    encoder = build()
+    posterior = encoder(draw(S, WHOLE), draw(N, PART, seed=1), batch_of(SIZES), S)
+    (posterior.w.rsample().square().sum() + posterior.z_sample.square().sum()).backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None and (parameter.grad != 0).any(), name
+
+
+def test_own_z_head_is_used(draw):
+    encoder = build(z_head=nn.Linear(WHOLE, 2 * Z, dtype=torch.float64))
+    whole = draw(1, WHOLE)
+    posterior = encoder(whole, draw(2, PART))
+    expected = encoder.z_head(whole).chunk(2, dim=-1)
+    torch.testing.assert_close(posterior.z.mean, expected[0])
+    torch.testing.assert_close(posterior.z.variance, expected[1].exp())
+
+
+def test_a_single_part_and_no_batch(draw):
+    posterior = build()(draw(1, WHOLE), draw(1, PART))
+    assert posterior.w.loc.shape == (1, W) and posterior.w.batch_shape == (1, W)
+    assert posterior.z_sample.shape == (1, Z)
+    assert all(x.isfinite().all() for x in outputs(posterior))
+
+
+@pytest.mark.parametrize("batch_size", [0, 1, 3])
+def test_no_parts_at_all(batch_of, draw, batch_size):
+    posterior = build()(draw(batch_size, WHOLE), draw(0, PART), batch_of([]), batch_size)
+    assert posterior.z_sample.shape == (batch_size, Z)
+    assert posterior.w.rsample().shape == (0, W)
+    assert (posterior.w.entropy() == 0).all() and posterior.w.batch_shape == (batch_size, W)
+
+
+def test_no_value_is_read_from_the_device():
+    # Reading a value of a tensor on the meta device raises.
+    encoder = build().to("meta")
+    whole = torch.randn(2, WHOLE, device="meta", dtype=torch.float64)
+    parts = torch.randn(5, PART, device="meta", dtype=torch.float64)
+    batch = torch.zeros(5, dtype=torch.long, device="meta")
+    assert encoder(whole, parts, batch, 2).w.rsample().shape == (5, W)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiles_into_one_graph_for_all_shapes(batch_of, draw, seeded, compile_once, backend):
+    encoder = build()
+
+    def infer(whole, parts, batch, batch_size):
+        return outputs(encoder(whole, parts, batch, batch_size))
+
+    compiled = compile_once(infer, backend)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        count = int(torch.randint(12, 20, (), generator=generator))
+        batch = batch_of(torch.randint(0, 6, (count,), generator=generator).tolist())
+        inputs = draw(count, WHOLE), draw(len(batch), PART, seed=1), batch, count
+        with seeded(7):
+            eager = infer(*inputs)
+        with seeded(7):
+            out = compiled(*inputs)
+        for ours, theirs in zip(out, eager, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def test_half_precision_gives_laws_in_32_bits(batch_of, draw):
+    encoder = build().float()
+    whole, parts = draw(S, WHOLE).float(), draw(N, PART, seed=1).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        posterior = encoder(whole, parts, batch_of(SIZES), S)
+    assert {x.dtype for x in outputs(posterior)} == {torch.float32}
+
+
+def test_repr():
+    expected = (
+        "CompVAEEncoder(5, 3, hidden_channels=8, w_channels=4, z_channels=2, num_blocks=2, "
+        "coupling='scaled')"
+    )
+    assert repr(build(coupling="scaled")) == expected
+
+
+def test_unfit_input_is_refused(refuses, batch_of, draw):
+    encoder, batch = build(), batch_of(SIZES)
+    whole, parts = draw(S, WHOLE), draw(N, PART, seed=1)
+    with refuses(ValueError, "parts must be [N, 3] (got [11, 2])"):
+        encoder(whole, parts[:, :2], batch, S)
+    with refuses(ValueError, "whole must be [S, 5] (got [6, 4])"):
+        encoder(whole[:, :4], parts, batch, S)
+    with refuses(ValueError, "whole and parts must be on one device (got cpu and meta)"):
+        encoder(whole, parts.to("meta"), batch, S)
+    message = (
+        "whole must have one row per set (got 6 rows for 5 sets); give batch_size if the last "
+        "sets are empty"
+    )
+    with refuses(ValueError, message):
+        encoder(whole, parts, batch_of((3, 1, 2, 4, 1)))
+    message = "batch must have one entry per part (got shape [10], expected [11])"
+    with refuses(ValueError, message):
+        encoder(whole, parts, batch[:-1], S)
+    with refuses(ValueError, "batch must be sorted (got set 0 after set 5 at part 1)"):
+        encoder(whole, parts, torch.tensor([5] + 10 * [0]), S)
+    with refuses(ValueError, "z must be [6, 2] (got [6, 3])"):
+        encoder(whole, parts, batch, S, z=draw(S, 3))
+
+
+def test_unfit_options_are_refused_on_construction(refuses):
+    with refuses(ValueError, "num_blocks must be at least 1 (got 0)"):
+        CompVAEEncoder(WHOLE, PART, 8, 4, 2, num_blocks=0)
+    with refuses(ValueError, "coupling must be 'paper' or 'scaled' (got 'tight')"):
+        CompVAEEncoder(WHOLE, PART, 8, 4, 2, coupling="tight")

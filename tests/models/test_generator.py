@@ -1,0 +1,43 @@
+import torch
+from torch.distributions import Normal
+
+from compvae_pyg.models import normal_sample
+
+
+def test_whole_is_decoded_from_the_draws_of_w_and_z(small_model, batch_of, draw):
+    network = small_model().generator
+    parts, batch = draw(6, 3), batch_of((2, 0, 3, 1, 0))
+    law = network(parts, batch, 5, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    w_prior = network.w_prior(parts)
+    w = w_prior.mean + w_prior.stddev * torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    w_sum = torch.zeros(5, 4, dtype=torch.float64).index_add(0, batch, w)
+    z_prior = network.z_prior(w_sum)
+    z = z_prior.mean + z_prior.stddev * torch.randn(5, 2, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(law.mean, network.decoder(w_sum, z).mean)
+    assert law.batch_shape == (5,)
+
+
+def test_gradients_flow_from_the_whole_to_every_prior(small_model, draw):
+    network = small_model().generator
+    network(draw(3, 3)).mean.sum().backward()
+    for prior in (network.w_prior, network.z_prior):
+        assert all((p.grad != 0).any() for p in prior.parameters())
+
+
+def test_sample_has_the_law_s_moments_and_gradients(draw):
+    loc, scale = draw(3).requires_grad_(), draw(3, seed=1).exp().requires_grad_()
+    law = Normal(loc.expand(20_000, 3), scale)
+    sample = normal_sample(law, torch.Generator().manual_seed(0))
+    assert sample.dtype == torch.float64
+    assert ((sample.mean(0) - loc) / scale * 20_000**0.5).abs().max() < 4.5
+    assert ((sample.var(0) / scale.square() - 1) * 10_000**0.5).abs().max() < 4.5
+    of_loc, of_scale = torch.autograd.grad(sample.sum(), (loc, scale))
+    torch.testing.assert_close(of_loc, torch.full_like(loc, 20_000.0))
+    torch.testing.assert_close(of_scale, ((sample - loc) / scale).sum(0).detach())
+
+
+def test_unfit_batch_is_refused(refuses, small_model, draw):
+    message = "batch must have one entry per part (got shape [2], expected [3])"
+    with refuses(ValueError, message):
+        small_model().generator(draw(3, 3), torch.tensor([0, 1]))

@@ -1,0 +1,53 @@
+from types import MappingProxyType
+
+import pytest
+import torch
+
+from compvae_pyg.models import check_parts
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        torch.zeros(3),
+        torch.zeros(3, 2, 2),
+        {"color": torch.zeros(3)},
+        MappingProxyType({"color": torch.zeros(3), "pos": torch.zeros(3, 2)}),
+    ],
+)
+def test_rows_and_device_of_every_form_of_parts(parts):
+    assert check_parts(parts) == (3, torch.device("cpu"))
+
+
+def test_device_is_that_of_the_parts():
+    assert check_parts(torch.zeros(0, 2, device="meta")) == (0, torch.device("meta"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "message"),
+    [
+        ([1, 2], TypeError, "parts must be a tensor or a dict of tensors, not empty (got list)"),
+        ({}, TypeError, "parts must be a tensor or a dict of tensors, not empty (got dict)"),
+        (None, TypeError, "parts must be a tensor or a dict of tensors, not empty (got NoneType)"),
+        ({"color": [1, 2]}, TypeError, "color must be a tensor (got list)"),
+        (torch.tensor(1), ValueError, "parts must have one row per part (got a scalar)"),
+        (
+            {"color": torch.zeros(3), "size": torch.tensor(1)},
+            ValueError,
+            "size must have one row per part (got a scalar)",
+        ),
+        (
+            {"color": torch.zeros(3), "pos": torch.zeros(2, 2)},
+            ValueError,
+            "pos must have as many rows as color (got 2, expected 3)",
+        ),
+        (
+            {"color": torch.zeros(3), "pos": torch.zeros(3, 2, device="meta")},
+            ValueError,
+            "pos must be on the device of color (got meta, expected cpu)",
+        ),
+    ],
+)
+def test_unfit_parts_are_refused(refuses, parts, error, message):
+    with refuses(error, message):
+        check_parts(parts)

@@ -1,0 +1,135 @@
+"""Models on disk."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from compvae_pyg import (
+    CompVAE,
+    CompVAEEncoder,
+    CompVAEGenerator,
+    Dots,
+    NormalNetwork,
+)
+from compvae_pyg.models import SeparateEmbedding, build_architecture, register_architecture
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(3)
+    model = Dots().build("small")
+    model.save_pretrained(tmp_path)
+    return model, tmp_path
+
+
+def test_a_model_comes_back_as_it_was(saved):
+    model, folder = saved
+    again = CompVAE.from_pretrained(folder)
+    assert not again.training
+    assert again.config == model.config
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    parts = {"color": torch.tensor([0, 4]), "pos": torch.tensor([[0.1, 0.2], [-0.5, 0.0]])}
+    images = [
+        net.generate(parts, generator=torch.Generator().manual_seed(0)) for net in (model, again)
+    ]
+    torch.testing.assert_close(*images, rtol=0, atol=1e-6)
+
+
+def test_options_of_the_networks_come_back(tmp_path):
+    model = build_architecture("dots-small", channels=3, hidden_channels=24, coupling="paper")
+    model.save_pretrained(tmp_path)
+    again = CompVAE.from_pretrained(tmp_path)
+    assert again.encoder.w_channels == 3 * 8 * 8
+    assert again.encoder.hidden_channels == 24
+    assert again.encoder.coupling == "paper"
+
+
+def test_saving_leaves_two_files_and_no_pickle(saved):
+    _, folder = saved
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert json.loads((folder / "config.json").read_text())["architecture"] == "dots-small"
+
+
+def test_saving_again_replaces_the_model(saved):
+    _, folder = saved
+    other = Dots().build("small")
+    other.save_pretrained(folder)
+    again = CompVAE.from_pretrained(folder)
+    assert torch.equal(other.encoder.w_head.weight, again.encoder.w_head.weight)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no config.json in .*holds no saved model"):
+        CompVAE.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 1000, -1])
+def test_truncated_weights_are_refused(saved, keep):
+    _, folder = saved
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+        CompVAE.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"format_version": 1}', "is damaged"),
+        (
+            '{"format_version": 99, "architecture": "dots-small", "options": {}}',
+            "has format 99 .this release reads 1",
+        ),
+        (
+            '{"format_version": 1, "architecture": "nope", "options": {}}',
+            "unknown architecture 'nope'",
+        ),
+        (
+            '{"format_version": 1, "architecture": "dots-small", "options": {"colour": 1}}',
+            "'dots-small' cannot be built",
+        ),
+        (
+            '{"format_version": 1, "architecture": "dots-small", "options": {"channels": 3}}',
+            r"does not fit 'dots-small': \d+ tensors differ, first .*got .*expected",
+        ),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(saved, config, message):
+    _, folder = saved
+    (folder / "config.json").write_text(config)
+    with pytest.raises(ValueError, match=message) as error:
+        CompVAE.from_pretrained(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_networks_of_no_registered_architecture_are_refused(tmp_path):
+    class Decoder(nn.Module):
+        def forward(self, w_sum, z):
+            return torch.cat([w_sum, z], dim=-1)
+
+    model = CompVAE(
+        CompVAEEncoder(3, 2, 8, w_channels=2, z_channels=2, num_blocks=1),
+        CompVAEGenerator(
+            NormalNetwork(nn.Linear(2, 4), 0.1),
+            NormalNetwork(nn.Linear(2, 4), 0.1),
+            NormalNetwork(Decoder(), 0.1, event_dims=1),
+        ),
+        SeparateEmbedding(nn.Linear(2, 3), nn.Identity()),
+        event_shape=(2,),
+    )
+    with pytest.raises(ValueError, match="only models of a registered architecture"):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match="'dots-small' is registered already"):
+
+        @register_architecture("dots-small")
+        def build() -> CompVAE:
+            raise NotImplementedError
