@@ -62,7 +62,7 @@ def test_saving_again_replaces_the_model(saved):
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no config.json in .*holds no saved model"):
+    with pytest.raises(FileNotFoundError, match=r"no config\.json in .*holds no saved model"):
         CompVAE.from_pretrained(tmp_path)
 
 
