@@ -2,10 +2,10 @@
 
 import json
 import math
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ def format_table(rows: Sequence[ElboRow]) -> str:
     return "\n".join([f"| {text[0]} |", f"|{rule}|", *(f"| {line} |" for line in text[1:])])
 
 
-def write_evaluation(path: str | PathLike[str], rows: Sequence[ElboRow], *, seed: int) -> None:
-    """Write rows of an evaluation as JSON, with the versions that they come from.
+def write_evaluation(path: str | os.PathLike[str], rows: Sequence[ElboRow], *, seed: int) -> None:
+    """Write rows of an evaluation as JSON, with the versions and the machine that they come from.
 
     Each estimate is an object of its ``mean`` and ``standard_error``; what is not a number is
     ``null``.
@@ -65,6 +65,13 @@ def write_evaluation(path: str | PathLike[str], rows: Sequence[ElboRow], *, seed
             "python": platform.python_version(),
             "torch": torch.__version__,
             "torch_geometric": torch_geometric.__version__,
+        },
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         },
         "rows": [asdict(row) for row in rows],
     }

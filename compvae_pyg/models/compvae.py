@@ -178,14 +178,15 @@ class CompVAE(nn.Module):
         total = whole.new_full((batch_size,), -math.inf)
         for _ in range(num_samples):
             posterior = self._posterior(whole, parts, batch, batch_size, w_prior)
-            w, z = posterior.w.rsample(), posterior.z_sample
+            noise, z = torch.randn_like(posterior.w.loc), posterior.z_sample
+            w = posterior.w.transform(noise)
             w_sum = set_sum(w, batch, batch_size)
             log_weight = (
                 self.generator.decoder(w_sum, z).log_prob(whole)
                 + self.generator.z_prior(w_sum).log_prob(z).sum(dim=-1)
                 + set_sum(w_prior.log_prob(w).sum(dim=-1), batch, batch_size)
                 - posterior.z.log_prob(z).sum(dim=-1)
-                - posterior.w.log_prob(w).sum(dim=-1)
+                - posterior.w.log_prob_from_noise(noise).sum(dim=-1)
             )
             total = torch.logaddexp(total, log_weight)
         return total - math.log(num_samples)
@@ -210,13 +211,22 @@ class CompVAE(nn.Module):
             batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
             batch_size: Number of sets :math:`S`; needed when sets are empty.
             observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
-            generator: Source of the latents' randomness; by default the global one.
+            generator: Source of the randomness; by default the global one.
 
         Raises:
             ValueError: If ``batch`` does not fit the parts.
         """
         likelihood = self.generator(parts, batch, batch_size, generator=generator)
-        return likelihood.sample() if observation_noise else likelihood.mean
+        if not observation_noise:
+            return likelihood.mean
+        if generator is None:
+            return likelihood.sample()
+        # A distribution draws from the global source alone, which is lent a seed for it.
+        seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+        device = likelihood.mean.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            return likelihood.sample()
 
     @torch.no_grad()
     def infer(
@@ -313,8 +323,9 @@ class CompVAE(nn.Module):
             raise ValueError(f"whole must be [{expected}] (got {list(whole.shape)})")
         if whole.shape[0] == 0:
             raise ValueError(f"whole must hold at least one whole (got {list(whole.shape)})")
-        if not whole.dtype.is_floating_point:
-            raise TypeError(f"whole must hold floating-point numbers (got {whole.dtype})")
+        weight = next(self.parameters(), whole)
+        if whole.dtype != weight.dtype:
+            raise TypeError(f"whole must be of the model's type {weight.dtype} (got {whole.dtype})")
         if whole.device != device:
             raise ValueError(
                 f"whole must be on the device of the parts (got {whole.device}, expected {device})"

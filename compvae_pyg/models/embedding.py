@@ -17,6 +17,14 @@ class SeparateEmbedding(nn.Module):
         whole_embedding: :math:`\mathrm{pre}`, from wholes ``[S, *event]`` to
             ``[S, whole_channels]``.
         part_embedding: :math:`e`, from parts to ``[N, part_channels]``.
+
+    Example:
+        >>> import torch
+        >>> embedding = SeparateEmbedding(nn.Linear(20, 8), nn.Embedding(5, 6))
+        >>> batch = torch.tensor([0, 0, 1])
+        >>> whole, parts = embedding(torch.randn(2, 20), torch.tensor([1, 4, 0]), batch)
+        >>> whole.shape, parts.shape
+        (torch.Size([2, 8]), torch.Size([3, 6]))
     """
 
     def __init__(self, whole_embedding: nn.Module, part_embedding: nn.Module) -> None:

@@ -95,5 +95,8 @@ def load_model(folder: str | os.PathLike[str]) -> CompVAE:
             f"{path / _WEIGHTS} does not fit {architecture!r}: {len(wrong)} tensors differ, first "
             f"{wrong[0]} (got {got}, expected {wanted})"
         )
+    dtypes = {value.dtype for value in state.values() if value.is_floating_point()}
+    if len(dtypes) == 1:
+        model.to(dtypes.pop())
     model.load_state_dict(state)
     return model.eval()

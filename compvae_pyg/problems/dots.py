@@ -117,10 +117,10 @@ class Dots(Problem):
         ``"paper"`` is the published course (section 4.3).
         """
         if name == "paper":
-            return Schedule(num_steps=num_steps or 500_000, batch_size=256)
+            return Schedule(num_steps=500_000 if num_steps is None else num_steps, batch_size=256)
         if name != "roads":
             raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
-        steps = num_steps or 6_500
+        steps = 6_500 if num_steps is None else num_steps
         return Schedule(
             num_steps=steps,
             batch_size=128,

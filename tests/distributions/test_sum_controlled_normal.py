@@ -227,6 +227,26 @@ def test_inverse_undoes_transform(batch_of, coupling, sizes, seed):
 
 
 @couplings
+def test_density_of_a_sample_is_known_from_its_noise(batch_of, coupling):
+    q = SumControlledNormal(*parameters(6), batch_of((2, 0, 4)), 3, coupling)
+    noise = torch.randn(5, 6, D, dtype=torch.float64)
+    torch.testing.assert_close(q.log_prob_from_noise(noise), q.log_prob(q.transform(noise)))
+
+
+@couplings
+def test_density_from_noise_is_exact_in_32_bits_where_the_sum_is_nearly_certain(coupling):
+    """At 1 - R of some 1e-9 the inverse of a 32-bit sample is meaningless."""
+    loc, scale, _ = parameters(4)
+    logits = torch.full_like(loc, 20.0)
+    noise = torch.randn(4, D, dtype=torch.float64)
+    exact = SumControlledNormal(loc, scale, logits, coupling=coupling).log_prob_from_noise(noise)
+    single = SumControlledNormal(loc.float(), scale.float(), logits.float(), coupling=coupling)
+    torch.testing.assert_close(
+        single.log_prob_from_noise(noise.float()), exact.float(), rtol=1e-4, atol=1e-4
+    )
+
+
+@couplings
 def test_sample_is_the_transform_of_the_noise(coupling):
     q = one_set(3, coupling)
     torch.manual_seed(5)
@@ -331,7 +351,7 @@ def test_no_members_at_all(batch_of, coupling, batch_size):
 
 
 @couplings
-def test_nearly_certain_sum_has_a_finite_entropy_and_divergence_in_32_bits(coupling):
+def test_nearly_certain_sum_has_a_finite_density_and_divergence_in_32_bits(coupling):
     # 1 - R, formed by subtraction, is zero here.
     logit, size = 60.0, 4
     q = SumControlledNormal(
@@ -343,6 +363,8 @@ def test_nearly_certain_sum_has_a_finite_entropy_and_divergence_in_32_bits(coupl
     # With rho = 1 / K the trace is K - 1.
     kl = kl_divergence(q, Normal(torch.zeros(1), torch.ones(1)))
     assert kl.item() == pytest.approx(0.5 * (size - 1 - size) - null, rel=1e-6)
+    at_mean = -0.5 * size * math.log(2.0 * math.pi) - null
+    assert q.log_prob(q.loc).item() == pytest.approx(at_mean, rel=1e-6)
 
 
 @pytest.mark.parametrize(("coupling", "unit"), [("paper", 1e-20), ("scaled", 1e-16)])

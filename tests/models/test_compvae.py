@@ -382,13 +382,18 @@ def test_generated_wholes_have_the_moments_of_the_model(linear_gaussian, batch_o
         assert ((found - expected) / spread.sqrt()).abs().max() < 4.5
 
 
-def test_generating_obeys_its_generator_and_leaves_the_global_one(small_model, inputs):
+@pytest.mark.parametrize("observation_noise", [False, True])
+def test_generating_obeys_its_generator_and_leaves_the_global_one(
+    small_model, inputs, observation_noise
+):
     _, parts, batch, _ = inputs
     model = small_model()
 
     def generate(seed):
         generator = torch.Generator().manual_seed(seed)
-        return model.generate(parts, batch, S, generator=generator)
+        return model.generate(
+            parts, batch, S, generator=generator, observation_noise=observation_noise
+        )
 
     state = torch.get_rng_state()
     first = generate(1)
@@ -498,9 +503,10 @@ def test_unfit_wholes_are_refused(refuses, small_model, inputs):
             call(whole[:, 0], parts, batch, S)
         with refuses(TypeError, "whole must be a tensor (got list)"):
             call(whole.tolist(), parts, batch, S)
-        message = "whole must hold floating-point numbers (got torch.int64)"
-        with refuses(TypeError, message):
-            call(whole.long(), parts, batch, S)
+        for other in (torch.long, torch.half):
+            message = f"whole must be of the model's type {whole.dtype} (got {other})"
+            with refuses(TypeError, message):
+                call(whole.to(other), parts, batch, S)
         message = (
             "whole must have one row per set (got 6 rows for 5 sets); give batch_size if the "
             "last sets are empty"

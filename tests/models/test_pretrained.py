@@ -47,6 +47,11 @@ def test_options_of_the_networks_come_back(tmp_path):
     assert again.encoder.coupling == "paper"
 
 
+def test_the_type_of_the_weights_comes_back(tmp_path):
+    Dots().build("small").double().save_pretrained(tmp_path)
+    assert CompVAE.from_pretrained(tmp_path).encoder.w_head.weight.dtype == torch.float64
+
+
 def test_saving_leaves_two_files_and_no_pickle(saved):
     _, folder = saved
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
@@ -133,3 +138,17 @@ def test_a_name_is_registered_once():
         @register_architecture("dots-small")
         def build() -> CompVAE:
             raise NotImplementedError
+
+
+def test_saving_that_fails_leaves_the_last_model(saved, monkeypatch):
+    model, folder = saved
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(state, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="no space left"):
+        model.save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -1,11 +1,12 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch_geometric.nn import MessagePassing, Sequential
 
-from compvae_pyg import GraphBlock
+from compvae_pyg import GraphBlock, Residual
 
 SIZES = (3, 1, 0, 5, 2, 0)
 
@@ -46,6 +47,21 @@ def padded_and_masked(block, x, batch, batch_size):
     adjacency = there.unsqueeze(1) * there.unsqueeze(2) * (1.0 - torch.eye(widest, dtype=x.dtype))
     received = block.received_net(adjacency @ block.message_net(padded))
     return block.update_net(torch.cat([padded, received], dim=-1))[batch, place]
+
+
+def test_layers_are_those_of_table_4():
+    block, x = build(), states(3)
+    edge = torch.tensor([[0], [1]])
+    first, second, third, last = (m for m in block.modules() if isinstance(m, Residual))
+    (lin,) = (
+        m
+        for m in block.modules()
+        if isinstance(m, nn.Linear) and (m.in_features, m.out_features) == (8, 3)
+    )
+    heard = torch.zeros_like(x)
+    heard[1] = second(F.elu(first(x[0])))
+    joint = torch.cat([x, third(torch.tanh(heard))], dim=1)
+    torch.testing.assert_close(block(x, edge), last(F.elu(lin(joint))))
 
 
 @given(sizes=st.lists(st.integers(0, 5), min_size=1, max_size=5), seed=st.integers(0, 1000))
@@ -165,7 +181,7 @@ def test_runs_in_a_pyg_sequential(batch_of):
         ],
     )
     x = states(5)
-    expected = second(nn.functional.elu(first(x, batch=batch)), batch=batch)
+    expected = second(F.elu(first(x, batch=batch)), batch=batch)
     torch.testing.assert_close(model(x, None, batch), expected)
     torch.testing.assert_close(model(x, complete_graph(batch), batch), expected)
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from compvae_pyg.nn import (
     at_least_float32,
@@ -147,6 +148,27 @@ def test_half_precision_sums_are_not_lost_to_rounding(dtype):
     assert total.item() == 1000.0
     small = torch.full((4096,), 2.0**-10, dtype=dtype)
     assert set_sum(small, torch.zeros(4096, dtype=torch.long), 1).item() == 4.0
+
+
+class AddedDtypes(TorchDispatchMode):
+    """Records the dtypes in which members are added up."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "scatter" in func.name() or "index_add" in func.name():
+            self.seen.update(x.dtype for x in args if isinstance(x, torch.Tensor))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_added_in_32_bits_on_devices_whose_kernels_do_not(dtype):
+    # On the CPU torch adds half precision in 32 bits of itself; with atomics it does not.
+    with AddedDtypes() as added:
+        set_sum(torch.ones(3, dtype=dtype), torch.tensor([0, 0, 1]), 2)
+    assert added.seen == {torch.float32, torch.long}
 
 
 def test_set_sizes_count_members(batch_of):
