@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ def save_model(model: CompVAE, folder: str | os.PathLike[str]) -> None:
     try:
         save_file(state, weights_part, metadata={"format": "pt"})
         config_part.write_text(config, encoding="utf-8")
+        # safetensors keeps its files to their owner; weights are as public as their config.
+        shutil.copymode(config_part, weights_part)
         os.replace(weights_part, path / _WEIGHTS)
         os.replace(config_part, path / _CONFIG)
     finally:

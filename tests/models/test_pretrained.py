@@ -58,6 +58,12 @@ def test_saving_leaves_two_files_and_no_pickle(saved):
     assert json.loads((folder / "config.json").read_text())["architecture"] == "dots-small"
 
 
+def test_both_files_may_be_read_by_the_same_people(saved):
+    _, folder = saved
+    modes = [(folder / name).stat().st_mode for name in ("config.json", "model.safetensors")]
+    assert modes[0] == modes[1]
+
+
 def test_saving_again_replaces_the_model(saved):
     _, folder = saved
     other = Dots().build("small")
