@@ -13,7 +13,7 @@ from compvae_pyg.models import (
     Posterior,
 )
 from compvae_pyg.nn import GraphBlock, Residual
-from compvae_pyg.problems import Dots, Problem
+from compvae_pyg.problems import Dots, Problem, Sines
 
 try:
     __version__ = version("compvae-pyg")
@@ -32,6 +32,7 @@ __all__ = [
     "Posterior",
     "Problem",
     "Residual",
+    "Sines",
     "SumControlledNormal",
     "__version__",
 ]

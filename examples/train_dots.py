@@ -29,8 +29,8 @@ class Options(RunOptions):
     output: Path = Path("outputs/dots")
     """Folder for the model, its metrics, its evaluation and its figures."""
 
-    preset: Literal["small"] = "small"
-    """Networks: small ones train on two CPU cores."""
+    preset: Literal["small", "paper"] = "small"
+    """Networks: small ones train on two CPU cores, the paper's own need a GPU."""
 
     schedule: Literal["roads", "paper"] = "roads"
     """Course of training: labels, parts and whole one after the other, or as published."""

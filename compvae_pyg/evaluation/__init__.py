@@ -10,7 +10,9 @@ from compvae_pyg.evaluation.dots_samples import (
 from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.report import format_table, write_evaluation
+from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
 from compvae_pyg.evaluation.site_accuracy import site_accuracy, sites_shown
+from compvae_pyg.evaluation.spectrum import Spectrum, energy_distance, spectrum
 
 __all__ = [
     "DotsRow",
@@ -18,13 +20,18 @@ __all__ = [
     "Estimate",
     "Recomposition",
     "Reconstructions",
+    "SinesRow",
+    "Spectrum",
+    "energy_distance",
     "evaluate_dots",
     "evaluate_elbo",
+    "evaluate_sines",
     "format_table",
     "recompose_dots",
     "reconstruct_dots",
     "redraw_dots",
     "site_accuracy",
     "sites_shown",
+    "spectrum",
     "write_evaluation",
 ]

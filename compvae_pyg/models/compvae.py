@@ -286,10 +286,20 @@ class CompVAE(nn.Module):
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> "CompVAE":
         """Read a model that :meth:`save_pretrained` wrote, on the CPU, in evaluation mode.
 
+        Args:
+            folder: A folder, or the name of a model that the package ships: ``"dots-small"``.
+
         Raises:
-            FileNotFoundError: If the folder holds no model.
+            FileNotFoundError: If the folder holds no model, or no model of the name is shipped.
             ValueError: If a file is damaged, or weights and networks do not belong together.
             ImportError: If the package safetensors is missing.
+
+        Example:
+            >>> model = CompVAE.from_pretrained("dots-small")
+            >>> red = {"color": torch.tensor([0]), "pos": torch.zeros(1, 2)}
+            >>> image = model.generate(red, generator=torch.Generator().manual_seed(0))
+            >>> image.mean(dim=(2, 3)).round()
+            tensor([[1., 0., 0.]])
         """
         return load_model(folder)
 

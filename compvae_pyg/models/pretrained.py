@@ -18,6 +18,7 @@ __all__ = ["load_model", "save_model"]
 _FORMAT_VERSION = 1
 _CONFIG = "config.json"
 _WEIGHTS = "model.safetensors"
+_SHIPPED = Path(__file__).parents[1] / "weights"
 
 
 def save_model(model: CompVAE, folder: str | os.PathLike[str]) -> None:
@@ -56,7 +57,9 @@ def save_model(model: CompVAE, folder: str | os.PathLike[str]) -> None:
 
 
 def load_model(folder: str | os.PathLike[str]) -> CompVAE:
-    """Read a model from a folder, on the CPU and in evaluation mode.
+    """Read a model from a folder, or one that the package ships by its name.
+
+    It comes on the CPU and in evaluation mode. A folder goes before a shipped model of its name.
 
     Raises:
         FileNotFoundError: If the folder holds no model.
@@ -69,6 +72,14 @@ def load_model(folder: str | os.PathLike[str]) -> CompVAE:
     except ImportError as error:
         raise ImportError("loading needs safetensors: pip install 'compvae-pyg[hub]'") from error
     path = Path(folder)
+    if not path.exists():
+        shipped = sorted(entry.name for entry in _SHIPPED.iterdir() if entry.is_dir())
+        if str(folder) not in shipped:
+            raise FileNotFoundError(
+                f"no folder {path}, and no model of that name is shipped (shipped: "
+                f"{', '.join(shipped)})"
+            )
+        path = _SHIPPED / str(folder)
     for name in (_CONFIG, _WEIGHTS):
         if not (path / name).is_file():
             raise FileNotFoundError(f"no {name} in {path}: it holds no saved model")

@@ -3,6 +3,7 @@
 from compvae_pyg.problems.base import Problem, pack, packed_batch
 from compvae_pyg.problems.dots import COLORS, Dots, render_dots
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage, Weights
+from compvae_pyg.problems.sines import Sines, render_sines
 
 __all__ = [
     "COLORS",
@@ -11,9 +12,11 @@ __all__ = [
     "LearningRate",
     "Problem",
     "Schedule",
+    "Sines",
     "Stage",
     "Weights",
     "pack",
     "packed_batch",
     "render_dots",
+    "render_sines",
 ]

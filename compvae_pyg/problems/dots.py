@@ -5,10 +5,10 @@ from torch import Tensor
 from torch_geometric.data import Batch
 from torch_geometric.utils import scatter
 
-from compvae_pyg.models import CompVAE
+from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn import set_sum
+from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
 from compvae_pyg.problems.base import Problem, pack, packed_batch
-from compvae_pyg.problems.dots_networks import build_dots_small
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["COLORS", "Dots", "render_dots"]
@@ -86,7 +86,7 @@ class Dots(Problem):
     name = "dots"
     part_fields = ("color", "pos")
     event_shape = (3, 32, 32)
-    networks = ("small",)
+    networks = ("small", "paper")
     schedules = ("roads", "paper")
     border = 0.9
     intensity_range = (5.0, 10.0)
@@ -105,10 +105,13 @@ class Dots(Problem):
         return packed_batch({"color": color, "pos": pos}, whole, num_parts)
 
     def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained."""
+        """Build networks by name, untrained.
+
+        ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.2 to the layer, for a GPU.
+        """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_dots_small()
+        return build_architecture(f"dots-{networks}")
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.

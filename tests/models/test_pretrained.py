@@ -77,6 +77,18 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         CompVAE.from_pretrained(tmp_path)
 
 
+def test_a_name_that_is_not_shipped_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no folder dots-huge.*shipped: dots-small"):
+        CompVAE.from_pretrained("dots-huge")
+
+
+def test_a_folder_goes_before_a_shipped_model_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build_architecture("dots-small", channels=3).save_pretrained("dots-small")
+    assert CompVAE.from_pretrained("dots-small").encoder.w_channels == 3 * 64
+
+
 @pytest.mark.parametrize("keep", [0, 5, 1000, -1])
 def test_truncated_weights_are_refused(saved, keep):
     _, folder = saved

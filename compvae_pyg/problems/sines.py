@@ -1,0 +1,207 @@
+"""The one-dimensional problem: sums of sine waves, saturated (paper, section 4.2 and A.1)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from compvae_pyg.models import CompVAE, build_architecture
+from compvae_pyg.nn import set_sizes, set_sum
+from compvae_pyg.problems import sines_paper_networks  # noqa: F401 - it registers
+from compvae_pyg.problems.base import Problem, pack, packed_batch
+from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
+
+__all__ = ["Sines", "render_sines"]
+
+
+def render_sines(
+    category: Tensor,
+    amplitude: Tensor,
+    phase: Tensor,
+    batch: Tensor,
+    batch_size: int,
+    *,
+    nonlinearity: float = 3.0,
+    period: float = 100.0,
+    num_samples: int = 200,
+) -> Tensor:
+    r"""Draw curves that are made of sine waves, each by the number :math:`K` of its own waves.
+
+    .. math::
+        x(t) = K \tanh\Bigl( \frac{C}{K} \sum_{i=1}^K
+            a_i \cos\bigl( 2 \pi \ell_i t / T_0 + \kappa_i \bigr) \Bigr), \qquad t = 0, 1, 2, \dots
+
+    (paper, section 4.2, whose sum starts at 0 by a slip).
+
+    Args:
+        category: Category of each wave, ``[N]``, numbered from 0: the frequency is
+            :math:`\ell = \text{category} + 1`.
+        amplitude: Amplitude :math:`a` of each wave, ``[N]``.
+        phase: Phase :math:`\kappa` of each wave, in radians, ``[N]``.
+        batch: Curve of each wave, ``[N]``, sorted.
+        batch_size: Number of curves :math:`S`.
+        nonlinearity: :math:`C`.
+        period: Period :math:`T_0` of the lowest frequency, in samples.
+        num_samples: Number of samples of a curve.
+
+    Returns:
+        Curves ``[S, num_samples]`` in :math:`[-K, K]`; one without waves is zero.
+
+    Example:
+        >>> waves = torch.tensor([0, 0]), torch.tensor([1.0, 1.0]), torch.tensor([0.0, math.pi])
+        >>> x = render_sines(*waves, torch.tensor([0, 1]), 2)
+        >>> x[:, [0, 50]]
+        tensor([[ 0.9951, -0.9951],
+                [-0.9951,  0.9951]])
+    """
+    time = torch.arange(num_samples, dtype=amplitude.dtype, device=amplitude.device)
+    frequency = (category + 1).to(amplitude.dtype).unsqueeze(-1)
+    # Whole turns are exact in this product and leave it exactly; as angles they would be rounded.
+    turns = torch.remainder(frequency * time, period) / period
+    waves = amplitude.unsqueeze(-1) * torch.cos(2.0 * math.pi * turns + phase.unsqueeze(-1))
+    total = set_sum(waves, batch, batch_size)
+    count = set_sizes(batch, batch_size, amplitude.dtype).unsqueeze(-1)
+    return count * torch.tanh(nonlinearity / count.clamp(min=1.0) * total)
+
+
+@dataclass(frozen=True)
+class Sines(Problem):
+    r"""Curves made of :math:`K` sine waves whose amplitudes and phases are not told.
+
+    A part is a category, numbered from 0, that stands for a frequency; its amplitude and its phase,
+    both Gaussian, are its intrinsic variety. A whole is the curve, ``[200]``, see
+    :func:`render_sines`. The parameters are those of the paper; the program that its authors
+    published has ``num_categories=9`` and ``phase_std=0.8``.
+
+    Attributes:
+        nonlinearity: :math:`C`, how much a curve saturates.
+        period: Period :math:`T_0` of the lowest frequency, in samples.
+        num_categories: Number of frequencies.
+        amplitude_mean: Mean of the amplitudes.
+        amplitude_std: Standard deviation of the amplitudes.
+        phase_std: Standard deviation of the phases, in radians; their mean is 0.
+
+    Raises:
+        ValueError: If a parameter is out of range.
+
+    Example:
+        >>> sines = Sines()
+        >>> data = sines.sample(torch.tensor([1, 4]), torch.Generator().manual_seed(0))
+        >>> data.whole.shape, data.category.shape
+        (torch.Size([2, 200]), torch.Size([5]))
+    """
+
+    nonlinearity: float = 3.0
+    period: float = 100.0
+    num_categories: int = 10
+    amplitude_mean: float = 1.0
+    amplitude_std: float = 0.3
+    phase_std: float = 0.5 * math.pi
+
+    name = "sines"
+    part_fields = ("category",)
+    num_samples = 200
+    event_shape = (num_samples,)
+    networks = ("paper",)
+    schedules = ("roads", "paper")
+
+    def __post_init__(self) -> None:
+        for name in ("nonlinearity", "period", "num_categories"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive (got {getattr(self, name)})")
+        for name in ("amplitude_std", "phase_std"):
+            if not getattr(self, name) >= 0.0:
+                raise ValueError(f"{name} must not be negative (got {getattr(self, name)})")
+
+    def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """Draw one curve for each number of waves in ``num_parts``, ``[S]``."""
+        device = num_parts.device if generator is None else generator.device
+        batch, _ = pack(num_parts, device)
+        category = torch.randint(
+            self.num_categories, (batch.shape[0],), generator=generator, device=device
+        )
+        whole = self.draw(category, batch, num_parts.shape[0], generator)
+        return packed_batch({"category": category}, whole, num_parts)
+
+    def draw(
+        self,
+        category: Tensor,
+        batch: Tensor,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw curves of given waves, with amplitudes and phases of their own.
+
+        Args:
+            category: Category of each wave, ``[N]``.
+            batch: Curve of each wave, ``[N]``, sorted.
+            batch_size: Number of curves :math:`S`.
+            generator: Source of the amplitudes and phases, on any device; by default the global
+                one.
+
+        Returns:
+            Curves ``[S, 200]``.
+
+        Example:
+            >>> curves = Sines().draw(torch.tensor([2, 2]), torch.tensor([0, 1]), 2)
+            >>> torch.equal(curves[0], curves[1])
+            False
+        """
+        device = category.device if generator is None else generator.device
+        noise = torch.randn(2, category.shape[0], generator=generator, device=device)
+        amplitude, phase = noise.to(category.device)
+        return render_sines(
+            category,
+            self.amplitude_mean + self.amplitude_std * amplitude,
+            self.phase_std * phase,
+            batch,
+            batch_size,
+            nonlinearity=self.nonlinearity,
+            period=self.period,
+            num_samples=self.num_samples,
+        )
+
+    def build(self, networks: str) -> CompVAE:
+        """Build networks by name, untrained.
+
+        ``"paper"`` is appendix A.1 to the layer, for a GPU.
+        """
+        if networks not in self.networks:
+            raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
+        return build_architecture(f"sines-{networks}", num_categories=self.num_categories)
+
+    def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
+        """Return a course of training by name.
+
+        ``"roads"`` opens the latents of the parts before that of the whole, and holds those of the
+        parts cheap at first: amplitudes and phases are random, so that the categories alone say
+        little about a curve. ``"paper"`` is the published course (section 4.3).
+        """
+        if name == "paper":
+            return Schedule(
+                num_steps=500_000 if num_steps is None else num_steps,
+                batch_size=256,
+                curriculum=Curriculum(first=2, last=16, every=3000),
+            )
+        if name != "roads":
+            raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
+        steps = 8_000 if num_steps is None else num_steps
+        return Schedule(
+            num_steps=steps,
+            batch_size=128,
+            stages=(
+                Stage("parts", 0.7, inferred="parts", beta_w=(0.01, 1.0)),
+                Stage("whole", 0.3, beta_z=(10.0, 1.0)),
+            ),
+            curriculum=Curriculum(first=16, last=16, every=0),
+            learning_rate=LearningRate(
+                initial=1e-3,
+                final=2e-5,
+                hold=int(0.45 * steps),
+                halving=max(1, int(0.09 * steps)),
+                warmup=min(200, steps // 10),
+            ),
+            betas=(0.9, 0.98),
+        )
