@@ -133,12 +133,6 @@ class Dots(Problem):
                 Stage("whole", 0.3, beta_z=(10.0, 1.0)),
             ),
             curriculum=Curriculum(first=8, last=8, every=0),
-            learning_rate=LearningRate(
-                initial=1.5e-3,
-                final=2e-5,
-                hold=int(0.45 * steps),
-                halving=max(1, int(0.09 * steps)),
-                warmup=min(200, steps // 10),
-            ),
+            learning_rate=LearningRate.for_run(steps, initial=1.5e-3),
             betas=(0.9, 0.98),
         )

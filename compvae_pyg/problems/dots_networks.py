@@ -24,6 +24,8 @@ from compvae_pyg.models import (
     NormalNetwork,
     Parts,
     register_architecture,
+    start_at_prior,
+    zero_linear,
 )
 from compvae_pyg.nn import Residual
 
@@ -77,14 +79,6 @@ def check_sites(parts: Parts) -> tuple[Tensor, Tensor]:
 def _cell_centres(grid: int) -> Tensor:
     """Return the centres of the cells along one axis, ``[G]``, in the pixels' coordinates."""
     return torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(grid, -1).mean(dim=1)
-
-
-def _zero_linear(in_channels: int, out_channels: int) -> nn.Linear:
-    """Return a layer that gives zero at first, so that a road opens without a jolt."""
-    lin = nn.Linear(in_channels, out_channels)
-    nn.init.zeros_(lin.weight)
-    nn.init.zeros_(lin.bias)
-    return lin
 
 
 class SiteField(nn.Module):
@@ -166,7 +160,7 @@ class FieldDecoder(nn.Module):
         self.field_shape = (channels, grid, grid)
         half = hidden_channels // 2
         self.stem = nn.Conv2d(channels, hidden_channels, 3, padding=1)
-        self.z_lin = _zero_linear(z_channels, hidden_channels * grid * grid)
+        self.z_lin = zero_linear(z_channels, hidden_channels * grid * grid)
         self.convs = nn.ModuleList(
             nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1) for _ in range(num_blocks)
         )
@@ -309,15 +303,11 @@ def build_dots_small(
         coupling=coupling,
         part_noise=False,
         z_head=nn.Sequential(
-            Residual(whole_channels), nn.ELU(), _zero_linear(whole_channels, 2 * z_channels)
+            Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
         ),
     )
-    with torch.no_grad():
-        # The posterior of w begins near its prior, with little coupling.
-        encoder.w_head.weight *= 0.1
-        encoder.w_head.bias.zero_()
-        encoder.w_head.bias[2 * w_channels :] = -3.0
-    z_prior = nn.Sequential(nn.Linear(w_channels, 128), nn.ELU(), _zero_linear(128, 2 * z_channels))
+    start_at_prior(encoder)
+    z_prior = nn.Sequential(nn.Linear(w_channels, 128), nn.ELU(), zero_linear(128, 2 * z_channels))
     model = CompVAE(
         encoder=encoder,
         generator=CompVAEGenerator(

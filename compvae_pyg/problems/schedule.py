@@ -114,6 +114,23 @@ class LearningRate:
     hold: int = 0
     warmup: int = 0
 
+    @classmethod
+    def for_run(cls, num_steps: int, initial: float) -> "LearningRate":
+        """Return a rate for a run of any length: constant for half of it, then halved six times.
+
+        Example:
+            >>> rate = LearningRate.for_run(10_000, initial=1e-3)
+            >>> rate.at(4_000), rate.at(9_999) * 64
+            (0.001, 0.001)
+        """
+        return cls(
+            initial=initial,
+            final=initial / 64,
+            hold=int(0.45 * num_steps),
+            halving=max(1, int(0.09 * num_steps)),
+            warmup=min(200, num_steps // 10),
+        )
+
     def at(self, step: int) -> float:
         """Return the rate of a step."""
         halvings = max(0, step - self.hold) // max(1, self.halving)

@@ -9,7 +9,7 @@ from torch_geometric.data import Batch
 
 from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn import set_sizes, set_sum
-from compvae_pyg.problems import sines_paper_networks  # noqa: F401 - it registers
+from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
 from compvae_pyg.problems.base import Problem, pack, packed_batch
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
@@ -104,7 +104,7 @@ class Sines(Problem):
     part_fields = ("category",)
     num_samples = 200
     event_shape = (num_samples,)
-    networks = ("paper",)
+    networks = ("small", "paper")
     schedules = ("roads", "paper")
 
     def __post_init__(self) -> None:
@@ -166,7 +166,7 @@ class Sines(Problem):
     def build(self, networks: str) -> CompVAE:
         """Build networks by name, untrained.
 
-        ``"paper"`` is appendix A.1 to the layer, for a GPU.
+        ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.1 to the layer, for a GPU.
         """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
@@ -187,21 +187,17 @@ class Sines(Problem):
             )
         if name != "roads":
             raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
-        steps = 8_000 if num_steps is None else num_steps
+        steps = 12_000 if num_steps is None else num_steps
         return Schedule(
             num_steps=steps,
             batch_size=128,
             stages=(
-                Stage("parts", 0.7, inferred="parts", beta_w=(0.01, 1.0)),
-                Stage("whole", 0.3, beta_z=(10.0, 1.0)),
+                Stage("cheap parts", 0.3, inferred="parts", beta_w=(0.05, 1.0)),
+                Stage("parts", 0.5, inferred="parts"),
+                Stage("whole", 0.2, beta_z=(10.0, 1.0)),
             ),
-            curriculum=Curriculum(first=16, last=16, every=0),
-            learning_rate=LearningRate(
-                initial=1e-3,
-                final=2e-5,
-                hold=int(0.45 * steps),
-                halving=max(1, int(0.09 * steps)),
-                warmup=min(200, steps // 10),
-            ),
+            # One wave alone shows its amplitude and its phase; without them nothing is learnt.
+            curriculum=Curriculum(first=1, last=16, every=max(1, int(0.4 * steps / 16))),
+            learning_rate=LearningRate.for_run(steps, initial=2e-3),
             betas=(0.9, 0.98),
         )

@@ -186,9 +186,11 @@ def test_the_short_course_opens_the_parts_before_the_whole():
     schedule = Sines().schedule("roads", num_steps=1000)
     first, last = schedule.weights(0), schedule.weights(999)
     assert (first.stage.inferred, last.stage.inferred) == ("parts", "all")
-    assert first.beta_w == pytest.approx(0.01)
+    assert first.beta_w == pytest.approx(0.05)
+    assert schedule.weights(300).beta_w == schedule.weights(799).beta_w == 1.0
     assert last.beta_z == pytest.approx(1.0, rel=0.02)
-    assert schedule.curriculum.max_parts(0) == 16
+    assert schedule.curriculum.max_parts(0) == 1
+    assert schedule.curriculum.max_parts(400) == 16
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_parameters_out_of_range_are_refused(refuses, option, message):
 
 
 def test_unknown_names_are_refused(refuses):
-    with refuses(ValueError, "networks must be one of ('paper',) (got 'large')"):
+    with refuses(ValueError, "networks must be one of ('small', 'paper') (got 'large')"):
         Sines().build("large")
     with refuses(ValueError, "schedule must be one of ('roads', 'paper') (got 'fast')"):
         Sines().schedule("fast")

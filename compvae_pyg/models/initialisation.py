@@ -1,0 +1,36 @@
+"""First weights that let training open one road after the other."""
+
+import torch
+from torch import nn
+
+from compvae_pyg.models.encoder import CompVAEEncoder
+
+__all__ = ["start_at_prior", "zero_linear"]
+
+
+def zero_linear(in_channels: int, out_channels: int) -> nn.Linear:
+    """Return a layer that gives zero at first, so that a road opens without a jolt.
+
+    Example:
+        >>> zero_linear(3, 2)(torch.ones(1, 3)).tolist()
+        [[0.0, 0.0]]
+    """
+    lin = nn.Linear(in_channels, out_channels)
+    nn.init.zeros_(lin.weight)
+    nn.init.zeros_(lin.bias)
+    return lin
+
+
+def start_at_prior(encoder: CompVAEEncoder, coupling_logit: float = -3.0) -> None:
+    """Let the posterior of the parts begin near its prior, with little coupling.
+
+    It is meant for posteriors in units of their prior, see :meth:`CompVAEEncoder.forward`.
+
+    Args:
+        encoder: What is changed, in place.
+        coupling_logit: The coupling logits at first.
+    """
+    with torch.no_grad():
+        encoder.w_head.weight *= 0.1
+        encoder.w_head.bias.zero_()
+        encoder.w_head.bias[2 * encoder.w_channels :] = coupling_logit

@@ -1,0 +1,35 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lightning")
+pytest.importorskip("tyro")
+pytest.importorskip("matplotlib")
+
+from compvae_pyg import CompVAE
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_leaves_all_that_it_promises(tmp_path):
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "train_sines.py"]
+        + ["--steps", "6", "--num-wholes", "8", "--log-every", "2"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "outputs" / "sines"
+    rows = json.loads((output / "evaluation.json").read_text())["rows"]
+    assert [row["num_parts"] for row in rows] == [1, 2, 4, 8, 16, 24, 30]
+    assert CompVAE.from_pretrained(output).event_shape == (200,)
+    assert (output / "metrics.csv").exists() and (output / "losses.png").exists()
