@@ -1,9 +1,9 @@
 """Train CompVAE on curves made of sine waves, and look at what it composes.
 
-A part is a frequency, one of ten; its amplitude and its phase are random, and nobody tells them. A
-whole is the curve of all its parts, which saturates: it is not the sum of its parts. After training,
-the model draws curves of the frequencies that it is asked for: this program measures their spectra
-beside those of true curves, up to nearly twice as many parts as in training.
+A part is a frequency, one of ten; its amplitude and its phase are random, and nobody tells them.
+A whole is the curve of all its parts, which saturates: it is not the sum of its parts. After
+training, the model draws curves of the frequencies that it is asked for: this program measures
+their spectra beside those of true curves, up to nearly twice as many parts as in training.
 """
 
 from dataclasses import dataclass

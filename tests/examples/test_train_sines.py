@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_example_leaves_all_that_it_promises(tmp_path):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    options = ("--steps", "6", "--num-wholes", "8", "--log-every", "2")
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "train_sines.py"]
-        + ["--steps", "6", "--num-wholes", "8", "--log-every", "2"],
+        [sys.executable, ROOT / "examples" / "train_sines.py", *options],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
         capture_output=True,
