@@ -116,7 +116,7 @@ def evaluate_sines(
 
     Example:
         >>> sines = Sines()
-        >>> model = sines.build("paper")
+        >>> model = sines.build("small")
         >>> row, = evaluate_sines(model, sines, num_parts=[4], num_wholes=8, num_draws=2)
         >>> row.true_leak.mean < 1e-3
         True
