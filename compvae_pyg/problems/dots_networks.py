@@ -289,8 +289,9 @@ def build_dots_small(
         num_blocks: Number of graph blocks.
         coupling: Form of the coupled posterior.
         min_scale: Smallest standard deviation of the priors.
-        min_pixel_scale: Smallest standard deviation of a pixel. The paper's 0.005 lets the images
-            of one colour, which can be learnt to that precision, outweigh all others.
+        min_pixel_scale: Smallest standard deviation of a pixel; 0.005 in the paper. The larger
+            one is meant to keep images of one colour, which can be learnt to that precision, from
+            outweighing all others.
     """
     w_channels = channels * grid**2
     encoder = CompVAEEncoder(
