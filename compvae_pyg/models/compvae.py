@@ -204,7 +204,7 @@ class CompVAE(nn.Module):
         r"""Draw wholes made of the given parts, ``[S, *event]``.
 
         The latents are drawn from the prior; the whole is the mean of
-        :math:`p(x \mid z, \tilde w)`, as in the paper's figures.
+        :math:`p(x \mid z, \tilde w)`; the paper does not say what its figures show.
 
         Args:
             parts: Parts, packed, N rows each.
