@@ -5,7 +5,7 @@ from compvae_pyg.models.compvae import CompVAE, Elbo, Inferred
 from compvae_pyg.models.embedding import SeparateEmbedding
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator, normal_sample
-from compvae_pyg.models.initialisation import start_at_prior, zero_linear
+from compvae_pyg.models.initialisation import start_as_code, start_at_prior, zero_linear
 from compvae_pyg.models.normal_network import NormalNetwork
 from compvae_pyg.models.parts import Parts, check_parts
 from compvae_pyg.models.registry import build_architecture, register_architecture
@@ -25,6 +25,7 @@ __all__ = [
     "check_parts",
     "normal_sample",
     "register_architecture",
+    "start_as_code",
     "start_at_prior",
     "zero_linear",
 ]

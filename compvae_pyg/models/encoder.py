@@ -51,6 +51,10 @@ class CompVAEEncoder(nn.Module):
             that differ otherwise, by a position for instance, can do without.
         z_head: Network from the features of a whole to the mean and the log-variance of
             :math:`q(z \mid x)`, ``[S, 2 * z_channels]``; by default Residual, ELU, Linear.
+        prior_coupling: Whether a posterior in units of a prior :math:`\mathcal{N}(m, s^2)` begins
+            with coupling in the ratio of the prior's variances,
+            :math:`\tilde\rho_i = \hat\rho_i + \log s_i^2`: given their sum alone, independent
+            Gaussians have the ``"scaled"`` coupling with :math:`\rho_i = s_i^2 / \sum_j s_j^2`.
 
     Shapes:
         - **input:** whole :math:`(S, C_x)`, parts :math:`(N, C_l)`, batch :math:`(N)`
@@ -75,6 +79,7 @@ class CompVAEEncoder(nn.Module):
         coupling: Coupling = "paper",
         part_noise: bool = True,
         z_head: nn.Module | None = None,
+        prior_coupling: bool = False,
     ) -> None:
         super().__init__()
         if num_blocks < 1:
@@ -88,6 +93,7 @@ class CompVAEEncoder(nn.Module):
         self.z_channels = z_channels
         self.coupling: Coupling = coupling
         self.part_noise = part_noise
+        self.prior_coupling = prior_coupling
         self.z_head = z_head or nn.Sequential(
             Residual(whole_channels), nn.ELU(), nn.Linear(whole_channels, 2 * z_channels)
         )
@@ -161,6 +167,8 @@ class CompVAEEncoder(nn.Module):
         if w_prior is not None:
             loc = w_prior.mean + w_prior.stddev * loc
             scale = w_prior.stddev * scale
+            if self.prior_coupling:
+                coupling_logits = coupling_logits + 2.0 * w_prior.stddev.log()
         w = SumControlledNormal(
             loc,
             scale,

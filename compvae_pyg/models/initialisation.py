@@ -1,11 +1,13 @@
 """First weights that let training open one road after the other."""
 
+import math
+
 import torch
 from torch import nn
 
 from compvae_pyg.models.encoder import CompVAEEncoder
 
-__all__ = ["start_at_prior", "zero_linear"]
+__all__ = ["start_as_code", "start_at_prior", "zero_linear"]
 
 
 def zero_linear(in_channels: int, out_channels: int) -> nn.Linear:
@@ -34,3 +36,22 @@ def start_at_prior(encoder: CompVAEEncoder, coupling_logit: float = -3.0) -> Non
         encoder.w_head.weight *= 0.1
         encoder.w_head.bias.zero_()
         encoder.w_head.bias[2 * encoder.w_channels :] = coupling_logit
+
+
+def start_as_code(encoder: CompVAEEncoder, scale: float = 0.1, gain: float = 1.5) -> None:
+    r"""Let the posterior of the parts begin as a code: means spread like the prior, little noise.
+
+    A latent that is all noise at first is one that a decoder learns to ignore, for good where it
+    does without. It is meant for posteriors in units of their prior, see
+    :meth:`CompVAEEncoder.forward`, whose divergence is held cheap at first.
+
+    Args:
+        encoder: What is changed, in place.
+        scale: The standard deviations at first, in units of the prior's.
+        gain: Factor on the first weights of the means.
+    """
+    start_at_prior(encoder)
+    loc, log_variance = slice(encoder.w_channels), slice(encoder.w_channels, 2 * encoder.w_channels)
+    with torch.no_grad():
+        encoder.w_head.weight[loc] *= gain / 0.1
+        encoder.w_head.bias[log_variance] = 2.0 * math.log(scale)

@@ -192,9 +192,9 @@ class Sines(Problem):
             num_steps=steps,
             batch_size=128,
             stages=(
-                Stage("cheap parts", 0.3, inferred="parts", beta_w=(0.05, 1.0)),
-                Stage("parts", 0.5, inferred="parts"),
-                Stage("whole", 0.2, beta_z=(10.0, 1.0)),
+                Stage("cheap parts", 0.15, inferred="parts", beta_w=(0.05, 1.0)),
+                Stage("parts", 0.7, inferred="parts"),
+                Stage("whole", 0.15, beta_z=(10.0, 1.0)),
             ),
             # One wave alone shows its amplitude and its phase; without them nothing is learnt.
             curriculum=Curriculum(first=1, last=16, every=max(1, int(0.4 * steps / 16))),

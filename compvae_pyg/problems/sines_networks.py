@@ -1,12 +1,15 @@
 r"""Networks of the sines problem, of a size for a laptop's CPU.
 
-The latent of a part is a table with one row of a few numbers for each category. At first only the
-row of the part's own category is in use, and its first number is 1: the sum over the parts counts
-them by category and keeps the categories apart. Three choices are not in the paper:
+The latent of a part is a table with one row of a few numbers for each category. Only the row of the
+part's own category is in use, and its first number is 1: the sum over the parts counts them by
+category and keeps the categories apart. What is not in the paper:
 
+- the laws of the latents are told, not learnt: the other numbers of a part's own row are standard
+  normal, and so is z, which does not depend on the sum;
 - one network reads each row of the sum, and its answers weigh learnt waveforms;
-- wholes grow with the number of parts, so that the decoder computes :math:`\hat k \tanh(f)`, with
-  a size :math:`\hat k` that is linear in the sum: what it learns of few parts holds for many;
+- wholes grow with the number of parts, so that the decoder computes
+  :math:`\hat k \tanh(f / \hat k)` with a size :math:`\hat k` that the sum counts: what it learns
+  of few parts holds for many. The smallest standard deviation of a sample grows with it;
 - the inference network sees the whole divided by its number of parts, and looks up what it says of
   the part's own category.
 """
@@ -24,59 +27,95 @@ from compvae_pyg.models import (
     NormalNetwork,
     Parts,
     register_architecture,
-    start_at_prior,
+    start_as_code,
     zero_linear,
 )
-from compvae_pyg.nn import Residual, set_sizes
+from compvae_pyg.nn import Residual, floor_log_variance, set_sizes
 from compvae_pyg.problems.categories import check_categories
 
 __all__ = ["build_sines_small"]
 
 NUM_SAMPLES = 200
+# Far below any standard deviation that these networks give.
+_MIN_SCALE = 1e-3
 
 
-class CategoryTable(nn.Module):
-    r"""Mean and log-variance of the latent of each category: two embeddings, as in the paper.
+class CategoryRows(nn.Module):
+    r"""Mean and log-variance of the latent of each category: a row of its own in a table.
+
+    The row of its category begins with 1 and is standard normal otherwise, the other rows are zero;
+    the numbers that are told are so to a standard deviation of ``rest_scale``. What the standard
+    normal numbers mean is left to the networks that read them.
 
     Args:
         num_categories: Number of categories :math:`L`, and of rows of the latent.
         channels: Numbers :math:`C` in a row.
+        rest_scale: Standard deviation of the numbers that are told.
 
     Shapes:
         - **input:** category :math:`(N)`
         - **output:** :math:`(N, 2 L C)`
     """
 
-    def __init__(self, num_categories: int, channels: int) -> None:
+    moments: Tensor
+
+    def __init__(self, num_categories: int, channels: int, rest_scale: float = 0.01) -> None:
         super().__init__()
         self.num_categories = num_categories
-        self.loc = nn.Embedding(num_categories, num_categories * channels)
-        self.log_variance = nn.Embedding(num_categories, num_categories * channels)
         loc = torch.zeros(num_categories, num_categories, channels)
-        log_variance = torch.full_like(loc, 2.0 * math.log(0.01))
+        log_variance = torch.full_like(loc, 2.0 * math.log(rest_scale))
         own = torch.arange(num_categories)
         loc[own, own, 0] = 1.0
         log_variance[own, own, 1:] = 0.0
-        with torch.no_grad():
-            self.loc.weight.copy_(loc.flatten(1))
-            self.log_variance.weight.copy_(log_variance.flatten(1))
+        moments = torch.cat([loc.flatten(1), log_variance.flatten(1)], dim=1)
+        self.register_buffer("moments", moments, persistent=False)
 
     def forward(self, parts: Parts) -> Tensor:
         """Return means and log-variances, one after the other."""
         category = check_categories(parts, self.num_categories)
-        return torch.cat([self.loc(category), self.log_variance(category)], dim=-1)
+        return self.moments.index_select(0, category)
+
+
+class StandardNormal(nn.Module):
+    """Mean and log-variance of a standard normal latent, whatever the sum of the parts is.
+
+    Args:
+        channels: Size of the latent.
+
+    Shapes:
+        - **input:** sum of the latents :math:`(S, D_w)`
+        - **output:** zeros :math:`(S, 2 D_z)`
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, w_sum: Tensor) -> Tensor:
+        """Return means and log-variances, one after the other."""
+        return w_sum.new_zeros(w_sum.shape[0], 2 * self.channels)
 
 
 class WaveDecoder(nn.Module):
-    r"""Curve from the table of all parts, as weighted waveforms and a pointwise network.
+    r"""Curve from the table of all parts: weighted waveforms, saturated.
+
+    .. math::
+        \mathbb{E}[x(t)] = \hat k \tanh\Bigl( \frac{1}{\hat k}
+            \sum_{\ell} \sum_j f_j(\tilde w_\ell, z)\, u_{\ell j}(t) \Bigr)
+
+    with a network :math:`f` that is the same for all rows but for a bias, learnt waveforms
+    :math:`u`, and the number of parts :math:`\hat k` that the first column of the table counts.
 
     Args:
         num_categories: Rows :math:`L` of the table.
         channels: Numbers :math:`C` in a row.
         z_channels: Size of the latent of the whole.
+        min_relative_scale: Smallest standard deviation of a sample of the curve, in units of
+            :math:`\hat k`.
         hidden_channels: Width of the network that reads a row.
         num_waves: Waveforms of each row.
-        num_curves: Curves that the waveforms add up to, side by side.
+        num_curves: Curves that the waveforms add up to; the first is the mean's, and all tell the
+            variance.
 
     Shapes:
         - **input:** sum of the latents :math:`(S, L C)`, z :math:`(S, D_z)`
@@ -88,6 +127,7 @@ class WaveDecoder(nn.Module):
         num_categories: int,
         channels: int,
         z_channels: int,
+        min_relative_scale: float,
         hidden_channels: int = 64,
         num_waves: int = 4,
         num_curves: int = 4,
@@ -95,10 +135,9 @@ class WaveDecoder(nn.Module):
         super().__init__()
         self.table_shape = (num_categories, channels)
         self.num_curves = num_curves
-        self.size = nn.Linear(num_categories * channels, 1)
+        self.min_relative_scale = min_relative_scale
         self.row = nn.Linear(channels, hidden_channels)
         self.category = nn.Parameter(0.1 * torch.randn(num_categories, hidden_channels))
-        self.context = nn.Linear(num_categories * channels, hidden_channels)
         self.z_lin = zero_linear(z_channels, hidden_channels)
         self.rows = nn.Sequential(
             nn.ELU(),
@@ -109,28 +148,22 @@ class WaveDecoder(nn.Module):
             nn.Linear(hidden_channels, num_waves),
         )
         self.waves = nn.Linear(num_categories * num_waves, num_curves * NUM_SAMPLES)
-        last = nn.Linear(32, 2)
-        self.points = nn.Sequential(
-            nn.Linear(num_curves + 1, 32), nn.ELU(), nn.Linear(32, 32), nn.ELU(), last
+        last = nn.Linear(32, 1)
+        self.spread = nn.Sequential(
+            nn.Linear(num_curves, 32), nn.ELU(), nn.Linear(32, 32), nn.ELU(), last
         )
         with torch.no_grad():
-            # The size begins as the number of parts, which the first column counts.
-            self.size.bias.zero_()
-            self.size.weight.zero_().view(self.table_shape)[:, 0] = 1.0
             last.weight *= 0.1
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return means and log-variances of the samples."""
-        size = self.size(w_sum).clamp(min=0.5)
-        context = self.context(w_sum / size) + self.z_lin(z)
-        rows = self.row(w_sum.view(-1, *self.table_shape)) + self.category
-        weights = self.rows(rows + context.unsqueeze(1)).flatten(1)
-        curves = self.waves(weights / size).view(-1, self.num_curves, NUM_SAMPLES).mT
-        log_size = size.log()
-        at_point = log_size.unsqueeze(1).expand(-1, NUM_SAMPLES, 1)
-        out = self.points(torch.cat([curves, at_point], dim=-1))
-        loc = size * torch.tanh(out[..., 0] + curves[..., 0])
-        return torch.cat([loc, out[..., 1] + 2.0 * log_size], dim=1)
+        table = w_sum.view(-1, *self.table_shape)
+        size = table[..., 0].sum(dim=1, keepdim=True).clamp(min=0.5)
+        weights = self.rows(self.row(table) + self.category + self.z_lin(z).unsqueeze(1))
+        curves = self.waves(weights.flatten(1) / size).view(-1, self.num_curves, NUM_SAMPLES).mT
+        loc = size * torch.tanh(curves[..., 0])
+        spread = floor_log_variance(self.spread(curves).squeeze(-1), self.min_relative_scale)
+        return torch.cat([loc, spread + 2.0 * size.log()], dim=1)
 
 
 class SpectralEmbedding(nn.Module):
@@ -166,8 +199,10 @@ class SpectralEmbedding(nn.Module):
         category = check_categories(parts, num_categories)
         batch_size = whole.shape[0]
         size = set_sizes(batch, batch_size, whole.dtype).clamp(min=1.0)
-        said = self.analyse(self.points((whole / size.unsqueeze(1)).unsqueeze(-1)))
-        table = said.view(-1, self.table_shape[1])
+        size_column = size.unsqueeze(1)
+        said = self.analyse(self.points((whole / size_column).unsqueeze(-1)))
+        # Times the size, so that the same part says the same in curves of any size.
+        table = (said * size_column).view(-1, self.table_shape[1])
         table = torch.cat([table, self.act(self.res(self.act(table)))], dim=-1)
         # One row of the table for each curve and category, looked up by each part.
         row = batch * num_categories + category
@@ -180,15 +215,14 @@ class SpectralEmbedding(nn.Module):
 @register_architecture("sines-small")
 def build_sines_small(
     num_categories: int = 10,
-    channels: int = 6,
-    hidden_channels: int = 128,
-    part_channels: int = 64,
-    whole_channels: int = 64,
+    channels: int = 3,
+    hidden_channels: int = 64,
+    part_channels: int = 32,
+    whole_channels: int = 32,
     z_channels: int = 8,
     num_blocks: int = 2,
-    coupling: Coupling = "paper",
-    min_scale: float = 0.005,
-    min_sample_scale: float = 0.05,
+    coupling: Coupling = "scaled",
+    min_relative_scale: float = 0.3,
 ) -> CompVAE:
     """Build the networks that a laptop trains within minutes.
 
@@ -200,10 +234,9 @@ def build_sines_small(
         whole_channels: Size of the features of a curve.
         z_channels: Size of the latent of the whole.
         num_blocks: Number of graph blocks.
-        coupling: Form of the coupled posterior. ``"scaled"`` would hand the noise of the parts that
-            own a row to those that do not, whose scales there are far smaller.
-        min_scale: Smallest standard deviation of the priors.
-        min_sample_scale: Smallest standard deviation of a sample of the curve.
+        coupling: Form of the coupled posterior.
+        min_relative_scale: Smallest standard deviation of a sample of the curve, in units of the
+            number of parts.
     """
     w_channels = num_categories * channels
     encoder = CompVAEEncoder(
@@ -217,16 +250,17 @@ def build_sines_small(
         z_head=nn.Sequential(
             Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
         ),
+        # Most parts have next to no variance in a row, and are to have no share of its noise.
+        prior_coupling=True,
     )
-    start_at_prior(encoder)
-    z_prior = nn.Sequential(nn.Linear(w_channels, 64), nn.ELU(), zero_linear(64, 2 * z_channels))
-    decoder = WaveDecoder(num_categories, channels, z_channels)
+    start_as_code(encoder)
+    decoder = WaveDecoder(num_categories, channels, z_channels, min_relative_scale)
     return CompVAE(
         encoder=encoder,
         generator=CompVAEGenerator(
-            w_prior=NormalNetwork(CategoryTable(num_categories, channels), min_scale),
-            z_prior=NormalNetwork(z_prior, min_scale),
-            decoder=NormalNetwork(decoder, min_sample_scale, event_dims=1),
+            w_prior=NormalNetwork(CategoryRows(num_categories, channels), _MIN_SCALE),
+            z_prior=NormalNetwork(StandardNormal(z_channels), _MIN_SCALE),
+            decoder=NormalNetwork(decoder, _MIN_SCALE, event_dims=1),
         ),
         embedding=SpectralEmbedding(num_categories, whole_channels, part_channels),
         event_shape=(NUM_SAMPLES,),

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from compvae_pyg import Sines
 from compvae_pyg.nn import set_sum
-from compvae_pyg.problems.sines_networks import CategoryTable, SpectralEmbedding, WaveDecoder
+from compvae_pyg.problems.sines_networks import CategoryRows, SpectralEmbedding, WaveDecoder
 
 
 @pytest.fixture
@@ -15,24 +15,49 @@ def model():
     return Sines().build("small")
 
 
-def test_the_sum_counts_the_parts_of_each_category_at_first():
+def test_the_sum_counts_the_parts_of_each_category():
     category = torch.tensor([2, 2, 0, 1])
-    loc = CategoryTable(3, 4)({"category": category})[:, :12]
+    loc, log_variance = CategoryRows(3, 4)({"category": category}).chunk(2, dim=1)
     w_sum = set_sum(loc, torch.tensor([0, 0, 0, 1]), 2).view(2, 3, 4)
     assert w_sum[..., 0].tolist() == [[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]
     assert (w_sum[..., 1:] == 0.0).all()
+    variance = log_variance.exp().view(4, 3, 4)
+    assert_close(variance[torch.arange(4), category, 1:], torch.ones(4, 3))
+    assert_close(variance.sum(dim=(1, 2)), torch.full((4,), 3.0 + 9 * 0.01**2))
 
 
-def test_curves_saturate_at_the_number_of_parts_at_first():
+def test_curves_saturate_at_the_number_of_parts():
     torch.manual_seed(0)
-    decoder = WaveDecoder(3, 4, z_channels=2)
+    decoder = WaveDecoder(3, 4, z_channels=2, min_relative_scale=0.1)
     with torch.no_grad():
         decoder.waves.bias += 100.0
     table = torch.zeros(2, 3, 4)
     table[0, 1, 0], table[1, :, 0] = 1.0, 5.0
     loc, log_variance = decoder(table.flatten(1), torch.zeros(2, 2)).chunk(2, dim=1)
     assert_close(loc, torch.tensor([[1.0], [15.0]]).expand(2, 200))
-    assert log_variance.shape == (2, 200)
+    assert (log_variance.div(2).exp() >= torch.tensor([[0.1], [1.5]])).all()
+
+
+def test_a_part_adds_the_same_wave_in_wholes_of_any_size():
+    torch.manual_seed(0)
+    decoder = WaveDecoder(3, 4, z_channels=2, min_relative_scale=0.1)
+    table = torch.randn(2, 3, 4)
+    table[..., 0] = torch.tensor([[1.0, 0.0, 0.0], [1.0, 7.0, 4.0]])
+    table[1, 0] = table[0, 0]
+    with torch.no_grad():
+        decoder.waves.bias.zero_()
+        size = torch.tensor([[1.0], [12.0]])
+
+        def curves(table):
+            loc, _ = decoder(table.flatten(1), torch.zeros(2, 2)).chunk(2, dim=1)
+            return size * torch.atanh(loc / size)
+
+        # What the first row says is exchanged for the same; the rest stays.
+        before, after = curves(table), table.clone()
+        after[:, 0, 1:] = torch.tensor([0.3, -0.2, 0.1])
+        change = curves(after) - before
+    assert_close(change[0], change[1], rtol=1e-3, atol=1e-4)
+    assert change.abs().max() > 1e-3
 
 
 def test_a_part_sees_the_curve_per_part_and_its_own_category_in_it():
