@@ -187,7 +187,7 @@ class Sines(Problem):
             )
         if name != "roads":
             raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
-        steps = 12_000 if num_steps is None else num_steps
+        steps = 16_000 if num_steps is None else num_steps
         return Schedule(
             num_steps=steps,
             batch_size=128,

@@ -37,7 +37,7 @@ __all__ = ["build_sines_small"]
 
 NUM_SAMPLES = 200
 # Far below any standard deviation that these networks give.
-_MIN_SCALE = 1e-3
+_MIN_SCALE = 1e-6
 
 
 class CategoryRows(nn.Module):
@@ -50,7 +50,8 @@ class CategoryRows(nn.Module):
     Args:
         num_categories: Number of categories :math:`L`, and of rows of the latent.
         channels: Numbers :math:`C` in a row.
-        rest_scale: Standard deviation of the numbers that are told.
+        rest_scale: Standard deviation of the numbers that are told. A size that is a little off
+            shows where a curve saturates.
 
     Shapes:
         - **input:** category :math:`(N)`
@@ -59,7 +60,7 @@ class CategoryRows(nn.Module):
 
     moments: Tensor
 
-    def __init__(self, num_categories: int, channels: int, rest_scale: float = 0.01) -> None:
+    def __init__(self, num_categories: int, channels: int, rest_scale: float = 1e-4) -> None:
         super().__init__()
         self.num_categories = num_categories
         loc = torch.zeros(num_categories, num_categories, channels)

@@ -23,7 +23,7 @@ def test_the_sum_counts_the_parts_of_each_category():
     assert (w_sum[..., 1:] == 0.0).all()
     variance = log_variance.exp().view(4, 3, 4)
     assert_close(variance[torch.arange(4), category, 1:], torch.ones(4, 3))
-    assert_close(variance.sum(dim=(1, 2)), torch.full((4,), 3.0 + 9 * 0.01**2))
+    assert_close(variance.sum(dim=(1, 2)), torch.full((4,), 3.0 + 9 * 1e-4**2))
 
 
 def test_curves_saturate_at_the_number_of_parts():
