@@ -3,8 +3,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Normal, kl_divergence
+from torch.testing import assert_close
 
 from compvae_pyg import CompVAEEncoder
+from compvae_pyg.models import start_as_code
 
 SIZES = (3, 1, 0, 5, 2, 0)
 S, N = 6, 11
@@ -185,6 +187,42 @@ def test_residual_posterior_of_a_silent_head_is_the_prior(batch_of, draw):
     torch.testing.assert_close(
         kl_divergence(w, prior), torch.zeros(S, W, dtype=torch.float64), rtol=0, atol=1e-12
     )
+
+
+def test_prior_coupling_of_a_silent_head_is_that_of_gaussians_given_their_sum(batch_of, draw):
+    encoder = build(coupling="scaled", prior_coupling=True)
+    batch, prior_scale = batch_of(SIZES), draw(N, W).exp()
+    prior = Normal(draw(N, W), prior_scale)
+    with torch.no_grad():
+        encoder.w_head.weight.zero_()
+        encoder.w_head.bias.zero_()
+        encoder.w_head.bias[2 * W :] = 40.0  # next to nothing is left of the sum's variance
+        posterior = encoder(draw(S, WHOLE), draw(N, PART), batch, S, w_prior=prior)
+    for s in range(S):
+        own = batch == s
+        variance = prior_scale[own].square()
+        assert_close(posterior.w.rho[own], variance / variance.sum(dim=0))
+        # The textbook's covariance of independent Gaussians of a given sum.
+        for d in range(W):
+            v = variance[:, d]
+            given_sum = torch.diag(v) - torch.outer(v, v) / v.sum()
+            assert_close(posterior.w.variance[own, d], given_sum.diagonal(), atol=1e-9, rtol=1e-7)
+
+
+def test_start_as_code_begins_narrow_and_spreads_the_means(batch_of, draw, seeded):
+    batch, whole, parts = batch_of(SIZES), draw(S, WHOLE), draw(N, PART)
+    prior = Normal(draw(N, W), draw(N, W).exp())
+    laws = []
+    for gain in (1.0, 3.0):
+        encoder = build(coupling="scaled")
+        start_as_code(encoder, scale=0.2, gain=gain)
+        with torch.no_grad(), seeded(7):
+            laws.append(encoder(whole, parts, batch, S, w_prior=prior).w)
+    spread, more = ((w.loc - prior.mean) / prior.stddev for w in laws)
+    assert_close(more, 3.0 * spread)
+    assert (spread.std(dim=0) > 0.01).all()
+    narrow = torch.full((N, W), 0.2, dtype=torch.float64).log()
+    assert_close((laws[0].scale / prior.stddev).log(), narrow, rtol=0.0, atol=0.2)
 
 
 def test_every_parameter_is_trained(batch_of, draw):
