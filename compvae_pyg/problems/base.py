@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -66,8 +66,8 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained."""
+    def build(self, networks: str, **options: Any) -> CompVAE:
+        """Build networks by name, untrained, with options of theirs."""
 
     @abstractmethod
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:

@@ -1,5 +1,7 @@
 """The two-dimensional problem: images made of coloured sites (paper, section 4.2 and B.2)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -104,14 +106,14 @@ class Dots(Problem):
         whole = render_dots(color, pos, intensity, batch, num_parts.shape[0])
         return packed_batch({"color": color, "pos": pos}, whole, num_parts)
 
-    def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained.
+    def build(self, networks: str, **options: Any) -> CompVAE:
+        """Build networks by name, untrained, with options of theirs.
 
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.2 to the layer, for a GPU.
         """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(f"dots-{networks}")
+        return build_architecture(f"dots-{networks}", **options)
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.

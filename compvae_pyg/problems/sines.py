@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -163,14 +164,16 @@ class Sines(Problem):
             num_samples=self.num_samples,
         )
 
-    def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained.
+    def build(self, networks: str, **options: Any) -> CompVAE:
+        """Build networks by name, untrained, with options of theirs.
 
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.1 to the layer, for a GPU.
         """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(f"sines-{networks}", num_categories=self.num_categories)
+        return build_architecture(
+            f"sines-{networks}", num_categories=self.num_categories, **options
+        )
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.

@@ -81,6 +81,14 @@ def test_untrained_networks_hold_z_back(model):
     assert_close(decoder(w_sum, torch.zeros(2, 16)).mean, decoder(w_sum, torch.randn(2, 16)).mean)
 
 
+def test_the_mean_may_take_the_sum_s_place_in_the_graph_blocks():
+    for aggr in ("sum", "mean"):
+        model = Dots().build("small", aggr=aggr)
+        assert [block.aggr for block in model.encoder.blocks] == [aggr] * 2
+        data = Dots().sample(torch.tensor([1, 3]))
+        assert model.elbo(data.whole, Dots().parts(data), data.batch).elbo.isfinite().all()
+
+
 def test_the_posterior_begins_near_the_prior(model):
     data = Dots().sample(torch.full((16,), 4), torch.Generator().manual_seed(1))
     terms = model.elbo(data.whole, Dots().parts(data), data.batch)
