@@ -1,7 +1,8 @@
 """The model of wholes and parts."""
 
 from compvae_pyg.models.composition import Composition
-from compvae_pyg.models.compvae import CompVAE, Elbo, Inferred
+from compvae_pyg.models.compvae import CompVAE
+from compvae_pyg.models.elbo import Elbo, Inferred
 from compvae_pyg.models.embedding import SeparateEmbedding
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator, normal_sample

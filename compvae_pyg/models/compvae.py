@@ -3,44 +3,22 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal, kl_divergence
+from torch.distributions import Normal, kl_divergence
 
 from compvae_pyg.models.composition import Composition
+from compvae_pyg.models.elbo import Elbo, Inferred
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator
-from compvae_pyg.models.parts import Parts, check_parts
+from compvae_pyg.models.parts import Parts
 from compvae_pyg.models.pretrained import load_model, save_model
-from compvae_pyg.nn import resolve_batch, set_sum
+from compvae_pyg.models.wholes import check_wholes
+from compvae_pyg.nn import set_sum
 
-__all__ = ["CompVAE", "Elbo", "Inferred"]
-
-Inferred = Literal["none", "parts", "all"]
-
-
-class Elbo(NamedTuple):
-    r"""Terms of the evidence lower bound, per whole, in nats.
-
-    Attributes:
-        log_likelihood: :math:`\log p(x \mid z, \tilde w)` at the sampled latents, ``[S]``.
-        kl_w: :math:`\mathrm{KL}(q(\{w_i\} \mid x, z, \{\ell_i\}) \| \prod_i p(w_i \mid \ell_i))`,
-            closed form, ``[S]``.
-        kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
-        likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
-    """
-
-    log_likelihood: Tensor
-    kl_w: Tensor
-    kl_z: Tensor
-    likelihood: Distribution
-
-    @property
-    def elbo(self) -> Tensor:
-        r"""The bound on :math:`\log p(x \mid \{\ell_i\})`, ``[S]``."""
-        return self.log_likelihood - self.kl_w - self.kl_z
+__all__ = ["CompVAE"]
 
 
 class CompVAE(nn.Module):
@@ -325,31 +303,11 @@ class CompVAE(nn.Module):
     def _check(
         self, whole: Tensor, parts: Parts, batch: Tensor | None, batch_size: int | None
     ) -> tuple[Tensor, int]:
-        num_parts, device = check_parts(parts)
-        if not isinstance(whole, Tensor):
-            raise TypeError(f"whole must be a tensor (got {type(whole).__name__})")
-        if tuple(whole.shape[1:]) != self.event_shape or whole.dim() == 0:
-            expected = ", ".join(["S", *map(str, self.event_shape)])
-            raise ValueError(f"whole must be [{expected}] (got {list(whole.shape)})")
-        if whole.shape[0] == 0:
-            raise ValueError(f"whole must hold at least one whole (got {list(whole.shape)})")
-        weight = next(self.parameters(), whole)
-        if whole.dtype != weight.dtype:
-            raise TypeError(f"whole must be of the model's type {weight.dtype} (got {whole.dtype})")
-        if whole.device != device:
-            raise ValueError(
-                f"whole must be on the device of the parts (got {whole.device}, expected {device})"
-            )
-        sync_free = batch_size is not None and device.type != "cpu"
-        batch, batch_size = resolve_batch(num_parts, batch, batch_size, device)
-        if whole.shape[0] != batch_size:
-            raise ValueError(
-                f"whole must have one row per set (got {whole.shape[0]} rows for {batch_size} "
-                "sets); give batch_size if the last sets are empty"
-            )
-        if not torch.compiler.is_compiling() and not sync_free:
-            finite = torch.isfinite(whole)
-            if not bool(finite.all()):
-                at = (~finite).nonzero()[0].tolist()
-                raise ValueError(f"whole must be finite (got {float(whole[tuple(at)])} at {at})")
-        return batch, batch_size
+        return check_wholes(
+            whole,
+            parts,
+            batch,
+            batch_size,
+            event_shape=self.event_shape,
+            dtype=next(self.parameters(), whole).dtype,
+        )
