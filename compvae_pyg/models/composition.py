@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -296,8 +296,9 @@ class Composition:
         batch = torch.arange(sets.shape[0], device=sets.device).repeat_interleave(chosen)
         shift = (sizes.cumsum(0) - sizes)[sets] - (chosen.cumsum(0) - chosen)
         index = torch.arange(batch.shape[0], device=sets.device) + shift[batch]
-        return replace(
-            self._only(index, batch),
+        return self._only(
+            index,
+            batch=batch,
             batch_size=sets.shape[0],
             z_noise=self.z_noise.index_select(0, sets),
         )
@@ -372,14 +373,15 @@ class Composition:
             weight=weight,
         )
 
-    def _only(self, index: Tensor, batch: Tensor | None = None) -> Composition:
-        return replace(
-            self,
-            parts=map_parts(lambda value: value.index_select(0, index), self.parts),
-            batch=self.batch.index_select(0, index) if batch is None else batch,
-            w=self.w.index_select(0, index),
-            weight=None if self.weight is None else self.weight.index_select(0, index),
-        )
+    def _only(self, index: Tensor, **changes: Any) -> Composition:
+        """Return the parts that have these numbers, by default in their old sets."""
+        kept = {
+            "parts": map_parts(lambda value: value.index_select(0, index), self.parts),
+            "batch": self.batch.index_select(0, index),
+            "w": self.w.index_select(0, index),
+            "weight": None if self.weight is None else self.weight.index_select(0, index),
+        }
+        return replace(self, **{**kept, **changes})
 
     def _identity(self) -> Tensor:
         """Return what tells the parts of a set apart, one row each."""
