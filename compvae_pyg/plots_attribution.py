@@ -57,6 +57,10 @@ def plot_attribution(
     shades = np.full((len(nats), 3), 0.35) if colors is None else np.asarray(colors)
     if shades.shape != (len(nats), 3):
         raise ValueError(f"colors must be [{len(nats)}, 3] (got {list(shades.shape)})")
+    if pos is not None:
+        pos = np.asarray(pos)
+        if pos.shape != (len(nats), 2):
+            raise ValueError(f"pos must be [{len(nats)}, 2] (got {list(pos.shape)})")
     bits, common = nats / math.log(2.0), common / math.log(2.0)
     most = max(bits.max(initial=0.0), common.max())
     largest = int(np.bincount(batch, minlength=len(wholes)).max())
@@ -66,11 +70,12 @@ def plot_attribution(
     grid = figure.subplots(2, len(wholes), squeeze=False, height_ratios=[1.6, 0.2 * (largest + 1)])
     for s, (above, below) in enumerate(grid.T):
         mine = batch == s
-        sites = None if pos is None else np.asarray(pos)[mine]
+        sites = None if pos is None else pos[mine]
         draw_whole(above, wholes[s], sites, colors=shades[mine])
         above.set_title(f"{bits[mine].sum() + common[s]:.0f} bits", fontsize=9)
         place = np.arange(mine.sum() + 1)
-        values = np.append(bits[mine], common[s])
+        # Rounding may leave a divergence just below zero.
+        values = np.append(bits[mine], common[s]).clip(min=0.0)
         names = [*(label for label, own in zip(labels, mine, strict=True) if own), "in common"]
         bars = below.barh(
             place,

@@ -91,7 +91,7 @@ def plot_operations(
     rows = 1 if curves else 2
     widths = [len(operations), *(len(np.asarray(wholes)) for wholes in series.values())]
     columns = max(widths)
-    width, height = (2.0, 1.3) if curves else (1.05, 1.05)
+    width, height = (1.7, 1.2) if curves else (1.05, 1.05)
     figure = Figure(
         figsize=(columns * width + 0.4, (rows + len(series)) * height + 0.5),
         dpi=200,
