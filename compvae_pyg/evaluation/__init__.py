@@ -9,22 +9,26 @@ from compvae_pyg.evaluation.dots_samples import (
 )
 from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
 from compvae_pyg.evaluation.estimate import Estimate
+from compvae_pyg.evaluation.removal import DotsRemovalRow, RemovalRow, evaluate_removal
 from compvae_pyg.evaluation.report import format_table, write_evaluation
 from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
 from compvae_pyg.evaluation.site_accuracy import site_accuracy, sites_shown
 from compvae_pyg.evaluation.spectrum import Spectrum, energy_distance, spectrum
 
 __all__ = [
+    "DotsRemovalRow",
     "DotsRow",
     "ElboRow",
     "Estimate",
     "Recomposition",
     "Reconstructions",
+    "RemovalRow",
     "SinesRow",
     "Spectrum",
     "energy_distance",
     "evaluate_dots",
     "evaluate_elbo",
+    "evaluate_removal",
     "evaluate_sines",
     "format_table",
     "recompose_dots",

@@ -7,17 +7,28 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch_geometric
 
-from compvae_pyg.evaluation.elbo import ElboRow
-
-__all__ = ["format_table", "write_evaluation"]
+__all__ = ["Fields", "Row", "format_table", "write_evaluation"]
 
 
-def format_table(rows: Sequence[ElboRow]) -> str:
+class Fields(Protocol):
+    """A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Row(Protocol):
+    """What knows its cells in a table."""
+
+    def cells(self) -> dict[str, str]:
+        """Return what the table shows, by column."""
+
+
+def format_table(rows: Sequence[Row]) -> str:
     """Return rows of an evaluation as a Markdown table, aligned for reading as it is.
 
     Divergences and bounds are in nats per whole, and in bits where it says so.
@@ -26,7 +37,7 @@ def format_table(rows: Sequence[ElboRow]) -> str:
         ValueError: If there is no row.
 
     Example:
-        >>> from compvae_pyg.evaluation import Estimate
+        >>> from compvae_pyg.evaluation import ElboRow, Estimate
         >>> one = Estimate(1.0, 0.1)
         >>> print(format_table([ElboRow(4, 100, one, one, one, one, one)]))
         | K | rec. rmse | log-lik. | KL_w (bits) | KL_z (bits) | ELBO |
@@ -45,7 +56,7 @@ def format_table(rows: Sequence[ElboRow]) -> str:
     return "\n".join([f"| {text[0]} |", f"|{rule}|", *(f"| {line} |" for line in text[1:])])
 
 
-def write_evaluation(path: str | os.PathLike[str], rows: Sequence[ElboRow], *, seed: int) -> None:
+def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Fields], *, seed: int) -> None:
     """Write rows of an evaluation as JSON, with the versions and the machine that they come from.
 
     Each estimate is an object of its ``mean`` and ``standard_error``; what is not a number is
@@ -53,7 +64,7 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[ElboRow], *, s
 
     Args:
         path: The file, which is replaced.
-        rows: Rows of the evaluation.
+        rows: Rows of the evaluation, dataclasses.
         seed: The seed that it was given.
     """
     from compvae_pyg import __version__

@@ -1,5 +1,7 @@
 """The two-dimensional problem: images made of coloured sites (paper, section 4.2 and B.2)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -85,6 +87,7 @@ class Dots(Problem):
 
     name = "dots"
     part_fields = ("color", "pos")
+    intrinsic_fields = ("intensity",)
     event_shape = (3, 32, 32)
     networks = ("small", "paper")
     schedules = ("roads", "paper")
@@ -102,16 +105,55 @@ class Dots(Problem):
         low, high = self.intensity_range
         intensity = low + (high - low) * uniform[:, 2]
         whole = render_dots(color, pos, intensity, batch, num_parts.shape[0])
-        return packed_batch({"color": color, "pos": pos}, whole, num_parts)
+        fields = {"color": color, "pos": pos, "intensity": intensity}
+        return packed_batch(fields, whole, num_parts)
 
-    def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained.
+    def draw(
+        self,
+        color: Tensor,
+        pos: Tensor,
+        batch: Tensor,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw images of given sites, with intensities of their own.
+
+        Args:
+            color: Colour of each site as an index into :data:`COLORS`, ``[N]``.
+            pos: Position of each site, ``[N, 2]``.
+            batch: Image of each site, ``[N]``, sorted.
+            batch_size: Number of images :math:`S`.
+            generator: Source of the intensities, on any device; by default the global one.
+
+        Returns:
+            Images ``[S, 3, 32, 32]``.
+
+        Example:
+            >>> dots = Dots()
+            >>> data = dots.sample(torch.tensor([2, 3]))
+            >>> dots.draw(data.color, data.pos, data.batch, data.num_graphs).shape
+            torch.Size([2, 3, 32, 32])
+        """
+        low, high = self.intensity_range
+        device = pos.device if generator is None else generator.device
+        uniform = torch.rand(pos.shape[0], generator=generator, device=device)
+        intensity = (low + (high - low) * uniform).to(pos.device)
+        return self.render(color, pos, intensity, batch, batch_size)
+
+    def render(
+        self, color: Tensor, pos: Tensor, intensity: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        """Draw images of given sites by :func:`render_dots`."""
+        return render_dots(color, pos, intensity, batch, batch_size)
+
+    def build(self, networks: str, **options: Any) -> CompVAE:
+        """Build networks by name, untrained, with options of theirs.
 
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.2 to the layer, for a GPU.
         """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(f"dots-{networks}")
+        return build_architecture(f"dots-{networks}", **options)
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.

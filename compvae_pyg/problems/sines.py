@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,6 +103,7 @@ class Sines(Problem):
 
     name = "sines"
     part_fields = ("category",)
+    intrinsic_fields = ("amplitude", "phase")
     num_samples = 200
     event_shape = (num_samples,)
     networks = ("small", "paper")
@@ -122,8 +124,10 @@ class Sines(Problem):
         category = torch.randint(
             self.num_categories, (batch.shape[0],), generator=generator, device=device
         )
-        whole = self.draw(category, batch, num_parts.shape[0], generator)
-        return packed_batch({"category": category}, whole, num_parts)
+        amplitude, phase = self.features(batch.shape[0], generator, device)
+        whole = self.render(category, amplitude, phase, batch, num_parts.shape[0])
+        fields = {"category": category, "amplitude": amplitude, "phase": phase}
+        return packed_batch(fields, whole, num_parts)
 
     def draw(
         self,
@@ -149,13 +153,40 @@ class Sines(Problem):
             >>> torch.equal(curves[0], curves[1])
             False
         """
-        device = category.device if generator is None else generator.device
-        noise = torch.randn(2, category.shape[0], generator=generator, device=device)
-        amplitude, phase = noise.to(category.device)
+        amplitude, phase = self.features(category.shape[0], generator, category.device)
+        return self.render(category, amplitude, phase, batch, batch_size)
+
+    def features(
+        self,
+        num_parts: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the intrinsic features of waves: amplitudes and phases, ``[N]`` each.
+
+        Args:
+            num_parts: Number :math:`N` of waves.
+            generator: Source of the randomness, on any device; by default the global one.
+            device: Where the features are to lie; by default that of the generator.
+
+        Example:
+            >>> amplitude, phase = Sines(amplitude_std=0.0).features(2)
+            >>> amplitude
+            tensor([1., 1.])
+        """
+        source = device if generator is None else generator.device
+        noise = torch.randn(2, num_parts, generator=generator, device=source)
+        amplitude, phase = noise.to(device or noise.device)
+        return self.amplitude_mean + self.amplitude_std * amplitude, self.phase_std * phase
+
+    def render(
+        self, category: Tensor, amplitude: Tensor, phase: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        """Draw curves of given waves by :func:`render_sines`, with this problem's parameters."""
         return render_sines(
             category,
-            self.amplitude_mean + self.amplitude_std * amplitude,
-            self.phase_std * phase,
+            amplitude,
+            phase,
             batch,
             batch_size,
             nonlinearity=self.nonlinearity,
@@ -163,14 +194,16 @@ class Sines(Problem):
             num_samples=self.num_samples,
         )
 
-    def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained.
+    def build(self, networks: str, **options: Any) -> CompVAE:
+        """Build networks by name, untrained, with options of theirs.
 
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.1 to the layer, for a GPU.
         """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(f"sines-{networks}", num_categories=self.num_categories)
+        return build_architecture(
+            f"sines-{networks}", num_categories=self.num_categories, **options
+        )
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.

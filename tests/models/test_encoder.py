@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 from torch.testing import assert_close
+from torch_geometric.nn.aggr import SoftmaxAggregation
 
 from compvae_pyg import CompVAEEncoder
 from compvae_pyg.models import start_as_code
@@ -87,6 +88,36 @@ def test_edge_list_of_the_complete_graph_changes_nothing(batch_of, draw, seeded)
     alone = torch.tensor([False] * 3 + [True] + [False] * 7)
     torch.testing.assert_close(none.w.loc[alone], ours.w.loc[alone])
     assert (none.w.loc[~alone] != ours.w.loc[~alone]).all()
+
+
+def test_aggregation_is_that_of_every_block_and_none_shares_its_parameters(batch_of, draw, seeded):
+    whole, parts, batch = draw(S, WHOLE), draw(N, PART, seed=1), batch_of(SIZES)
+    edges = complete_graph(batch)
+    mean = build(aggr="mean")
+    with seeded(5):
+        linear = outputs(mean(whole, parts, batch, S))
+    with seeded(5):
+        listed = outputs(mean(whole, parts, batch, S, edges))
+    for one, other in zip(linear, listed, strict=True):
+        torch.testing.assert_close(one, other)
+    with seeded(5):
+        summed = outputs(build()(whole, parts, batch, S))
+    assert (linear[3] != summed[3]).any()
+    learnt = build(aggr=SoftmaxAggregation(learn=True))
+    learnt(whole, parts, batch, S, edges).w.loc.sum().backward()
+    first, second = (block.aggr_module.t for block in learnt.blocks)
+    assert first is not second and (first.grad != second.grad).all()
+
+
+def test_aggregation_that_needs_edges_is_refused_before_anything_is_drawn(refuses, batch_of, draw):
+    encoder, state = build(aggr="max"), torch.get_rng_state()
+    message = (
+        "edge_index must be given with aggr='max' (got None, which only 'sum' and 'mean' can do "
+        "without)"
+    )
+    with refuses(ValueError, message):
+        encoder(draw(S, WHOLE), draw(N, PART), batch_of(SIZES), S)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_permuting_parts_permutes_their_posterior(batch_of, draw):

@@ -160,3 +160,14 @@ def test_a_batch_taken_apart_and_collated_again_equals_itself():
     assert again.num_graphs == data.num_graphs
     for name in ("color", "pos", "whole", "batch", "ptr"):
         assert torch.equal(again[name], data[name]), name
+
+
+def test_the_truth_can_be_drawn_again_from_what_it_tells():
+    dots = Dots()
+    data = dots.sample(torch.tensor([2, 0, 3]), torch.Generator().manual_seed(1))
+    fields = [data[name] for name in (*dots.part_fields, *dots.intrinsic_fields)]
+    assert torch.equal(dots.render(*fields, data.batch, 3), data.whole)
+    low, high = dots.intensity_range
+    assert (data.intensity >= low).all() and (data.intensity <= high).all()
+    assert set(dots.parts(data)) == {"color", "pos"}
+    assert data.get_example(2).intensity.tolist() == data.intensity[2:].tolist()
