@@ -1,6 +1,6 @@
 """How good a model is."""
 
-from compvae_pyg.evaluation.dots import DotsRow, evaluate_dots, redraw_dots
+from compvae_pyg.evaluation.dots import DotsRow, evaluate_dots
 from compvae_pyg.evaluation.dots_samples import (
     Recomposition,
     Reconstructions,
@@ -8,11 +8,12 @@ from compvae_pyg.evaluation.dots_samples import (
     reconstruct_dots,
 )
 from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
+from compvae_pyg.evaluation.energy import SampledRow, energy_distance
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.report import format_table, write_evaluation
 from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
 from compvae_pyg.evaluation.site_accuracy import site_accuracy, sites_shown
-from compvae_pyg.evaluation.spectrum import Spectrum, energy_distance, spectrum
+from compvae_pyg.evaluation.spectrum import Spectrum, spectrum
 
 __all__ = [
     "DotsRow",
@@ -20,6 +21,7 @@ __all__ = [
     "Estimate",
     "Recomposition",
     "Reconstructions",
+    "SampledRow",
     "SinesRow",
     "Spectrum",
     "energy_distance",
@@ -29,7 +31,6 @@ __all__ = [
     "format_table",
     "recompose_dots",
     "reconstruct_dots",
-    "redraw_dots",
     "site_accuracy",
     "sites_shown",
     "spectrum",

@@ -104,6 +104,38 @@ class Dots(Problem):
         whole = render_dots(color, pos, intensity, batch, num_parts.shape[0])
         return packed_batch({"color": color, "pos": pos}, whole, num_parts)
 
+    def draw(
+        self,
+        color: Tensor,
+        pos: Tensor,
+        batch: Tensor,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw images of given sites, with intensities of their own.
+
+        Args:
+            color: Colour of each site as an index into :data:`COLORS`, ``[N]``.
+            pos: Position of each site, ``[N, 2]``.
+            batch: Image of each site, ``[N]``, sorted.
+            batch_size: Number of images :math:`S`.
+            generator: Source of the intensities, on any device; by default the global one.
+
+        Returns:
+            Images ``[S, 3, 32, 32]``.
+
+        Example:
+            >>> dots = Dots()
+            >>> data = dots.sample(torch.tensor([2, 3]))
+            >>> dots.draw(data.color, data.pos, data.batch, data.num_graphs).shape
+            torch.Size([2, 3, 32, 32])
+        """
+        low, high = self.intensity_range
+        device = pos.device if generator is None else generator.device
+        uniform = torch.rand(pos.shape[0], generator=generator, device=device)
+        intensity = (low + (high - low) * uniform).to(pos.device)
+        return render_dots(color, pos, intensity, batch, batch_size)
+
     def build(self, networks: str) -> CompVAE:
         """Build networks by name, untrained.
 
