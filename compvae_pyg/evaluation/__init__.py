@@ -12,6 +12,14 @@ from compvae_pyg.evaluation.energy import SampledRow, energy_distance
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.report import format_table, write_evaluation
 from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
+from compvae_pyg.evaluation.sines_samples import (
+    SinesNonlinearity,
+    SinesRecomposition,
+    SinesVariety,
+    recompose_sines,
+    sines_nonlinearity,
+    sines_variety,
+)
 from compvae_pyg.evaluation.site_accuracy import site_accuracy, sites_shown
 from compvae_pyg.evaluation.spectrum import Spectrum, spectrum
 
@@ -22,7 +30,10 @@ __all__ = [
     "Recomposition",
     "Reconstructions",
     "SampledRow",
+    "SinesNonlinearity",
+    "SinesRecomposition",
     "SinesRow",
+    "SinesVariety",
     "Spectrum",
     "energy_distance",
     "evaluate_dots",
@@ -30,7 +41,10 @@ __all__ = [
     "evaluate_sines",
     "format_table",
     "recompose_dots",
+    "recompose_sines",
     "reconstruct_dots",
+    "sines_nonlinearity",
+    "sines_variety",
     "site_accuracy",
     "sites_shown",
     "spectrum",

@@ -149,13 +149,40 @@ class Sines(Problem):
             >>> torch.equal(curves[0], curves[1])
             False
         """
-        device = category.device if generator is None else generator.device
-        noise = torch.randn(2, category.shape[0], generator=generator, device=device)
-        amplitude, phase = noise.to(category.device)
+        amplitude, phase = self.features(category.shape[0], generator, category.device)
+        return self.render(category, amplitude, phase, batch, batch_size)
+
+    def features(
+        self,
+        num_parts: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the intrinsic features of waves: amplitudes and phases, ``[N]`` each.
+
+        Args:
+            num_parts: Number :math:`N` of waves.
+            generator: Source of the randomness, on any device; by default the global one.
+            device: Where the features are to lie; by default that of the generator.
+
+        Example:
+            >>> amplitude, phase = Sines(amplitude_std=0.0).features(2)
+            >>> amplitude
+            tensor([1., 1.])
+        """
+        source = device if generator is None else generator.device
+        noise = torch.randn(2, num_parts, generator=generator, device=source)
+        amplitude, phase = noise.to(device or noise.device)
+        return self.amplitude_mean + self.amplitude_std * amplitude, self.phase_std * phase
+
+    def render(
+        self, category: Tensor, amplitude: Tensor, phase: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        """Draw curves of given waves by :func:`render_sines`, with this problem's parameters."""
         return render_sines(
             category,
-            self.amplitude_mean + self.amplitude_std * amplitude,
-            self.phase_std * phase,
+            amplitude,
+            phase,
             batch,
             batch_size,
             nonlinearity=self.nonlinearity,
