@@ -26,12 +26,16 @@ class SampledRow(ElboRow):
     sets of parts. Two wholes are as far apart as the root of their mean squared difference.
 
     Attributes:
+        num_part_sets: Number of sets of parts.
+        num_draws: Number of wholes of each sample.
         true_energy_distance: That of another sample of true wholes: the yardstick for the others.
         generated_energy_distance: That of a sample of generated wholes.
         true_sum_energy_distance: That of sums of true wholes of one part each, drawn independently.
         generated_sum_energy_distance: That of sums of generated wholes of one part each.
     """
 
+    num_part_sets: int
+    num_draws: int
     true_energy_distance: Estimate
     generated_energy_distance: Estimate
     true_sum_energy_distance: Estimate
@@ -150,6 +154,8 @@ def compare_samples(
     )
     return SampledRow(
         **vars(bound),
+        num_part_sets=first.shape[0],
+        num_draws=num_draws,
         true_energy_distance=Estimate.of(energy_distance(second, first)),
         generated_energy_distance=Estimate.of(energy_distance(generated, first)),
         true_sum_energy_distance=Estimate.of(energy_distance(true_sum, first)),

@@ -83,6 +83,7 @@ def test_where_nothing_is_random_distances_are_those_of_single_wholes():
     """Twice the root of the mean square: for sets of the sums s, |s + 1| and |s + K| apart."""
     value = torch.tensor([[1.0], [2.0], [-4.0], [0.0], [3.0], [5.0]]).expand(6, 7)
     found = compare(Affine(), add_up, value, num_parts=3)
+    assert (found.num_part_sets, found.num_draws) == (2, 3)
     assert found.true_energy_distance.mean == 0.0
     assert found.true_sum_energy_distance.mean == 0.0
     sums = np.array([-1.0, 8.0])

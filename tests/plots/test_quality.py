@@ -14,9 +14,8 @@ from compvae_pyg.plots.style import BLUE, GREEN, GREY, ORANGE
 
 def row(kind, num_parts, **estimates):
     """A row of which only some estimates matter."""
-    counts = {"num_parts": num_parts, "num_wholes": 10, "num_weighted": 5, "num_samples": 3}
-    others = {f.name: Estimate(0.5, 0.1) for f in fields(kind) if f.name not in counts}
-    return kind(**counts, **{**others, **estimates})
+    values = {f.name: 3 if f.type is int else Estimate(0.5, 0.1) for f in fields(kind)}
+    return kind(**{**values, "num_parts": num_parts, **estimates})
 
 
 def line(axes, label):
