@@ -44,15 +44,9 @@ def main(options: Options) -> None:
     model.save_pretrained(options.output)
 
     # What is measured and drawn: compvae_pyg/reports.py. To do it again later: evaluate.py.
-    report = write_report(
-        model.to(options.evaluation_device()),
-        sines,
-        options.output,
-        num_parts=options.num_parts,
-        num_wholes=options.num_wholes,
-        seed=options.seed,
-        trained_to=schedule.curriculum.last,
-    )
+    model.to(options.evaluation_device())
+    trained_to = schedule.curriculum.last
+    report = write_report(model, sines, trained_to=trained_to, **options.report_arguments())
     print(format_table(report.rows))
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "

@@ -20,7 +20,7 @@ def test_each_block_runs_as_it_stands(code):
 
 
 def test_each_local_link_leads_somewhere():
-    for page in (ROOT / "README.md", ROOT / "docs" / "dots.md"):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"

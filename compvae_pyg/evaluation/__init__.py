@@ -10,7 +10,7 @@ from compvae_pyg.evaluation.dots_samples import (
 from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
 from compvae_pyg.evaluation.energy import SampledRow, energy_distance
 from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.report import format_table, write_evaluation
+from compvae_pyg.evaluation.report import format_table, read_evaluation, write_evaluation
 from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
 from compvae_pyg.evaluation.sines_samples import (
     SinesNonlinearity,
@@ -40,6 +40,7 @@ __all__ = [
     "evaluate_elbo",
     "evaluate_sines",
     "format_table",
+    "read_evaluation",
     "recompose_dots",
     "recompose_sines",
     "reconstruct_dots",

@@ -5,16 +5,19 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch_geometric
 
 from compvae_pyg.evaluation.elbo import ElboRow
+from compvae_pyg.evaluation.estimate import Estimate
 
-__all__ = ["format_table", "write_evaluation"]
+__all__ = ["format_table", "read_evaluation", "write_evaluation"]
+
+Row = TypeVar("Row", bound=ElboRow)
 
 
 def format_table(rows: Sequence[ElboRow]) -> str:
@@ -72,11 +75,46 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[ElboRow], *, s
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "rows": [asdict(row) for row in rows],
     }
     text = json.dumps(_without_nan(report), indent=2, ensure_ascii=False, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def read_evaluation(path: str | os.PathLike[str], kind: type[Row]) -> list[Row]:
+    """Read the rows that :func:`write_evaluation` wrote, to draw or to tabulate them again.
+
+    Args:
+        path: The file.
+        kind: What the rows are.
+
+    Raises:
+        ValueError: If a row does not have the fields of ``kind``.
+
+    Example:
+        >>> import tempfile
+        >>> one = Estimate(1.0, 0.1)
+        >>> rows = [ElboRow(4, 100, 64, 64, one, one, one, one, one, one)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_evaluation(Path(folder) / "evaluation.json", rows, seed=0)
+        ...     read_evaluation(Path(folder) / "evaluation.json", ElboRow) == rows
+        True
+    """
+    rows = json.loads(Path(path).read_text(encoding="utf-8"))["rows"]
+    expected = {field.name for field in fields(kind)}
+    for row in rows:
+        if row.keys() != expected:
+            wrong = sorted(row.keys() ^ expected)
+            raise ValueError(f"{path} must hold rows of {kind.__name__} (differ in {wrong})")
+    return [kind(**{name: _read(value) for name, value in row.items()}) for row in rows]
+
+
+def _read(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return Estimate(**{name: math.nan if part is None else part for name, part in value.items()})
 
 
 def _without_nan(value: Any) -> Any:

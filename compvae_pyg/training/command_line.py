@@ -80,6 +80,16 @@ class RunOptions:
         )
         return {name: getattr(self, name) for name in names}
 
+    def report_arguments(self) -> dict[str, Any]:
+        """Return those of :func:`~compvae_pyg.reports.write_report`, by name.
+
+        Example:
+            >>> RunOptions(output=Path("outputs/mine"), seed=3).report_arguments()["num_wholes"]
+            1000
+        """
+        names = ("output", "num_parts", "num_wholes", "seed")
+        return {name: getattr(self, name) for name in names}
+
     def evaluation_device(self) -> torch.device:
         """Return where a trained model is to be evaluated: a GPU if it was trained on one.
 

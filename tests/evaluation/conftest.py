@@ -49,6 +49,30 @@ class Liar(Oracle):
         return super().generate({**parts, "color": (parts["color"] + 1) % 5}, batch, batch_size)
 
 
+class Spy(nn.Module):
+    """A decoder that remembers what it was given."""
+
+    def __init__(self, decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, w_sum, z):
+        self.w_sum, self.z = w_sum, z
+        return self.decoder(w_sum, z)
+
+
+@pytest.fixture
+def spy_on(monkeypatch):
+    """Put a spy in the place of a model's decoder."""
+
+    def replace(model):
+        spy = Spy(model.generator.decoder)
+        monkeypatch.setitem(model.generator._modules, "decoder", spy)
+        return spy
+
+    return replace
+
+
 @pytest.fixture
 def oracle():
     return Oracle()

@@ -1,10 +1,19 @@
 import json
+import math
 
 import pytest
 import torch
 
 import compvae_pyg
-from compvae_pyg.evaluation import ElboRow, Estimate, evaluate_dots, format_table, write_evaluation
+from compvae_pyg.evaluation import (
+    DotsRow,
+    ElboRow,
+    Estimate,
+    evaluate_dots,
+    format_table,
+    read_evaluation,
+    write_evaluation,
+)
 
 
 @pytest.fixture
@@ -72,3 +81,24 @@ def test_what_is_not_a_number_is_null(oracle, dots, tmp_path):
     text = (tmp_path / "evaluation.json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["rows"][0]["kl_w"] == {"mean": 3.0, "standard_error": None}
+
+
+def test_rows_are_read_as_they_were_written(oracle, dots, rows, tmp_path):
+    path = tmp_path / "evaluation.json"
+    write_evaluation(path, rows, seed=0)
+    assert read_evaluation(path, DotsRow) == rows
+    # What was no number is none again.
+    (single,) = evaluate_dots(oracle, dots, num_parts=[1], num_wholes=1, num_draws=2)
+    write_evaluation(path, [single], seed=0)
+    (read,) = read_evaluation(path, DotsRow)
+    assert read.kl_w.mean == 3.0
+    assert math.isnan(read.kl_w.standard_error)
+
+
+def test_rows_of_another_kind_are_refused(tmp_path):
+    path = tmp_path / "evaluation.json"
+    write_evaluation(path, [ElboRow(1, 2, 3, 4, *[Estimate(0.0, 0.0)] * 6)], seed=0)
+    with pytest.raises(
+        ValueError, match=r"must hold rows of DotsRow \(differ in \['accuracy_ratio'"
+    ):
+        read_evaluation(path, DotsRow)

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch import nn
 
 from compvae_pyg.evaluation import recompose_sines, sines_nonlinearity, sines_variety, spectrum
 from compvae_pyg.evaluation.isolation import isolated
@@ -37,22 +36,9 @@ def test_true_curves_are_made_of_the_waves_that_their_place_says(small, sines):
     torch.testing.assert_close(waves(series.true_without, [3] * 4), alone.sum(0) - alone, **close)
 
 
-class Spy(nn.Module):
-    """A decoder that remembers what it was given."""
-
-    def __init__(self, decoder):
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, w_sum, z):
-        self.w_sum, self.z = w_sum, z
-        return self.decoder(w_sum, z)
-
-
-def test_the_model_decodes_sums_of_the_latents_that_it_inferred(small, sines, monkeypatch):
+def test_the_model_decodes_sums_of_the_latents_that_it_inferred(small, sines, spy_on):
     category = torch.tensor([0, 2, 2, 7])
-    spy = Spy(small.generator.decoder)
-    monkeypatch.setitem(small.generator._modules, "decoder", spy)
+    spy = spy_on(small)
     series = recompose_sines(small, sines, category=category.tolist(), seed=5)
     w_sum, z = spy.w_sum, spy.z
     with isolated(small, 5):

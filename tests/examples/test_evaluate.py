@@ -1,8 +1,4 @@
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,31 +9,15 @@ pytest.importorskip("safetensors")
 
 from compvae_pyg import CompVAE, Sines
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "examples" / "evaluate.py"
-
 
 @pytest.fixture(scope="module")
-def example():
-    spec = importlib.util.spec_from_file_location("evaluate", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["evaluate"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["evaluate"]
+def example(load_script):
+    return load_script("examples/evaluate.py")
 
 
-def test_a_shipped_model_is_evaluated_by_its_name(tmp_path):
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "dots-small", "--num-parts", "1", "9", "--num-wholes", "6"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def test_a_shipped_model_is_evaluated_by_its_name(run_example, tmp_path):
+    options = ("--num-parts", "1", "9", "--num-wholes", "6")
+    done = run_example("evaluate.py", "dots-small", *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     output = tmp_path / "outputs" / "dots-small"
     rows = json.loads((output / "evaluation.json").read_text())["rows"]

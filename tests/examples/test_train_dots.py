@@ -1,8 +1,5 @@
-import importlib.util
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -17,8 +14,6 @@ from matplotlib.image import imread
 
 from compvae_pyg import CompVAE, Dots, plots
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "examples" / "train_dots.py"
 FIGURES = (
     "data",
     "losses",
@@ -29,31 +24,17 @@ FIGURES = (
 )
 
 
-def run(*arguments, folder):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def example(load_script):
+    return load_script("examples/train_dots.py")
 
 
 @pytest.fixture(scope="module")
-def example():
-    spec = importlib.util.spec_from_file_location("train_dots", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["train_dots"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["train_dots"]
+def run(run_example):
+    return partial(run_example, "train_dots.py")
 
 
-def test_the_example_leaves_all_that_it_promises_where_it_says(tmp_path):
+def test_the_example_leaves_all_that_it_promises_where_it_says(run, tmp_path):
     options = ("--steps", "6", "--num-wholes", "8", "--log-every", "2", "--num-parts", "1", "3")
     first = run(*options, folder=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -88,7 +69,7 @@ def test_the_example_leaves_all_that_it_promises_where_it_says(tmp_path):
     assert third.stdout == first.stdout
 
 
-def test_help_lists_the_options_with_their_choices(tmp_path):
+def test_help_lists_the_options_with_their_choices(run, tmp_path):
     text = run("--help", folder=tmp_path).stdout
     for option in (
         "--output PATH",

@@ -1,8 +1,4 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -23,21 +19,11 @@ FIGURES = (
     "quality",
     "energy_distances",
 )
-ROOT = Path(__file__).parents[2]
 
 
-def test_the_example_leaves_all_that_it_promises(tmp_path):
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+def test_the_example_leaves_all_that_it_promises(run_example, tmp_path):
     options = ("--steps", "6", "--num-wholes", "8", "--log-every", "2", "--num-parts", "1", "24")
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "train_sines.py", *options],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_example("train_sines.py", *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     output = tmp_path / "outputs" / "sines"
     rows = json.loads((output / "evaluation.json").read_text())["rows"]
