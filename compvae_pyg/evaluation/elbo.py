@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.isolation import isolated
-from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
+from compvae_pyg.evaluation.sampling import drawn_seed, evaluation_generator, evaluation_wholes
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems import Problem
 
@@ -232,7 +232,7 @@ def _evidence(
     """Weigh the first wholes of a batch, ``[count]``, the seed drawn from ``source``."""
     last = int(data.ptr[count])
     parts = {name: value[:last] for name, value in problem.parts(data).items()}
-    with isolated(model, int(torch.randint(2**62, (), generator=source))):
+    with isolated(model, drawn_seed(source)):
         return model.log_likelihood(
             data.whole[:count], parts, data.batch[:last], count, num_samples=num_samples
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 from compvae_pyg.evaluation.elbo import ElboRow
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.isolation import isolated
-from compvae_pyg.evaluation.sampling import evaluation_generator
+from compvae_pyg.evaluation.sampling import drawn_seed, evaluation_generator
 from compvae_pyg.models import CompVAE
 
 Wholes = Callable[[Mapping[str, Tensor], Tensor, int], Tensor]
@@ -145,7 +145,7 @@ def compare_samples(
     with isolated(model, seed) as device:
         model_law = partial(_generate, model, device)
         wholes = [[_whole(law, chunk) for law in (true, true, model_law)] for chunk in chunks]
-        with isolated(model, own.initial_seed()):
+        with isolated(model, drawn_seed(own)):
             sums = [
                 [_sum_of_parts(law, chunk) for law in (true_alone, model_law)] for chunk in chunks
             ]
