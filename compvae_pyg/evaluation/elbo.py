@@ -69,7 +69,7 @@ class ElboRow:
             "KL_w (bits)": f"{_tenths(self.kl_w)} ({_tenths(self.kl_w_bits)})",
             "KL_z (bits)": f"{_tenths(self.kl_z)} ({_tenths(self.kl_z_bits)})",
             "ELBO": f"{self.elbo.mean:.0f}",
-            "log p(x)": f"{self.log_evidence.mean:.0f} ± {self.log_evidence.standard_error:.0f}",
+            "log p(x)": f"{self.log_evidence.mean:.0f} ± {self.log_evidence.standard_error:.1f}",
         }
 
 

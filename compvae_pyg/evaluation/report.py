@@ -34,7 +34,7 @@ def format_table(rows: Sequence[ElboRow]) -> str:
         >>> print(format_table([ElboRow(4, 100, 64, 64, one, one, one, one, one, one)]))
         | K | rec. rmse | log-lik. | KL_w (bits) | KL_z (bits) | ELBO | log p(x) |
         |--:|----------:|---------:|------------:|------------:|-----:|---------:|
-        | 4 |     1.000 |        1 |   1.0 (1.4) |   1.0 (1.4) |    1 |    1 ± 0 |
+        | 4 |     1.000 |        1 |   1.0 (1.4) |   1.0 (1.4) |    1 |  1 ± 0.1 |
     """
     if not rows:
         raise ValueError("rows must not be empty (got none)")

@@ -31,8 +31,8 @@ def plot_losses(metrics: Metrics) -> Figure:
 
     Where densities exceed 1, the losses :math:`-\log p(x \mid z, \tilde w)` and
     :math:`-\mathrm{ELBO}` fall below zero: both are then raised by one constant, which the legend
-    tells. A latent that a stage holds at its prior's mean costs nothing and is not drawn. Stages
-    are shaded and named.
+    tells. A latent that a stage holds at its prior's mean costs nothing and is not drawn; one that
+    never costs 0.01 nats is only told. Stages are shaded and named.
 
     Args:
         metrics: Columns ``step``, ``stage``, ``kl_w_nats``, ``kl_z_nats``,
@@ -58,6 +58,7 @@ def plot_losses(metrics: Metrics) -> Figure:
     shift = _shift_above_zero(np.concatenate([reconstruction, total]))
     shifted = f" + {shift:,.0f} nats" if shift else ""
     marker = "." if len(step) == 1 else ""
+    lowest = math.inf
     figure = chart(6.4, 4.2)
     axes = figure.subplots()
     for values, color, style, label in (
@@ -73,9 +74,14 @@ def plot_losses(metrics: Metrics) -> Figure:
     ):
         # A sampled divergence may fall below zero.
         shown = np.where(values > 0.0, values, np.nan)
+        told = values[values >= _LEAST_NATS]
+        lowest = min(lowest, told.min(initial=math.inf))
+        if len(told) == 0:
+            label += f", below {_LEAST_NATS:g} nats"
         axes.plot(step, shown, style, marker=marker, color=color, linewidth=1.3, label=label)
     axes.set_yscale("log")
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], _LEAST_NATS))
+    if lowest < math.inf:
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.6 * lowest))
     axes.set(xlabel="training step", ylabel="loss, nats per whole")
     _show_stages(axes, step, stage)
     axes.grid(axis="y", color=RULE, linewidth=0.6)

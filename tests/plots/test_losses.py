@@ -54,6 +54,17 @@ def test_latents_that_cost_nothing_are_not_drawn():
     assert not np.isnan(kl_z[~held]).any()
 
 
+def test_a_latent_of_next_to_no_cost_does_not_stretch_the_axis():
+    numbers = metrics(lowest=50.0)
+    numbers["kl_z_nats"] = np.full_like(numbers["step"], 1e-4)
+    axes = plots.plot_losses(numbers).axes[0]
+    assert "$z$: latent of the whole, below 0.01 nats" in [line.get_label() for line in axes.lines]
+    assert axes.get_ylim()[0] > 10.0
+    told = plots.plot_losses(metrics(lowest=50.0)).axes[0]
+    assert told.get_ylim()[0] < 1.0
+    assert not any("below" in str(line.get_label()) for line in told.lines)
+
+
 @pytest.mark.parametrize("steps", [1, 2])
 def test_the_shortest_of_trainings_can_be_drawn(drawn, steps):
     drawn(plots.plot_losses(metrics(steps)))
