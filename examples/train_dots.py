@@ -30,13 +30,16 @@ class Options(RunOptions):
     schedule: Literal["roads", "paper"] = "roads"
     """Course of training: labels, parts and whole one after the other, or as published."""
 
+    aggr: Literal["sum", "mean"] = "sum"
+    """How parts hear of each other in the inference network; the paper takes the sum."""
+
 
 def main(options: Options) -> None:
     # The problem knows the ground truth, the networks and the course of training.
     dots = Dots()
     with one_line_errors():
         torch.manual_seed(options.seed)
-        model = dots.build(options.preset)
+        model = dots.build(options.preset, aggr=options.aggr)
         schedule = dots.schedule(options.schedule, options.steps)
         train(dots, model, schedule, **options.train_arguments())
     if not is_first_process():

@@ -31,12 +31,15 @@ class Options(RunOptions):
     schedule: Literal["roads", "paper"] = "roads"
     """Course of training: parts and whole one after the other, or as published."""
 
+    aggr: Literal["sum", "mean"] = "sum"
+    """How parts hear of each other in the inference network; the paper takes the sum."""
+
 
 def main(options: Options) -> None:
     sines = Sines()
     with one_line_errors():
         torch.manual_seed(options.seed)
-        model = sines.build(options.preset)
+        model = sines.build(options.preset, aggr=options.aggr)
         schedule = sines.schedule(options.schedule, options.steps)
         train(sines, model, schedule, **options.train_arguments())
     if not is_first_process():

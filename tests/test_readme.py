@@ -1,4 +1,4 @@
-"""What the README shows."""
+"""What the README and the how-to pages show."""
 
 import re
 from pathlib import Path
@@ -17,6 +17,20 @@ def test_there_are_blocks_to_run():
 @pytest.mark.parametrize("code", BLOCKS)
 def test_each_block_runs_as_it_stands(code):
     exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_blocks_of_the_page_on_compositions_run_one_after_the_other():
+    page = (ROOT / "docs" / "compositions.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) >= 7
+    names = {}
+    for code in blocks:
+        exec(compile(code, "compositions.md", "exec"), names)
+    assert repr(names["seen"]) in page
+    for name in ("seen", "back"):
+        assert names[name].w.shape[1] == 512
+    assert (names["back"].w == names["first"].w).all()
+    assert (names["w"].grad != 0).any() and names["wholes"].shape == (2, 200)
 
 
 def test_each_local_link_leads_somewhere():

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal, constraints, register_kl
+from torch_geometric.utils import scatter
 
 from compvae_pyg.nn.sets import resolve_batch, set_sizes, set_softmax_with_null, set_sum
 
@@ -137,12 +138,17 @@ class SumControlledNormal(Distribution):
     @property
     def variance(self) -> Tensor:
         """Variance of each member, ``[N, D]``: the diagonal of the covariance."""
-        variance = self.scale.square()
+        own = self.scale.square()
+        kept, others = self._kept(), self._spread(self._sizes()) - 1.0
         if self.coupling == "paper":
-            size = self._spread(self._sizes())
-            return (1.0 - 2.0 * self.rho + size * self.rho.square()) * variance
-        total = self._spread(self._sum(variance))
-        return (1.0 - 2.0 * self.rho) * variance + self.rho.square() * total
+            return (kept.square() + others * self.rho.square()) * own
+        total = self._spread(self._sum(own))
+        return kept.square() * own + self.rho.square() * (total - own).clamp(min=0.0)
+
+    @property
+    def marginals(self) -> Normal:
+        """Law of each member by itself, a Normal over ``[N, D]``."""
+        return Normal(self.mean, self.variance.sqrt(), validate_args=False)
 
     @property
     def sum_mean(self) -> Tensor:
@@ -156,6 +162,45 @@ class SumControlledNormal(Distribution):
             given_back = self._spread(self._sum(self.scale * self.rho))
             return self._sum((self.scale - given_back).square())
         return torch.exp(2.0 * self.log_null) * self._sum(self.scale.square())
+
+    def weighted_sum(self, weight: Tensor) -> Normal:
+        r"""Law of each set's weighted sum :math:`\sum_i a_i w_i`, a Normal over ``[S, D]``.
+
+        Its mean is :math:`\sum_i a_i \mu_i`, and its variance
+
+        .. math::
+            \text{paper:} \; \sum_j \Bigl(a_j \sigma_j - \sum_i a_i \sigma_i \rho_i\Bigr)^2,
+            \qquad
+            \text{scaled:} \; \sum_j \sigma_j^2 \Bigl(a_j - \sum_i a_i \rho_i\Bigr)^2.
+
+        Args:
+            weight: :math:`a`, ``[N]``, of any sign.
+
+        Raises:
+            ValueError: If ``weight`` is not ``[N]``.
+
+        Example:
+            >>> q = SumControlledNormal(torch.ones(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
+            >>> q.weighted_sum(torch.tensor([1.0, 0.5])).mean
+            tensor([[1.5000]])
+        """
+        if weight.shape != self.loc.shape[:1]:
+            raise ValueError(
+                f"weight must be [N] = {[self.loc.shape[0]]} (got {list(weight.shape)})"
+            )
+        weight = weight.to(self.loc.dtype).unsqueeze(-1)
+        if self.coupling == "paper":
+            own = weight * self.scale
+            left = own - self._spread(self._sum(own * self.rho))
+        else:
+            # Relative to the largest weight of a set, so that equal ones leave 1 - R as it is.
+            # That weight cancels from the result: no gradient need flow through it.
+            top = scatter(weight.detach(), self.batch, 0, self.batch_size, reduce="max")
+            less = weight - self._spread(top)
+            shared = top * torch.exp(self.log_null) - self._sum(less * self.rho)
+            left = self.scale * (less + self._spread(shared))
+        scale = self._sum(left.square()).sqrt()
+        return Normal(self._sum(weight * self.loc), scale, validate_args=False)
 
     def _sizes(self) -> Tensor:
         return set_sizes(self.batch, self.batch_size, self.loc.dtype).unsqueeze(-1)
@@ -226,6 +271,30 @@ class SumControlledNormal(Distribution):
             \tfrac{K}{2}(1 + \log 2\pi) + \sum_i \log \sigma_i + \log(1 - R)
         """
         return self._sum(0.5 * (1.0 + _LOG_2PI) + self.scale.log()) + self.log_null
+
+    def total_correlation(self) -> Tensor:
+        r"""Information in nats that the members of a set have in common, ``[S, D]``.
+
+        .. math::
+            \mathrm{KL}\Bigl(q \Big\| \prod_i q_i\Bigr)
+                = \sum_i \log \frac{\mathrm{sd}(w_i)}{\sigma_i} - \log(1 - R) \geq 0
+
+        with :math:`q_i` of :attr:`marginals`. The divergence from a law of independent members
+        :math:`p_i` is that of the marginals and this:
+        :math:`\mathrm{KL}(q \| \prod_i p_i) = \sum_i \mathrm{KL}(q_i \| p_i)
+        + \mathrm{KL}(q \| \prod_i q_i)`.
+
+        Example:
+            >>> one, logits = torch.ones(2, 1), torch.zeros(2, 1)
+            >>> SumControlledNormal(one, one, logits).total_correlation()  # log(5 / 3)
+            tensor([[0.5108]])
+        """
+        return self._sum(0.5 * self.variance.log() - self.scale.log()) - self.log_null
+
+    def _kept(self) -> Tensor:
+        # 1 - rho_i, from what is left to the others: exactly 1 - R in a set of one.
+        others = self._spread(self._sum(self.rho)) - self.rho
+        return self._spread(torch.exp(self.log_null)) + others.clamp(min=0.0)
 
     def __repr__(self) -> str:
         return (

@@ -10,6 +10,7 @@ from compvae_pyg.evaluation.dots_samples import (
 from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
 from compvae_pyg.evaluation.energy import SampledRow, energy_distance
 from compvae_pyg.evaluation.estimate import Estimate
+from compvae_pyg.evaluation.removal import DotsRemovalRow, RemovalRow, evaluate_removal
 from compvae_pyg.evaluation.report import format_table, read_evaluation, write_evaluation
 from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
 from compvae_pyg.evaluation.sines_samples import (
@@ -24,11 +25,13 @@ from compvae_pyg.evaluation.site_accuracy import site_accuracy, sites_shown
 from compvae_pyg.evaluation.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "DotsRemovalRow",
     "DotsRow",
     "ElboRow",
     "Estimate",
     "Recomposition",
     "Reconstructions",
+    "RemovalRow",
     "SampledRow",
     "SinesNonlinearity",
     "SinesRecomposition",
@@ -38,6 +41,7 @@ __all__ = [
     "energy_distance",
     "evaluate_dots",
     "evaluate_elbo",
+    "evaluate_removal",
     "evaluate_sines",
     "format_table",
     "read_evaluation",

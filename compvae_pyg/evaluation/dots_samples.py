@@ -8,7 +8,7 @@ from torch import Tensor
 
 from compvae_pyg.evaluation.isolation import isolated
 from compvae_pyg.evaluation.sampling import evaluation_generator
-from compvae_pyg.models import CompVAE, normal_sample
+from compvae_pyg.models import CompVAE
 from compvae_pyg.problems import Dots, render_dots
 
 __all__ = ["Recomposition", "Reconstructions", "recompose_dots", "reconstruct_dots"]
@@ -81,17 +81,16 @@ def recompose_dots(
     batch, first = torch.tril_indices(num_parts, num_parts)
     truth = render_dots(data.color[first], data.pos[first], intensity[first], batch, num_parts)
     with isolated(model, seed) as device:
-        generator = model.generator
         parts = {
             name: value.to(device).repeat(num_samples, *[1] * (value.dim() - 1))
             for name, value in problem.parts(data).items()
         }
-        w = normal_sample(generator.w_prior(parts))
-        w_sum = w.view(num_samples, num_parts, -1).cumsum(dim=1).flatten(0, 1)
-        z_prior = generator.z_prior(w_sum)
-        noise = torch.randn(num_samples, z_prior.mean.shape[1], device=device)
-        z = z_prior.mean + z_prior.stddev * noise.repeat_interleave(num_parts, dim=0)
-        generated = generator.decoder(w_sum, z).mean
+        series = torch.arange(num_samples, device=device)
+        complete = model.compose(parts, series.repeat_interleave(num_parts), num_samples)
+        # As many copies of each series as it has sites; the k-th copy keeps the first k of them.
+        copies = complete.select(series.repeat_interleave(num_parts))
+        site = torch.arange(num_parts, device=device).repeat(copies.batch_size)
+        generated = copies.remove(site > copies.batch % num_parts).decode().mean
     return Recomposition(
         color=data.color,
         pos=data.pos,

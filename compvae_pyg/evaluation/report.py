@@ -7,20 +7,33 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 import torch_geometric
 
-from compvae_pyg.evaluation.elbo import ElboRow
 from compvae_pyg.evaluation.estimate import Estimate
 
-__all__ = ["format_table", "read_evaluation", "write_evaluation"]
-
-Row = TypeVar("Row", bound=ElboRow)
+__all__ = ["Fields", "Row", "format_table", "read_evaluation", "write_evaluation"]
 
 
-def format_table(rows: Sequence[ElboRow]) -> str:
+class Fields(Protocol):
+    """A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+T = TypeVar("T", bound=Fields)
+
+
+class Row(Protocol):
+    """What knows its cells in a table."""
+
+    def cells(self) -> dict[str, str]:
+        """Return what the table shows, by column."""
+
+
+def format_table(rows: Sequence[Row]) -> str:
     """Return rows of an evaluation as a Markdown table, aligned for reading as it is.
 
     Divergences and bounds are in nats per whole, and in bits where it says so.
@@ -29,7 +42,7 @@ def format_table(rows: Sequence[ElboRow]) -> str:
         ValueError: If there is no row.
 
     Example:
-        >>> from compvae_pyg.evaluation import Estimate
+        >>> from compvae_pyg.evaluation import ElboRow, Estimate
         >>> one = Estimate(1.0, 0.1)
         >>> print(format_table([ElboRow(4, 100, 64, 64, one, one, one, one, one, one)]))
         | K | rec. rmse | log-lik. | KL_w (bits) | KL_z (bits) | ELBO | log p(x) |
@@ -48,7 +61,7 @@ def format_table(rows: Sequence[ElboRow]) -> str:
     return "\n".join([f"| {text[0]} |", f"|{rule}|", *(f"| {line} |" for line in text[1:])])
 
 
-def write_evaluation(path: str | os.PathLike[str], rows: Sequence[ElboRow], *, seed: int) -> None:
+def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Fields], *, seed: int) -> None:
     """Write rows of an evaluation as JSON, with the versions and the machine that they come from.
 
     Each estimate is an object of its ``mean`` and ``standard_error``; what is not a number is
@@ -56,7 +69,7 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[ElboRow], *, s
 
     Args:
         path: The file, which is replaced.
-        rows: Rows of the evaluation.
+        rows: Rows of the evaluation, dataclasses.
         seed: The seed that it was given.
     """
     from compvae_pyg import __version__
@@ -83,7 +96,7 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[ElboRow], *, s
     Path(path).write_text(text + "\n", encoding="utf-8")
 
 
-def read_evaluation(path: str | os.PathLike[str], kind: type[Row]) -> list[Row]:
+def read_evaluation(path: str | os.PathLike[str], kind: type[T]) -> list[T]:
     """Read the rows that :func:`write_evaluation` wrote, to draw or to tabulate them again.
 
     Args:
@@ -95,6 +108,7 @@ def read_evaluation(path: str | os.PathLike[str], kind: type[Row]) -> list[Row]:
 
     Example:
         >>> import tempfile
+        >>> from compvae_pyg.evaluation import ElboRow
         >>> one = Estimate(1.0, 0.1)
         >>> rows = [ElboRow(4, 100, 64, 64, one, one, one, one, one, one)]
         >>> with tempfile.TemporaryDirectory() as folder:

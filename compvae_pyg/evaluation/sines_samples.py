@@ -114,20 +114,17 @@ def recompose_sines(
     """
     waves, num_parts = _waves(problem, category), len(category)
     amplitude, phase = problem.features(num_parts, evaluation_generator(seed, num_parts))
-    alone, so_far = torch.eye(num_parts), torch.ones(num_parts, num_parts).tril()
+    alone = torch.eye(num_parts, dtype=torch.bool)
+    so_far = torch.ones_like(alone).tril()
     # Which waves each curve is made of, [3K, K].
-    chosen = torch.cat([alone, so_far, 1.0 - alone])
+    chosen = torch.cat([alone, so_far, ~alone])
     batch, wave = chosen.nonzero(as_tuple=True)
     truth = problem.render(waves[wave], amplitude[wave], phase[wave], batch, len(chosen))
     true_parts, true_wholes, true_without = truth.chunk(3)
     with isolated(model, seed) as device:
-        generator = model.generator
-        composition = model.infer(true_wholes[-1:].to(device), {"category": waves.to(device)})
-        observed = generator.z_prior(composition.w_sum)
-        noise = (composition.z - observed.mean) / observed.stddev
-        w_sum = chosen.to(device) @ composition.w
-        z_prior = generator.z_prior(w_sum)
-        decoded = generator.decoder(w_sum, z_prior.mean + z_prior.stddev * noise).mean.cpu()
+        seen = model.infer(true_wholes[-1:].to(device), {"category": waves.to(device)})
+        copies = seen.select(torch.zeros(len(chosen), dtype=torch.long, device=device))
+        decoded = copies.remove(~chosen.flatten().to(device)).decode().mean.cpu()
     parts, wholes, without = decoded.chunk(3)
     return SinesRecomposition(waves, true_parts, true_wholes, true_without, parts, wholes, without)
 

@@ -1,7 +1,9 @@
 """The model of wholes and parts."""
 
+from compvae_pyg.models.attribution import Attribution
 from compvae_pyg.models.composition import Composition
-from compvae_pyg.models.compvae import CompVAE, Elbo, Inferred
+from compvae_pyg.models.compvae import CompVAE
+from compvae_pyg.models.elbo import Elbo, Inferred
 from compvae_pyg.models.embedding import SeparateEmbedding
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator, normal_sample
@@ -11,6 +13,7 @@ from compvae_pyg.models.parts import Parts, check_parts
 from compvae_pyg.models.registry import build_architecture, register_architecture
 
 __all__ = [
+    "Attribution",
     "CompVAE",
     "CompVAEEncoder",
     "CompVAEGenerator",

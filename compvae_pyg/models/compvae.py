@@ -3,44 +3,29 @@
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal, kl_divergence
+from torch.distributions import Normal, kl_divergence
 
+from compvae_pyg.models.attribution import Attribution
 from compvae_pyg.models.composition import Composition
+from compvae_pyg.models.elbo import Elbo, Inferred
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
-from compvae_pyg.models.generator import CompVAEGenerator
+from compvae_pyg.models.generator import (
+    CompVAEGenerator,
+    normal_sample,
+    sample_law,
+    standard_normal,
+)
 from compvae_pyg.models.parts import Parts, check_parts
 from compvae_pyg.models.pretrained import load_model, save_model
+from compvae_pyg.models.weights import check_weight, weighted
+from compvae_pyg.models.wholes import check_wholes
 from compvae_pyg.nn import resolve_batch, set_sum
 
-__all__ = ["CompVAE", "Elbo", "Inferred"]
-
-Inferred = Literal["none", "parts", "all"]
-
-
-class Elbo(NamedTuple):
-    r"""Terms of the evidence lower bound, per whole, in nats.
-
-    Attributes:
-        log_likelihood: :math:`\log p(x \mid z, \tilde w)` at the sampled latents, ``[S]``.
-        kl_w: :math:`\mathrm{KL}(q(\{w_i\} \mid x, z, \{\ell_i\}) \| \prod_i p(w_i \mid \ell_i))`,
-            closed form, ``[S]``.
-        kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
-        likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
-    """
-
-    log_likelihood: Tensor
-    kl_w: Tensor
-    kl_z: Tensor
-    likelihood: Distribution
-
-    @property
-    def elbo(self) -> Tensor:
-        r"""The bound on :math:`\log p(x \mid \{\ell_i\})`, ``[S]``."""
-        return self.log_likelihood - self.kl_w - self.kl_z
+__all__ = ["CompVAE"]
 
 
 class CompVAE(nn.Module):
@@ -100,6 +85,7 @@ class CompVAE(nn.Module):
         batch_size: int | None = None,
         *,
         inferred: Inferred = "all",
+        weight: Tensor | None = None,
     ) -> Elbo:
         r"""Evaluate the bound with one sample of the latents.
 
@@ -112,6 +98,9 @@ class CompVAE(nn.Module):
                 in stages, latents can be held at the mean of their prior instead, at no
                 divergence: ``"parts"`` does so with ``z`` (the parts' posterior is then given
                 standard normal noise for it), ``"none"`` with ``w`` and ``z``.
+            weight: Weight :math:`a` of each part in :math:`\tilde w = \sum_i a_i w_i`, ``[N]``, of
+                any sign; by default 1. The bound holds for any weights, but the inference network
+                is told of them only if the parts' own features are.
 
         Raises:
             ValueError: If an input does not fit the others or the model, or is not finite.
@@ -119,6 +108,7 @@ class CompVAE(nn.Module):
         if inferred not in get_args(Inferred):
             raise ValueError(f"inferred must be one of {get_args(Inferred)} (got {inferred!r})")
         batch, batch_size = self._check(whole, parts, batch, batch_size)
+        weight = check_weight(weight, batch.shape[0], whole)
         w_prior = self.generator.w_prior(parts)
         zero = whole.new_zeros(batch_size)
         if inferred == "none":
@@ -131,7 +121,7 @@ class CompVAE(nn.Module):
             posterior = self._posterior(whole, parts, batch, batch_size, w_prior, noise)
             kl_w = kl_divergence(posterior.w, w_prior).sum(dim=-1)
             w = posterior.w.rsample()
-        w_sum = set_sum(w, batch, batch_size)
+        w_sum = set_sum(weighted(w, weight), batch, batch_size)
         z_prior = self.generator.z_prior(w_sum)
         if inferred == "all" and posterior is not None:
             z = posterior.z_sample
@@ -198,6 +188,7 @@ class CompVAE(nn.Module):
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
+        weight: Tensor | None = None,
         observation_noise: bool = False,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -210,23 +201,98 @@ class CompVAE(nn.Module):
             parts: Parts, packed, N rows each.
             batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
             batch_size: Number of sets :math:`S`; needed when sets are empty.
+            weight: Weight :math:`a` of each part in :math:`\tilde w = \sum_i a_i w_i`, ``[N]``, of
+                any sign; by default 1. A part of weight 0 is absent.
             observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
             generator: Source of the randomness; by default the global one.
 
         Raises:
-            ValueError: If ``batch`` does not fit the parts.
+            ValueError: If ``batch`` or ``weight`` does not fit the parts.
         """
-        likelihood = self.generator(parts, batch, batch_size, generator=generator)
-        if not observation_noise:
-            return likelihood.mean
-        if generator is None:
-            return likelihood.sample()
-        # A distribution draws from the global source alone, which is lent a seed for it.
-        seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-        device = likelihood.mean.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            return likelihood.sample()
+        law = self.generator(parts, batch, batch_size, weight=weight, generator=generator)
+        return sample_law(law, generator) if observation_noise else law.mean
+
+    @torch.no_grad()
+    def generate_amounts(
+        self,
+        amounts: Tensor,
+        parts: Parts,
+        *,
+        weight: Tensor | None = None,
+        observation_noise: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        r"""Draw wholes from how many parts of each kind they have, ``[S, *event]``.
+
+        They have the law of :meth:`generate` with each part written out. The aggregate of many
+        parts is Gaussian with their summed means and variances, so that a million parts of a kind
+        cost what one does.
+
+        Args:
+            amounts: How many parts of each kind a whole has, ``[S, C]``: integers or real numbers,
+                not negative; see :meth:`CompVAEGenerator.amounts_prior`.
+            parts: Descriptions of the kinds, C rows each.
+            weight: Weight :math:`a` of every part of a kind, ``[C]``, of any sign; by default 1.
+            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead of taking
+                its mean.
+            generator: Source of the randomness; by default the global one.
+
+        Raises:
+            TypeError: If ``amounts`` is not a tensor of numbers.
+            ValueError: If ``amounts`` is not ``[S, C]``, negative or not finite, or ``weight`` does
+                not fit the parts.
+
+        Example:
+            >>> from compvae_pyg.problems import Sines
+            >>> kinds = {"category": torch.tensor([0, 4])}
+            >>> amounts = torch.tensor([[3, 0], [1_000_000, 500]])
+            >>> Sines().build("small").generate_amounts(amounts, kinds).shape
+            torch.Size([2, 200])
+        """
+        prior = self.generator.amounts_prior(amounts, parts, weight=weight)
+        law = self.generator.decode(normal_sample(prior, generator), generator)
+        return sample_law(law, generator) if observation_noise else law.mean
+
+    def compose(
+        self,
+        parts: Parts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Composition:
+        """Draw the latents of wholes made of the given parts from the prior, to work on them.
+
+        With the same randomness, the mean of what it decodes to is what :meth:`generate` returns.
+        Gradients flow to the parts and to the networks, unlike there: use :func:`torch.no_grad`
+        where none are needed.
+
+        Args:
+            parts: Parts, packed, N rows each.
+            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+            batch_size: Number of sets :math:`S`; needed when sets are empty.
+            weight: Weight of each part in the sum, ``[N]``, of any sign; by default 1.
+            generator: Source of the randomness; by default the global one.
+
+        Raises:
+            ValueError: If ``batch`` or ``weight`` does not fit the parts.
+
+        Example:
+            >>> from compvae_pyg.problems import Sines
+            >>> model = Sines().build("small")
+            >>> chord = model.compose({"category": torch.tensor([0, 4])})
+            >>> chord.add({"category": torch.tensor([9])}).decode().mean.shape
+            torch.Size([1, 200])
+        """
+        num_parts, device = check_parts(parts)
+        batch, batch_size = resolve_batch(num_parts, batch, batch_size, device)
+        w_prior = self.generator.w_prior(parts)
+        weight = check_weight(weight, num_parts, w_prior.mean)
+        w = normal_sample(w_prior, generator)
+        z_prior = self.generator.z_prior(set_sum(weighted(w, weight), batch, batch_size))
+        z_noise = standard_normal(z_prior.mean, generator)
+        return Composition(self.generator, parts, batch, batch_size, w, z_noise, weight)
 
     @torch.no_grad()
     def infer(
@@ -235,6 +301,8 @@ class CompVAE(nn.Module):
         parts: Parts,
         batch: Tensor | None = None,
         batch_size: int | None = None,
+        *,
+        weight: Tensor | None = None,
     ) -> Composition:
         """Draw the latents of wholes and of their parts from the posterior.
 
@@ -243,20 +311,19 @@ class CompVAE(nn.Module):
             parts: Parts, packed, N rows each.
             batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
             batch_size: Number of sets :math:`S`; needed when sets are empty.
+            weight: Weight of each part in the sum, ``[N]``, as in :meth:`elbo`.
 
         Raises:
             ValueError: If an input does not fit the others or the model, or is not finite.
         """
         batch, batch_size = self._check(whole, parts, batch, batch_size)
+        weight = check_weight(weight, batch.shape[0], whole)
         posterior = self._posterior(whole, parts, batch, batch_size, self.generator.w_prior(parts))
-        return Composition(
-            generator=self.generator,
-            parts=parts,
-            batch=batch,
-            batch_size=batch_size,
-            w=posterior.w.rsample(),
-            z=posterior.z_sample,
+        z = posterior.z_sample
+        composition = Composition(
+            self.generator, parts, batch, batch_size, posterior.w.rsample(), z, weight
         )
+        return composition.with_latents(z=z)
 
     def reconstruct(
         self,
@@ -264,13 +331,43 @@ class CompVAE(nn.Module):
         parts: Parts,
         batch: Tensor | None = None,
         batch_size: int | None = None,
+        *,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """Infer the latents of wholes and return the mean whole that they decode to.
 
         Arguments and errors are those of :meth:`infer`; the result is ``[S, *event]``.
         """
         with torch.no_grad():
-            return self.infer(whole, parts, batch, batch_size).decode().mean
+            return self.infer(whole, parts, batch, batch_size, weight=weight).decode().mean
+
+    @torch.no_grad()
+    def attribute(
+        self,
+        whole: Tensor,
+        parts: Parts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+    ) -> Attribution:
+        r"""Tell how much of the information about a whole each of its parts carries.
+
+        At one draw of :math:`z`, as :meth:`elbo`, whose ``kl_w`` it takes apart.
+
+        Arguments and errors are those of :meth:`infer`.
+
+        Example:
+            >>> from compvae_pyg.problems import Dots
+            >>> dots = Dots()
+            >>> data = dots.sample(torch.tensor([2, 3]))
+            >>> shares = dots.build("small").attribute(data.whole, dots.parts(data), data.batch)
+            >>> shares.parts.shape, shares.common.shape
+            (torch.Size([5]), torch.Size([2]))
+        """
+        batch, batch_size = self._check(whole, parts, batch, batch_size)
+        w_prior = self.generator.w_prior(parts)
+        posterior = self._posterior(whole, parts, batch, batch_size, w_prior)
+        alone = kl_divergence(posterior.w.marginals, w_prior).sum(dim=-1)
+        return Attribution(alone, posterior.w.total_correlation().sum(dim=-1), batch)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder.
@@ -325,31 +422,11 @@ class CompVAE(nn.Module):
     def _check(
         self, whole: Tensor, parts: Parts, batch: Tensor | None, batch_size: int | None
     ) -> tuple[Tensor, int]:
-        num_parts, device = check_parts(parts)
-        if not isinstance(whole, Tensor):
-            raise TypeError(f"whole must be a tensor (got {type(whole).__name__})")
-        if tuple(whole.shape[1:]) != self.event_shape or whole.dim() == 0:
-            expected = ", ".join(["S", *map(str, self.event_shape)])
-            raise ValueError(f"whole must be [{expected}] (got {list(whole.shape)})")
-        if whole.shape[0] == 0:
-            raise ValueError(f"whole must hold at least one whole (got {list(whole.shape)})")
-        weight = next(self.parameters(), whole)
-        if whole.dtype != weight.dtype:
-            raise TypeError(f"whole must be of the model's type {weight.dtype} (got {whole.dtype})")
-        if whole.device != device:
-            raise ValueError(
-                f"whole must be on the device of the parts (got {whole.device}, expected {device})"
-            )
-        sync_free = batch_size is not None and device.type != "cpu"
-        batch, batch_size = resolve_batch(num_parts, batch, batch_size, device)
-        if whole.shape[0] != batch_size:
-            raise ValueError(
-                f"whole must have one row per set (got {whole.shape[0]} rows for {batch_size} "
-                "sets); give batch_size if the last sets are empty"
-            )
-        if not torch.compiler.is_compiling() and not sync_free:
-            finite = torch.isfinite(whole)
-            if not bool(finite.all()):
-                at = (~finite).nonzero()[0].tolist()
-                raise ValueError(f"whole must be finite (got {float(whole[tuple(at)])} at {at})")
-        return batch, batch_size
+        return check_wholes(
+            whole,
+            parts,
+            batch,
+            batch_size,
+            event_shape=self.event_shape,
+            dtype=next(self.parameters(), whole).dtype,
+        )

@@ -1,10 +1,12 @@
 """The inference network: from a whole and its parts to the latents of both."""
 
+import copy
 from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
+from torch_geometric.nn.aggr import Aggregation
 
 from compvae_pyg.distributions import Coupling, SumControlledNormal
 from compvae_pyg.nn import GraphBlock, Residual, at_least_float32, resolve_batch
@@ -55,6 +57,8 @@ class CompVAEEncoder(nn.Module):
             with coupling in the ratio of the prior's variances,
             :math:`\tilde\rho_i = \hat\rho_i + \log s_i^2`: given their sum alone, independent
             Gaussians have the ``"scaled"`` coupling with :math:`\rho_i = s_i^2 / \sum_j s_j^2`.
+        aggr: How the graph blocks aggregate messages, see :class:`~compvae_pyg.nn.GraphBlock`; each
+            gets a copy of its own.
 
     Shapes:
         - **input:** whole :math:`(S, C_x)`, parts :math:`(N, C_l)`, batch :math:`(N)`
@@ -80,6 +84,7 @@ class CompVAEEncoder(nn.Module):
         part_noise: bool = True,
         z_head: nn.Module | None = None,
         prior_coupling: bool = False,
+        aggr: str | Aggregation = "sum",
     ) -> None:
         super().__init__()
         if num_blocks < 1:
@@ -99,7 +104,9 @@ class CompVAEEncoder(nn.Module):
         )
         in_channels = whole_channels + z_channels + part_channels
         self.blocks = nn.ModuleList(
-            GraphBlock(in_channels if k == 0 else hidden_channels, hidden_channels)
+            GraphBlock(
+                in_channels if k == 0 else hidden_channels, hidden_channels, copy.deepcopy(aggr)
+            )
             for k in range(num_blocks)
         )
         self.act = nn.ELU()
@@ -123,7 +130,8 @@ class CompVAEEncoder(nn.Module):
             parts: Features of the parts, ``[N, part_channels]``.
             batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
             batch_size: Number of sets :math:`S`; needed when sets are empty.
-            edge_index: Edges between parts; ``None`` means the complete graph of each set.
+            edge_index: Edges between parts; ``None`` means the complete graph of each set, for the
+                sum and the mean.
             w_prior: If given, the law of ``w`` is expressed in units of this prior
                 :math:`\mathcal{N}(m, s^2)`: :math:`\mu_i = m_i + s_i \hat\mu_i`,
                 :math:`\sigma_i = s_i \hat\sigma_i` (residual posterior, as in NVAE).
@@ -134,8 +142,11 @@ class CompVAEEncoder(nn.Module):
             The posterior, and the draw of ``z`` on which it is conditioned.
 
         Raises:
-            ValueError: If a shape or a device does not fit the others.
+            ValueError: If a shape or a device does not fit the others, or the aggregation needs
+                ``edge_index``.
         """
+        first: GraphBlock = self.blocks[0]  # type: ignore[assignment]
+        first.check_edge_index(edge_index)
         if parts.dim() != 2 or parts.shape[1] != self.part_channels:
             raise ValueError(f"parts must be [N, {self.part_channels}] (got {list(parts.shape)})")
         if whole.dim() != 2 or whole.shape[1] != self.whole_channels:

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.aggr import Aggregation, MeanAggregation, SumAggregation
 from torch_geometric.nn.inits import reset
 
 from compvae_pyg.nn.residual import Residual
-from compvae_pyg.nn.sets import resolve_batch, set_sum
+from compvae_pyg.nn.sets import at_least_float32, resolve_batch, set_sizes, set_sum
 
 __all__ = ["GraphBlock"]
 
@@ -25,9 +26,14 @@ class GraphBlock(MessagePassing):
     edge list exists. With ``edge_index`` the block runs on that graph; on the complete graph's
     edges it returns the same numbers. A set of one part receives exactly zero.
 
+    Another aggregation may take the place of the sum. The mean, the sum over :math:`K - 1`, is as
+    cheap on the complete graph; all others need ``edge_index``.
+
     Args:
         in_channels: Size of each input :math:`h_i`.
         out_channels: Size of each output :math:`h'_i`.
+        aggr: How messages are aggregated, as in :class:`torch_geometric.nn.MessagePassing`: a
+            name, or an :class:`~torch_geometric.nn.aggr.Aggregation` that keeps the size.
 
     Shapes:
         - **input:** parts :math:`(N, C_{in})`, edge indices :math:`(2, E)` *(optional)*,
@@ -41,8 +47,10 @@ class GraphBlock(MessagePassing):
         torch.Size([5, 32])
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(aggr="sum")
+    def __init__(
+        self, in_channels: int, out_channels: int, aggr: str | Aggregation = "sum"
+    ) -> None:
+        super().__init__(aggr=aggr)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.message_net = nn.Sequential(
@@ -74,7 +82,8 @@ class GraphBlock(MessagePassing):
 
         Args:
             x: States of the parts, ``[N, in_channels]``.
-            edge_index: Edges, ``[2, E]``; ``None`` means the complete graph of each set.
+            edge_index: Edges, ``[2, E]``; ``None`` means the complete graph of each set, for the
+                sum and the mean.
             batch: Set of each part, ``[N]``, sorted; ``None`` means one set. Not used with
                 ``edge_index``, which says all there is to say.
             batch_size: Number of sets; spares a device synchronisation when given, and is needed
@@ -84,8 +93,10 @@ class GraphBlock(MessagePassing):
             New states, ``[N, out_channels]``.
 
         Raises:
-            ValueError: If ``x`` is not ``[N, in_channels]``, or ``batch`` does not fit it.
+            ValueError: If ``x`` is not ``[N, in_channels]``, ``batch`` does not fit it, or the
+                aggregation needs ``edge_index`` or changes the size of the messages.
         """
+        self.check_edge_index(edge_index)
         if x.dim() != 2 or x.shape[1] != self.in_channels:
             raise ValueError(f"x must be [N, {self.in_channels}] (got {list(x.shape)})")
         message = self.message_net(x)
@@ -93,14 +104,43 @@ class GraphBlock(MessagePassing):
             batch, batch_size = resolve_batch(x.shape[0], batch, batch_size, x.device)
             total = set_sum(message, batch, batch_size)
             received = total.index_select(0, batch) - message
+            if isinstance(self.aggr_module, MeanAggregation):
+                others = set_sizes(batch, batch_size, at_least_float32(message).dtype) - 1.0
+                share = others.clamp(min=1.0).reciprocal().to(message.dtype)
+                received = received * share.index_select(0, batch).unsqueeze(-1)
         else:
             received = self.propagate(edge_index, message=message, size=None)
+            if received.shape != message.shape:
+                raise ValueError(
+                    f"aggr must keep the size of the messages (got {received.shape[-1]} from "
+                    f"{message.shape[-1]} with {self.aggr})"
+                )
         received = self.received_net(received)
         return self.update_net(torch.cat([x, received], dim=-1))
+
+    def check_edge_index(self, edge_index: Tensor | None) -> None:
+        """Refuse to leave out the edges where the aggregation needs them.
+
+        Raises:
+            ValueError: If ``edge_index`` is ``None`` and the aggregation is neither sum nor mean.
+
+        Example:
+            >>> GraphBlock(16, 32, aggr="max").check_edge_index(None)
+            Traceback (most recent call last):
+            ...
+            ValueError: edge_index must be given with aggr='max' (got None, which only 'sum' and ...
+        """
+        # A subclass may mean something else.
+        if edge_index is None and type(self.aggr_module) not in (SumAggregation, MeanAggregation):
+            raise ValueError(
+                f"edge_index must be given with aggr={self.aggr!r} (got None, which only 'sum' and "
+                "'mean' can do without)"
+            )
 
     def message(self, message_j: Tensor) -> Tensor:
         """Return what each edge carries: its source's message, unchanged."""
         return message_j
 
     def __repr__(self) -> str:
-        return f"{self.__class__.__name__}({self.in_channels}, {self.out_channels})"
+        aggr = "" if self.aggr == "sum" else f", aggr={self.aggr!r}"
+        return f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}{aggr})"

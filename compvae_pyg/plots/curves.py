@@ -5,12 +5,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from compvae_pyg.evaluation import SinesNonlinearity, SinesRecomposition, SinesVariety
-from compvae_pyg.plots.style import BLUE, GREEN, GREY, PURPLE, chart, legend_above, open_frame
+from compvae_pyg.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    PURPLE,
+    TRUTH,
+    chart,
+    legend_above,
+    open_frame,
+)
 
 __all__ = ["plot_nonlinearity", "plot_sines_recomposition", "plot_sum", "plot_variety"]
 
 # Model over truth: a thin line on a broad one.
-_TRUTH = {"color": "#bbbbbb", "linewidth": 2.6}
+_TRUTH = {"color": TRUTH, "linewidth": 2.6}
 _MODEL = {"color": BLUE, "linewidth": 1.0}
 
 

@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from compvae_pyg.plots.style import FRAME
+
 __all__ = ["Mosaic"]
 
-_FRAME = "#999999"
 # At this resolution, a pixel of an image of 32 is four pixels wide.
 _TILE_INCHES, _DPI = 0.64, 200
 
@@ -60,7 +61,7 @@ class Mosaic:
             interpolation="nearest",
         )
         # White images would melt into the page.
-        frame = Rectangle((x, y), 1.0, 1.0, fill=False, edgecolor=_FRAME, linewidth=0.5)
+        frame = Rectangle((x, y), 1.0, 1.0, fill=False, edgecolor=FRAME, linewidth=0.5)
         frame.set_clip_on(False)
         self.axes.add_patch(frame)
 

@@ -6,12 +6,14 @@ from matplotlib.figure import Figure
 __all__ = [
     "BLACK",
     "BLUE",
+    "FRAME",
     "GREEN",
     "GREY",
     "ORANGE",
     "PURPLE",
     "RULE",
     "SHADE",
+    "TRUTH",
     "chart",
     "legend_above",
     "note",
@@ -20,7 +22,8 @@ __all__ = [
 
 # The palette of Okabe and Ito, which colour-blind readers can tell apart.
 GREEN, BLUE, ORANGE, PURPLE = "#009E73", "#0072B2", "#E69F00", "#CC79A7"
-BLACK, GREY, RULE, SHADE = "#222222", "#777777", "#dddddd", "#eeeeee"
+BLACK, GREY, FRAME = "#222222", "#777777", "#999999"
+TRUTH, RULE, SHADE = "#bbbbbb", "#dddddd", "#eeeeee"
 
 
 def chart(width: float, height: float) -> Figure:

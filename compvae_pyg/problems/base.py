@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,6 +46,8 @@ class Problem(ABC):
     Attributes:
         name: Name under which saved models refer to it.
         part_fields: Names of the fields of ``Data`` that describe a part.
+        intrinsic_fields: Names of the fields that say what else there is to a part: its intrinsic
+            variety, which the ground truth knows and no model is told.
         event_shape: Shape of one whole.
         networks: Names that :meth:`build` knows.
         schedules: Names that :meth:`schedule` knows, the default first.
@@ -53,6 +55,7 @@ class Problem(ABC):
 
     name: ClassVar[str]
     part_fields: ClassVar[tuple[str, ...]]
+    intrinsic_fields: ClassVar[tuple[str, ...]] = ()
     event_shape: ClassVar[tuple[int, ...]]
     networks: ClassVar[tuple[str, ...]]
     schedules: ClassVar[tuple[str, ...]]
@@ -66,8 +69,8 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained."""
+    def build(self, networks: str, **options: Any) -> CompVAE:
+        """Build networks by name, untrained, with options of theirs."""
 
     @abstractmethod
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:

@@ -1,5 +1,7 @@
 """The two-dimensional problem: images made of coloured sites (paper, section 4.2 and B.2)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -85,6 +87,7 @@ class Dots(Problem):
 
     name = "dots"
     part_fields = ("color", "pos")
+    intrinsic_fields = ("intensity",)
     event_shape = (3, 32, 32)
     networks = ("small", "paper")
     schedules = ("roads", "paper")
@@ -102,7 +105,8 @@ class Dots(Problem):
         low, high = self.intensity_range
         intensity = low + (high - low) * uniform[:, 2]
         whole = render_dots(color, pos, intensity, batch, num_parts.shape[0])
-        return packed_batch({"color": color, "pos": pos}, whole, num_parts)
+        fields = {"color": color, "pos": pos, "intensity": intensity}
+        return packed_batch(fields, whole, num_parts)
 
     def draw(
         self,
@@ -134,16 +138,22 @@ class Dots(Problem):
         device = pos.device if generator is None else generator.device
         uniform = torch.rand(pos.shape[0], generator=generator, device=device)
         intensity = (low + (high - low) * uniform).to(pos.device)
+        return self.render(color, pos, intensity, batch, batch_size)
+
+    def render(
+        self, color: Tensor, pos: Tensor, intensity: Tensor, batch: Tensor, batch_size: int
+    ) -> Tensor:
+        """Draw images of given sites by :func:`render_dots`."""
         return render_dots(color, pos, intensity, batch, batch_size)
 
-    def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained.
+    def build(self, networks: str, **options: Any) -> CompVAE:
+        """Build networks by name, untrained, with options of theirs.
 
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.2 to the layer, for a GPU.
         """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(f"dots-{networks}")
+        return build_architecture(f"dots-{networks}", **options)
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.

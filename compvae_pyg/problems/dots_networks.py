@@ -276,6 +276,7 @@ def build_dots_small(
     coupling: Coupling = "scaled",
     min_scale: float = 0.005,
     min_pixel_scale: float = 0.02,
+    aggr: str = "sum",
 ) -> CompVAE:
     """Build the networks that a laptop trains within minutes.
 
@@ -292,6 +293,7 @@ def build_dots_small(
         min_pixel_scale: Smallest standard deviation of a pixel; 0.005 in the paper. The larger
             one is meant to keep images of one colour, which can be learnt to that precision, from
             outweighing all others.
+        aggr: How the graph blocks aggregate messages, ``"sum"`` or ``"mean"``.
     """
     w_channels = channels * grid**2
     encoder = CompVAEEncoder(
@@ -306,6 +308,7 @@ def build_dots_small(
         z_head=nn.Sequential(
             Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
         ),
+        aggr=aggr,
     )
     start_at_prior(encoder)
     z_prior = nn.Sequential(nn.Linear(w_channels, 128), nn.ELU(), zero_linear(128, 2 * z_channels))

@@ -185,6 +185,7 @@ def build_dots_paper(
     coupling: Coupling = "paper",
     part_noise: bool = False,
     min_scale: float = 0.005,
+    aggr: str = "sum",
 ) -> CompVAE:
     r"""Build the networks of the paper's appendix A.2.
 
@@ -196,6 +197,7 @@ def build_dots_paper(
         coupling: Form of the coupled posterior.
         part_noise: Whether noise is added to the features of the sites in the graph blocks.
         min_scale: Smallest standard deviation of each Gaussian of the generative network.
+        aggr: How the graph blocks aggregate messages, ``"sum"`` or ``"mean"``.
 
     Example:
         >>> with torch.device("meta"):
@@ -213,6 +215,7 @@ def build_dots_paper(
         coupling=coupling,
         part_noise=part_noise,
         z_head=ImagePosterior(),
+        aggr=aggr,
     )
     return CompVAE(
         encoder=encoder,

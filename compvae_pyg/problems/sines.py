@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,6 +103,7 @@ class Sines(Problem):
 
     name = "sines"
     part_fields = ("category",)
+    intrinsic_fields = ("amplitude", "phase")
     num_samples = 200
     event_shape = (num_samples,)
     networks = ("small", "paper")
@@ -122,8 +124,10 @@ class Sines(Problem):
         category = torch.randint(
             self.num_categories, (batch.shape[0],), generator=generator, device=device
         )
-        whole = self.draw(category, batch, num_parts.shape[0], generator)
-        return packed_batch({"category": category}, whole, num_parts)
+        amplitude, phase = self.features(batch.shape[0], generator, device)
+        whole = self.render(category, amplitude, phase, batch, num_parts.shape[0])
+        fields = {"category": category, "amplitude": amplitude, "phase": phase}
+        return packed_batch(fields, whole, num_parts)
 
     def draw(
         self,
@@ -190,14 +194,16 @@ class Sines(Problem):
             num_samples=self.num_samples,
         )
 
-    def build(self, networks: str) -> CompVAE:
-        """Build networks by name, untrained.
+    def build(self, networks: str, **options: Any) -> CompVAE:
+        """Build networks by name, untrained, with options of theirs.
 
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.1 to the layer, for a GPU.
         """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(f"sines-{networks}", num_categories=self.num_categories)
+        return build_architecture(
+            f"sines-{networks}", num_categories=self.num_categories, **options
+        )
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.

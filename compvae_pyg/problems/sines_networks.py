@@ -224,6 +224,7 @@ def build_sines_small(
     num_blocks: int = 2,
     coupling: Coupling = "scaled",
     min_relative_scale: float = 0.3,
+    aggr: str = "sum",
 ) -> CompVAE:
     """Build the networks that a laptop trains within minutes.
 
@@ -238,6 +239,7 @@ def build_sines_small(
         coupling: Form of the coupled posterior.
         min_relative_scale: Smallest standard deviation of a sample of the curve, in units of the
             number of parts.
+        aggr: How the graph blocks aggregate messages, ``"sum"`` or ``"mean"``.
     """
     w_channels = num_categories * channels
     encoder = CompVAEEncoder(
@@ -253,6 +255,7 @@ def build_sines_small(
         ),
         # Most parts have next to no variance in a row, and are to have no share of its noise.
         prior_coupling=True,
+        aggr=aggr,
     )
     start_as_code(encoder)
     decoder = WaveDecoder(num_categories, channels, z_channels, min_relative_scale)

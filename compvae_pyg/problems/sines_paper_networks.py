@@ -201,6 +201,7 @@ def build_sines_paper(
     coupling: Coupling = "paper",
     part_noise: bool = True,
     min_scale: float = 0.001,
+    aggr: str = "sum",
 ) -> CompVAE:
     r"""Build the networks of the paper's appendix A.1.
 
@@ -213,6 +214,7 @@ def build_sines_paper(
         coupling: Form of the coupled posterior.
         part_noise: Whether noise tells parts of one category apart in the graph blocks.
         min_scale: Smallest standard deviation of each Gaussian of the generative network.
+        aggr: How the graph blocks aggregate messages, ``"sum"`` or ``"mean"``.
 
     Example:
         >>> with torch.device("meta"):
@@ -230,6 +232,7 @@ def build_sines_paper(
         coupling=coupling,
         part_noise=part_noise,
         z_head=CurvePosterior(),
+        aggr=aggr,
     )
     return CompVAE(
         encoder=encoder,

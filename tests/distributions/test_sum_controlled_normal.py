@@ -144,6 +144,50 @@ def test_kl_is_not_negative_and_zero_only_without_coupling(batch_of, coupling, s
     assert (kl_divergence(coupled, prior(len(batch), seed + 1)) > 0).all()
 
 
+# What members tell by themselves, and what they have in common
+
+
+@couplings
+@given(
+    sizes=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+    spread=st.sampled_from([0.0, 0.5, 1.0]),
+    seed=st.integers(0, 2**31),
+)
+def test_divergence_is_that_of_the_marginals_and_the_total_correlation(
+    batch_of, dense_law, coupling, sizes, spread, seed
+):
+    batch, count = batch_of(sizes), len(sizes)
+    q = SumControlledNormal(*parameters(len(batch), seed, 2, spread), batch, count, coupling)
+    p = Normal(*parameters(len(batch), seed + 1, 2, spread)[:2])
+    common = q.total_correlation()
+    for s in range(count):
+        mine = batch == s
+        if not mine.any():
+            assert common[s].tolist() == [0.0, 0.0]
+            continue
+        for d, dense in enumerate(dense_laws(q, dense_law, mine)):
+            apart = Normal(dense.mean, dense.variance.sqrt()).entropy().sum()
+            torch.testing.assert_close(common[s, d], apart - dense.entropy(), rtol=1e-6, atol=1e-9)
+    alone = torch.zeros(count, 2, dtype=torch.float64)
+    alone.index_add_(0, batch, kl_divergence(q.marginals, p))
+    torch.testing.assert_close(alone + common, kl_divergence(q, p), rtol=1e-9, atol=1e-9)
+    assert (common > -1e-12).all()
+
+
+@couplings
+def test_nothing_is_in_common_without_coupling_or_without_others(batch_of, coupling):
+    loc, scale, logits = parameters(4)
+    apart = SumControlledNormal(loc, scale, torch.full_like(loc, -1e3), coupling=coupling)
+    torch.testing.assert_close(apart.total_correlation(), loc.new_zeros(1, D), rtol=0.0, atol=1e-12)
+    # In 32 bits 1 - rho, formed by subtraction, is zero for a member that keeps nothing.
+    q = SumControlledNormal(
+        *(x.float() for x in (loc, scale, 0.0 * logits + 30.0)), batch_of((1,) * 4), 4, coupling
+    )
+    common = q.total_correlation()
+    torch.testing.assert_close(common, torch.zeros_like(common), rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(q.stddev, scale.float() * math.exp(-30.0))
+
+
 @couplings
 def test_without_coupling_the_members_are_independent(coupling):
     loc, scale, _ = parameters(4)
@@ -195,6 +239,56 @@ def test_scaled_coupling_drives_the_variance_of_the_sum_to_zero_for_any_scales(s
     for more, less in itertools.pairwise(sums):
         assert (less < more).all()
     assert (sums[-1] < 1e-20 * scale.square().sum(0)).all()
+
+
+@couplings
+@given(
+    sizes=st.lists(st.integers(0, 5), min_size=1, max_size=4),
+    seed=st.integers(0, 2**31),
+)
+def test_weighted_sum_has_the_dense_gaussian_s_moments(batch_of, dense_law, coupling, sizes, seed):
+    batch, count = batch_of(sizes), len(sizes)
+    q = SumControlledNormal(*parameters(len(batch), seed, 2), batch, count, coupling)
+    weight = parameters(len(batch), seed + 1, 1)[0].squeeze(1)
+    law = q.weighted_sum(weight)
+    for s in range(count):
+        mine = batch == s
+        if not mine.any():
+            assert law.mean[s].tolist() == law.variance[s].tolist() == [0.0, 0.0]
+            continue
+        for d, dense in enumerate(dense_laws(q, dense_law, mine)):
+            a, covariance = weight[mine], dense.covariance_matrix
+            torch.testing.assert_close(law.mean[s, d], a @ dense.mean)
+            torch.testing.assert_close(
+                law.variance[s, d],
+                a @ covariance @ a,
+                rtol=1e-6,
+                atol=1e-9 * covariance.max() * a.square().max(),
+            )
+
+
+@couplings
+def test_weights_of_one_are_no_weights_and_a_weight_of_zero_leaves_its_member_out(
+    batch_of, coupling
+):
+    batch = batch_of((3, 1))
+    q = SumControlledNormal(*parameters(4), batch, coupling=coupling)
+    law = q.weighted_sum(torch.ones(4))
+    torch.testing.assert_close(law.mean, q.sum_mean)
+    torch.testing.assert_close(law.variance, q.sum_variance)
+    one = q.weighted_sum(torch.tensor([0, 1, 0, 1]))
+    torch.testing.assert_close(one.mean, q.mean[[1, 3]])
+    torch.testing.assert_close(one.variance, q.variance[[1, 3]])
+
+
+def test_equal_weights_keep_a_nearly_certain_sum_certain_in_32_bits():
+    # 0.1 - 0.1 R, formed by subtraction, is rounding error here.
+    q = SumControlledNormal(
+        torch.zeros(3, 1), torch.ones(3, 1), torch.full((3, 1), 30.0), coupling="scaled"
+    )
+    law = q.weighted_sum(torch.full((3,), 0.1))
+    torch.testing.assert_close(law.stddev, 0.1 * q.sum_variance.sqrt())
+    assert law.stddev.item() == pytest.approx(0.1 * math.sqrt(3.0) * math.exp(-30.0) / 3.0)
 
 
 @couplings
@@ -342,7 +436,14 @@ def test_no_members_at_all(batch_of, coupling, batch_size):
     q = SumControlledNormal(*parameters(0), batch_of([]), batch_size, coupling)
     p = prior(0)
     assert q.rsample((2,)).shape == (2, 0, D)
-    for out in (q.log_prob(q.rsample()), q.entropy(), kl_divergence(q, p), q.sum_variance):
+    for out in (
+        q.log_prob(q.rsample()),
+        q.entropy(),
+        kl_divergence(q, p),
+        q.sum_variance,
+        q.weighted_sum(torch.ones(0)).variance,
+        q.total_correlation(),
+    ):
         assert out.shape == (batch_size, D)
         assert (out == 0).all()
 
@@ -384,6 +485,7 @@ def test_no_value_is_read_from_the_device():
     w = q.rsample((7,))
     assert q.log_prob(w).shape == (7, 2, D)
     assert kl_divergence(q, Normal(ones, ones, validate_args=False)).shape == (2, D)
+    assert q.weighted_sum(ones[:, 0]).variance.shape == q.total_correlation().shape == (2, D)
 
 
 # Being a distribution
@@ -489,3 +591,8 @@ def test_nan_stays_in_its_set_and_coordinate_without_validation(batch_of, coupli
     out, clean = q.log_prob(spoilt), q.log_prob(value)
     assert out.isnan().nonzero().tolist() == [[1, 1]]
     torch.testing.assert_close(out.nan_to_num(), clean.where(~out.isnan(), clean.new_zeros(())))
+
+
+def test_weights_of_an_unfit_shape_are_refused(refuses):
+    with refuses(ValueError, "weight must be [N] = [3] (got [3, 1])"):
+        one_set(3, "paper").weighted_sum(torch.ones(3, 1))

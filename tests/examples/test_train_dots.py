@@ -75,6 +75,7 @@ def test_help_lists_the_options_with_their_choices(run, tmp_path):
         "--output PATH",
         "--preset {small",
         "--schedule {roads,paper}",
+        "--aggr {sum,mean}",
         "--seed INT",
         "--devices INT",
         "--num-nodes INT",

@@ -428,7 +428,7 @@ def test_inferred_composition_is_the_posterior_s_draw(small_model, seeded, input
         w = posterior.w.rsample()
     torch.testing.assert_close(composition.w, w.detach())
     torch.testing.assert_close(composition.z, posterior.z_sample.detach())
-    assert not composition.w.requires_grad and not composition.z.requires_grad
+    assert not composition.w.requires_grad and not composition.z_noise.requires_grad
     assert composition.parts is parts and composition.batch_size == S
     with seeded(7):
         reconstruction = model.reconstruct(*inputs)

@@ -3,8 +3,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Normal, kl_divergence
+from torch.testing import assert_close
+from torch_geometric.nn.aggr import SoftmaxAggregation
 
 from compvae_pyg import CompVAEEncoder
+from compvae_pyg.models import start_as_code
 
 SIZES = (3, 1, 0, 5, 2, 0)
 S, N = 6, 11
@@ -85,6 +88,36 @@ def test_edge_list_of_the_complete_graph_changes_nothing(batch_of, draw, seeded)
     alone = torch.tensor([False] * 3 + [True] + [False] * 7)
     torch.testing.assert_close(none.w.loc[alone], ours.w.loc[alone])
     assert (none.w.loc[~alone] != ours.w.loc[~alone]).all()
+
+
+def test_aggregation_is_that_of_every_block_and_none_shares_its_parameters(batch_of, draw, seeded):
+    whole, parts, batch = draw(S, WHOLE), draw(N, PART, seed=1), batch_of(SIZES)
+    edges = complete_graph(batch)
+    mean = build(aggr="mean")
+    with seeded(5):
+        linear = outputs(mean(whole, parts, batch, S))
+    with seeded(5):
+        listed = outputs(mean(whole, parts, batch, S, edges))
+    for one, other in zip(linear, listed, strict=True):
+        torch.testing.assert_close(one, other)
+    with seeded(5):
+        summed = outputs(build()(whole, parts, batch, S))
+    assert (linear[3] != summed[3]).any()
+    learnt = build(aggr=SoftmaxAggregation(learn=True))
+    learnt(whole, parts, batch, S, edges).w.loc.sum().backward()
+    first, second = (block.aggr_module.t for block in learnt.blocks)
+    assert first is not second and (first.grad != second.grad).all()
+
+
+def test_aggregation_that_needs_edges_is_refused_before_anything_is_drawn(refuses, batch_of, draw):
+    encoder, state = build(aggr="max"), torch.get_rng_state()
+    message = (
+        "edge_index must be given with aggr='max' (got None, which only 'sum' and 'mean' can do "
+        "without)"
+    )
+    with refuses(ValueError, message):
+        encoder(draw(S, WHOLE), draw(N, PART), batch_of(SIZES), S)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_permuting_parts_permutes_their_posterior(batch_of, draw):
@@ -185,6 +218,42 @@ def test_residual_posterior_of_a_silent_head_is_the_prior(batch_of, draw):
     torch.testing.assert_close(
         kl_divergence(w, prior), torch.zeros(S, W, dtype=torch.float64), rtol=0, atol=1e-12
     )
+
+
+def test_prior_coupling_of_a_silent_head_is_that_of_gaussians_given_their_sum(batch_of, draw):
+    encoder = build(coupling="scaled", prior_coupling=True)
+    batch, prior_scale = batch_of(SIZES), draw(N, W).exp()
+    prior = Normal(draw(N, W), prior_scale)
+    with torch.no_grad():
+        encoder.w_head.weight.zero_()
+        encoder.w_head.bias.zero_()
+        encoder.w_head.bias[2 * W :] = 40.0  # next to nothing is left of the sum's variance
+        posterior = encoder(draw(S, WHOLE), draw(N, PART), batch, S, w_prior=prior)
+    for s in range(S):
+        own = batch == s
+        variance = prior_scale[own].square()
+        assert_close(posterior.w.rho[own], variance / variance.sum(dim=0))
+        # The textbook's covariance of independent Gaussians of a given sum.
+        for d in range(W):
+            v = variance[:, d]
+            given_sum = torch.diag(v) - torch.outer(v, v) / v.sum()
+            assert_close(posterior.w.variance[own, d], given_sum.diagonal(), atol=1e-9, rtol=1e-7)
+
+
+def test_start_as_code_begins_narrow_and_spreads_the_means(batch_of, draw, seeded):
+    batch, whole, parts = batch_of(SIZES), draw(S, WHOLE), draw(N, PART)
+    prior = Normal(draw(N, W), draw(N, W).exp())
+    laws = []
+    for gain in (1.0, 3.0):
+        encoder = build(coupling="scaled")
+        start_as_code(encoder, scale=0.2, gain=gain)
+        with torch.no_grad(), seeded(7):
+            laws.append(encoder(whole, parts, batch, S, w_prior=prior).w)
+    spread, more = ((w.loc - prior.mean) / prior.stddev for w in laws)
+    assert_close(more, 3.0 * spread)
+    assert (spread.std(dim=0) > 0.01).all()
+    narrow = torch.full((N, W), 0.2, dtype=torch.float64).log()
+    assert_close((laws[0].scale / prior.stddev).log(), narrow, rtol=0.0, atol=0.2)
 
 
 def test_every_parameter_is_trained(batch_of, draw):

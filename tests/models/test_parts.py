@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from compvae_pyg.models import check_parts
+from compvae_pyg.models.parts import check_index, map_parts
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,23 @@ def test_device_is_that_of_the_parts():
 def test_unfit_parts_are_refused(refuses, parts, error, message):
     with refuses(error, message):
         check_parts(parts)
+
+
+def test_functions_apply_to_each_field():
+    parts = {"color": torch.tensor([1, 2]), "pos": torch.zeros(2, 2)}
+    doubled = map_parts(lambda value: torch.cat([value, value]), parts)
+    assert doubled["color"].tolist() == [1, 2, 1, 2] and doubled["pos"].shape == (4, 2)
+    joint = map_parts(lambda a, b: torch.cat([a, b]), torch.zeros(1), torch.ones(2))
+    assert joint.tolist() == [0.0, 1.0, 1.0]
+
+
+def test_a_choice_is_a_mask_or_numbers():
+    cpu = torch.device("cpu")
+    for choice in (2, [2], (2,), range(2, 3), torch.tensor(2), torch.tensor([2]).int()):
+        assert check_index(choice, 3, cpu).tolist() == [2]
+    assert check_index(0, 3, cpu).tolist() == [0]
+    assert check_index([True, False, True], 3, cpu).tolist() == [0, 2]
+    assert check_index(torch.tensor([False, True, False]), 3, cpu).tolist() == [1]
+    for nothing in ([], torch.zeros(3, dtype=torch.bool), torch.zeros(0, dtype=torch.long)):
+        out = check_index(nothing, 3, cpu)
+        assert out.shape == (0,) and out.dtype == torch.long

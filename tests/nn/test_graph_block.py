@@ -5,15 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch_geometric.nn import MessagePassing, Sequential
+from torch_geometric.nn.aggr import MaxAggregation, SoftmaxAggregation, SumAggregation
 
 from compvae_pyg import GraphBlock, Residual
 
 SIZES = (3, 1, 0, 5, 2, 0)
 
 
-def build(in_channels=4, out_channels=3):
+def build(in_channels=4, out_channels=3, **options):
     torch.manual_seed(1)
-    return GraphBlock(in_channels, out_channels).double()
+    return GraphBlock(in_channels, out_channels, **options).double()
 
 
 def states(num_parts, channels=4, seed=2):
@@ -195,9 +196,10 @@ def test_autocast_keeps_its_numbers(batch_of):
     torch.testing.assert_close(out.float(), block(x, batch=batch), rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("aggr", ["sum", "mean"])
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiles_into_one_graph_for_all_shapes(batch_of, compile_once, backend):
-    block = build()
+def test_compiles_into_one_graph_for_all_shapes(batch_of, compile_once, backend, aggr):
+    block = build(aggr=aggr)
     compiled = compile_once(block, backend)
     generator = torch.Generator().manual_seed(0)
     for _ in range(10):
@@ -227,8 +229,99 @@ def test_reset_parameters_draws_every_parameter_anew():
     assert all((p != q).all() for p, q in zip(before, block.parameters(), strict=True))
 
 
+# Other aggregations
+
+
+@given(sizes=st.lists(st.integers(0, 5), min_size=1, max_size=5), seed=st.integers(0, 1000))
+def test_mean_in_linear_time_equals_the_edge_list_and_a_loop(batch_of, sizes, seed):
+    block, batch, count = build(aggr="mean"), batch_of(sizes), len(sizes)
+    x = states(len(batch), seed=seed)
+    out = block(x, batch=batch, batch_size=count)
+    if len(batch) > 0:
+        torch.testing.assert_close(out, block(x, edge_index=complete_graph(batch)))
+    message = block.message_net(x)
+    for i, s in enumerate(batch.tolist()):
+        others = (batch == s) & (torch.arange(len(batch)) != i)
+        mean = message[others].mean(0) if others.any() else torch.zeros_like(x[i])
+        expected = block.update_net(torch.cat([x[i], block.received_net(mean)]))
+        torch.testing.assert_close(out[i], expected)
+
+
+def test_a_set_of_one_receives_exactly_zero_from_the_mean_as_well(batch_of):
+    block, heard = build(aggr="mean"), []
+    block.received_net.register_forward_pre_hook(lambda _, args: heard.append(args[0]))
+    block(states(4), batch=batch_of((1, 3)), batch_size=2)
+    assert (heard[0][0] == 0).all() and (heard[0][1:] != 0).all()
+
+
+def test_mean_in_half_precision_counts_large_sets_right(batch_of):
+    # 16 bits cannot tell 256 others from 257.
+    block, heard = build(aggr="mean").bfloat16(), []
+    block.received_net.register_forward_pre_hook(lambda _, args: heard.append(args[0]))
+    block(torch.ones(258, 4, dtype=torch.bfloat16), batch=batch_of((258,)), batch_size=1)
+    message = block.message_net(torch.ones(1, 4, dtype=torch.bfloat16))
+    torch.testing.assert_close(heard[0], message.expand(258, 4), rtol=0.01, atol=0.0)
+
+
+def test_other_aggregations_run_on_an_edge_list(batch_of):
+    batch, x = batch_of(SIZES), states(11)
+    block = build(aggr="max")
+    message = block.message_net(x)
+    heard = []
+    block.received_net.register_forward_pre_hook(lambda _, args: heard.append(args[0]))
+    block(x, edge_index=complete_graph(batch))
+    for i, s in enumerate(batch.tolist()):
+        others = (batch == s) & (torch.arange(11) != i)
+        expected = message[others].amax(0) if others.any() else torch.zeros_like(x[i])
+        torch.testing.assert_close(heard[0][i], expected)
+
+
+def test_an_aggregation_may_be_a_module_with_parameters(batch_of):
+    batch, x = batch_of(SIZES), states(11)
+    block = build(aggr=SoftmaxAggregation(learn=True))
+    block(x, complete_graph(batch)).sum().backward()
+    (temperature,) = block.aggr_module.parameters()
+    assert (temperature.grad != 0).all()
+    with torch.no_grad():
+        temperature.fill_(5.0)
+    block.reset_parameters()
+    assert (temperature == 1.0).all()
+
+
+@pytest.mark.parametrize("aggr", ["add", SumAggregation()])
+def test_the_sum_has_several_names(batch_of, aggr):
+    batch, x = batch_of(SIZES), states(11)
+    expected = build()(x, batch=batch, batch_size=6)
+    torch.testing.assert_close(build(aggr=aggr)(x, batch=batch, batch_size=6), expected)
+
+
+class Doubled(SumAggregation):
+    def forward(self, *args, **kwargs):
+        return 2.0 * super().forward(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("aggr", "name"),
+    [("max", "'max'"), (MaxAggregation(), "'MaxAggregation()'"), (Doubled(), "'Doubled()'")],
+)
+def test_aggregations_that_need_edges_say_so(refuses, aggr, name):
+    message = (
+        f"edge_index must be given with aggr={name} (got None, which only 'sum' and 'mean' can do "
+        "without)"
+    )
+    with refuses(ValueError, message):
+        build(aggr=aggr)(states(3))
+
+
+def test_an_aggregation_that_changes_the_size_is_refused(refuses):
+    message = "aggr must keep the size of the messages (got 8 from 4 with ['sum', 'max'])"
+    with refuses(ValueError, message):
+        build(aggr=["sum", "max"])(states(3), torch.tensor([[0, 1], [1, 2]]))
+
+
 def test_repr():
     assert repr(GraphBlock(16, 32)) == "GraphBlock(16, 32)"
+    assert repr(GraphBlock(16, 32, aggr="mean")) == "GraphBlock(16, 32, aggr='mean')"
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (5,), (1, 5, 4)])

@@ -173,3 +173,14 @@ def test_images_drawn_again_keep_their_sites_and_change_their_intensities():
     torch.testing.assert_close(drawn, render_dots(*sites[:2], 5.0 + 5.0 * uniform, *sites[2:]))
     # Two draws of the truth differ by 0.13 at four sites.
     assert float((drawn - data.whole).square().mean().sqrt()) == pytest.approx(0.13, abs=0.015)
+
+
+def test_the_truth_can_be_drawn_again_from_what_it_tells():
+    dots = Dots()
+    data = dots.sample(torch.tensor([2, 0, 3]), torch.Generator().manual_seed(1))
+    fields = [data[name] for name in (*dots.part_fields, *dots.intrinsic_fields)]
+    assert torch.equal(dots.render(*fields, data.batch, 3), data.whole)
+    low, high = dots.intensity_range
+    assert (data.intensity >= low).all() and (data.intensity <= high).all()
+    assert set(dots.parts(data)) == {"color", "pos"}
+    assert data.get_example(2).intensity.tolist() == data.intensity[2:].tolist()

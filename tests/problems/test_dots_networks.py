@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from compvae_pyg import Dots
+from compvae_pyg import Dots, Sines
 from compvae_pyg.problems.dots_networks import FieldDecoder, GlimpseEmbedding, SiteField
 
 
@@ -79,6 +79,15 @@ def test_untrained_networks_hold_z_back(model):
     w_sum = torch.randn(2, 512)
     decoder = model.generator.decoder
     assert_close(decoder(w_sum, torch.zeros(2, 16)).mean, decoder(w_sum, torch.randn(2, 16)).mean)
+
+
+@pytest.mark.parametrize("problem", [Dots(), Sines()], ids=["dots", "sines"])
+def test_the_mean_may_take_the_sum_s_place_in_the_graph_blocks(problem):
+    for aggr in ("sum", "mean"):
+        model = problem.build("small", aggr=aggr)
+        assert [block.aggr for block in model.encoder.blocks] == [aggr] * 2
+        data = problem.sample(torch.tensor([1, 3]))
+        assert model.elbo(data.whole, problem.parts(data), data.batch).elbo.isfinite().all()
 
 
 def test_the_posterior_begins_near_the_prior(model):

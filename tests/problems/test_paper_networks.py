@@ -364,8 +364,10 @@ def test_options_reach_the_networks_and_the_published_ones_are_the_default(model
         assert model.encoder.coupling == "paper"
         assert model.encoder.part_noise is noise
         assert model.residual_posterior is False
-        other = on_meta(name, coupling="scaled", part_noise=not noise, min_scale=0.1)
+        other = on_meta(name, coupling="scaled", part_noise=not noise, min_scale=0.1, aggr="mean")
         assert other.encoder.coupling == "scaled"
+        assert [block.aggr for block in other.encoder.blocks] == ["mean"] * 3
+        assert [block.aggr for block in model.encoder.blocks] == ["sum"] * 3
         assert other.encoder.part_noise is not noise
         for law in (other.generator.w_prior, other.generator.z_prior, other.generator.decoder):
             assert law.min_scale == 0.1
@@ -375,10 +377,16 @@ def test_options_reach_the_networks_and_the_published_ones_are_the_default(model
 
 def test_the_problems_build_them_by_name():
     with META:
-        dots, sines = Dots().build("paper"), Sines(num_categories=9).build("paper")
+        dots = Dots().build("paper")
+        sines = Sines(num_categories=9).build("paper", aggr="mean")
     assert isinstance(dots, CompVAE)
     assert dots.config == {"architecture": "dots-paper", "options": {}}
-    assert sines.config == {"architecture": "sines-paper", "options": {"num_categories": 9}}
+    assert sines.config == {
+        "architecture": "sines-paper",
+        "options": {"num_categories": 9, "aggr": "mean"},
+    }
+    with pytest.raises(ValueError, match=r"'dots-small' cannot be built: .* 'aggregation'"):
+        Dots().build("small", aggregation="mean")
     with pytest.raises(ValueError, match=r"one of \('small', 'paper'\) \(got 'huge'\)"):
         Dots().build("huge")
 

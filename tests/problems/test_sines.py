@@ -240,3 +240,12 @@ def test_unknown_names_are_refused(refuses):
         Sines().build("large")
     with refuses(ValueError, "schedule must be one of ('roads', 'paper') (got 'fast')"):
         Sines().schedule("fast")
+
+
+def test_the_truth_can_be_drawn_again_from_what_it_tells():
+    sines = Sines(nonlinearity=2.0)
+    data = sines.sample(torch.tensor([2, 0, 3]), torch.Generator().manual_seed(1))
+    fields = [data[name] for name in (*sines.part_fields, *sines.intrinsic_fields)]
+    assert torch.equal(sines.render(*fields, data.batch, 3), data.whole)
+    assert set(sines.parts(data)) == {"category"}
+    assert data.get_example(2).phase.tolist() == data.phase[2:].tolist()

@@ -1,0 +1,111 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from compvae_pyg import Sines
+from compvae_pyg.evaluation import DotsRemovalRow, evaluate_removal, format_table
+from compvae_pyg.evaluation.sampling import evaluation_generator
+from compvae_pyg.problems import render_dots
+
+INTENSITY = 7.5
+
+
+class Drawn:
+    """What stands for a composition: sites of one intensity, drawn by the ground truth."""
+
+    def __init__(self, parts, batch, batch_size):
+        self.parts, self.batch, self.batch_size = parts, batch, batch_size
+
+    def remove(self, index):
+        stays = torch.ones(len(self.batch), dtype=torch.bool)
+        stays[index] = False
+        parts = {name: value[stays] for name, value in self.parts.items()}
+        return Drawn(parts, self.batch[stays], self.batch_size)
+
+    def decode(self):
+        intensity = torch.full((len(self.batch),), INTENSITY)
+        self.mean = render_dots(
+            self.parts["color"], self.parts["pos"], intensity, self.batch, self.batch_size
+        )
+        return self
+
+
+class Seer(nn.Module):
+    """Sees the sites of an image as they are, but for their intensities."""
+
+    def infer(self, whole, parts, batch, batch_size):
+        return Drawn(parts, batch, batch_size)
+
+    def generate(self, parts, batch, batch_size):
+        return 0.5 * Drawn(parts, batch, batch_size).decode().mean
+
+
+@pytest.fixture
+def told(dots, monkeypatch):
+    """The dots, all of the intensity that the seer supposes."""
+    monkeypatch.setattr(dots, "intensity_range", (INTENSITY, INTENSITY))
+    return dots
+
+
+def test_who_sees_the_parts_removes_without_a_trace(told):
+    two, four = evaluate_removal(Seer(), told, num_parts=[2, 4], num_wholes=40, batch_size=16)
+    for row in (two, four):
+        assert row.num_wholes == 40
+        assert row.reconstruction_rmse.mean == row.removal_rmse.mean == 0.0
+        assert row.kept_rmse.mean > 0.1
+        assert row.removal_accuracy == row.true_accuracy
+        assert row.accuracy_ratio.mean == 1.0
+    # Of two sites one is left, and an image of one site is of one colour.
+    assert two.true_accuracy.mean == 1.0 and 0.8 < four.true_accuracy.mean < 1.0
+
+
+def test_differences_are_those_to_the_truth_without_the_part(told):
+    (row,) = evaluate_removal(Seer(), told, num_parts=[3], num_wholes=30, seed=2)
+    data = told.sample(torch.full((30,), 3), evaluation_generator(2, 3))
+    truth = Drawn(told.parts(data), data.batch, 30).remove(torch.arange(0, 90, 3)).decode().mean
+    square = (0.5 * truth - truth).square().mean().sqrt()
+    kept = (data.whole - truth).square().mean().sqrt()
+    assert row.generated_rmse.mean == pytest.approx(square.item(), rel=1e-5)
+    assert row.kept_rmse.mean == pytest.approx(kept.item(), rel=1e-5)
+
+
+def test_intensities_of_the_sites_that_stay_are_those_that_were_observed(dots):
+    # The seer does not know them: what it errs by is what the intensities make.
+    (row,) = evaluate_removal(Seer(), dots, num_parts=[4], num_wholes=40)
+    assert 0.02 < row.removal_rmse.mean < 0.2
+    assert row.reconstruction_rmse.mean < row.kept_rmse.mean
+
+
+def test_rows_depend_on_the_seed_alone(untrained, dots):
+    state = torch.get_rng_state()
+    options = {"num_wholes": 6, "batch_size": 4}
+    both = evaluate_removal(untrained, dots, num_parts=[2, 3], **options)
+    (again,) = evaluate_removal(untrained, dots, num_parts=[3], **options)
+    assert both[1] == again
+    assert torch.equal(torch.get_rng_state(), state)
+    (other,) = evaluate_removal(untrained, dots, num_parts=[3], seed=1, **options)
+    assert other != again
+
+
+def test_curves_are_measured_as_well():
+    torch.manual_seed(0)
+    sines = Sines()
+    (row,) = evaluate_removal(sines.build("small"), sines, num_parts=[3], num_wholes=8)
+    assert not isinstance(row, DotsRemovalRow)
+    assert all(getattr(row, f.name) for f in dataclasses.fields(row))
+    assert "site accuracy" not in format_table([row])
+
+
+def test_table_shows_each_column(untrained, dots):
+    rows = evaluate_removal(untrained, dots, num_parts=[2, 3], num_wholes=4)
+    header, _, *lines = format_table(rows).split("\n")
+    for title in ("K", "rec. rmse", "removal rmse", "generated", "not removed", "site accuracy"):
+        assert f" {title} |" in header
+    assert [line.split("|")[1].strip() for line in lines] == ["2", "3"]
+
+
+def test_a_whole_of_one_part_is_refused(refuses, untrained, dots):
+    with refuses(ValueError, "num_parts must be at least 2 (got 1)"):
+        evaluate_removal(untrained, dots, num_parts=[4, 1])
