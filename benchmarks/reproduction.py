@@ -128,7 +128,7 @@ def where(results: Results) -> str:
 # What is the same for both problems.
 COURSE = {
     "w's": over_seeds("{:.0f}", lambda run: run.last("kl_w_bits")),
-    "z": over_seeds("{:.2f}", lambda run: run.last("kl_z_bits")),
+    "z": over_seeds("{:.3g}", lambda run: run.last("kl_z_bits")),
     "ratio": over_seeds(
         "{:,.0f}", lambda run: np.divide(run.last("kl_w_bits"), run.last("kl_z_bits"))
     ),
@@ -139,8 +139,8 @@ COURSE = {
     ),
     "z in the course": joined(
         "{} at first, {} at the end",
-        over_seeds("{:.2f}", lambda run: run.first("kl_z_bits")),
-        over_seeds("{:.2f}", lambda run: run.last("kl_z_bits")),
+        over_seeds("{:.3g}", lambda run: run.first("kl_z_bits")),
+        over_seeds("{:.3g}", lambda run: run.last("kl_z_bits")),
     ),
     "parts": joined("1 to {}", over_seeds("{:.0f}", lambda run: run.metrics["max_parts"][-1])),
     "steps": over_seeds("{:,.0f}", lambda run: run.metrics["step"][-1]),
