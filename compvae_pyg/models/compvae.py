@@ -24,6 +24,7 @@ from compvae_pyg.models.pretrained import load_model, save_model
 from compvae_pyg.models.weights import check_weight, weighted
 from compvae_pyg.models.wholes import check_wholes
 from compvae_pyg.nn import resolve_batch, set_sum
+from compvae_pyg.nn.checks import check_count
 
 __all__ = ["CompVAE"]
 
@@ -161,8 +162,7 @@ class CompVAE(nn.Module):
         Raises:
             ValueError: If ``num_samples`` is not positive, or an input does not fit.
         """
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1 (got {num_samples})")
+        check_count(num_samples, "num_samples")
         batch, batch_size = self._check(whole, parts, batch, batch_size)
         w_prior = self.generator.w_prior(parts)
         total = whole.new_full((batch_size,), -math.inf)
