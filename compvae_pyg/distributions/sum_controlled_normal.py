@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal, constraints, register_kl
 from torch_geometric.utils import scatter
 
+from compvae_pyg.nn.checks import check_real
 from compvae_pyg.nn.sets import resolve_batch, set_sizes, set_softmax_with_null, set_sum
 
 __all__ = ["Coupling", "SumControlledNormal"]
@@ -82,9 +83,11 @@ class SumControlledNormal(Distribution):
         coupling: Coupling = "paper",
         validate_args: bool | None = None,
     ) -> None:
+        check_real(loc, "loc")
         if loc.dim() != 2:
             raise ValueError(f"loc must be [N, D] (got {list(loc.shape)})")
         for name, value in (("scale", scale), ("coupling_logits", coupling_logits)):
+            check_real(value, name)
             if value.shape != loc.shape:
                 raise ValueError(
                     f"{name} must have the shape of loc (got {list(value.shape)}, "
@@ -107,7 +110,19 @@ class SumControlledNormal(Distribution):
             coupling_logits, self.batch, self.batch_size
         )
         shape = torch.Size([self.batch_size, loc.shape[1]])
-        super().__init__(batch_shape=shape, validate_args=validate_args)
+        super().__init__(batch_shape=shape, validate_args=False)
+        # Its own checks, which say in a line what is wrong and where.
+        self._validate_args = (
+            Distribution._validate_args if validate_args is None else bool(validate_args)
+        )
+        if self._validate_args and not torch.compiler.is_compiling():
+            for name, value in (
+                ("loc", loc),
+                ("scale", scale),
+                ("coupling_logits", coupling_logits),
+            ):
+                _refuse_unless(torch.isfinite(value), value, f"{name} must be finite")
+            _refuse_unless(scale > 0, scale, "scale must be positive")
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "SumControlledNormal":
         """Not defined: the members of packed sets cannot be broadcast."""
@@ -120,9 +135,15 @@ class SumControlledNormal(Distribution):
         return value.index_select(-2, self.batch)
 
     def _check_packed(self, value: Tensor, name: str) -> None:
+        check_real(value, name)
         if value.dim() < 2 or value.shape[-2:] != self.loc.shape:
             raise ValueError(
                 f"{name} must be [*, N, D] = {['*', *self.loc.shape]} (got {list(value.shape)})"
+            )
+        if value.device != self.loc.device:
+            raise ValueError(
+                f"{name} must be on the device of loc (got {value.device}, "
+                f"expected {self.loc.device})"
             )
 
     @property
@@ -177,17 +198,28 @@ class SumControlledNormal(Distribution):
             weight: :math:`a`, ``[N]``, of any sign.
 
         Raises:
-            ValueError: If ``weight`` is not ``[N]``.
+            TypeError: If ``weight`` is no tensor of real numbers.
+            ValueError: If it is not ``[N]``, or, with validation, not finite.
 
         Example:
             >>> q = SumControlledNormal(torch.ones(2, 1), torch.ones(2, 1), torch.zeros(2, 1))
             >>> q.weighted_sum(torch.tensor([1.0, 0.5])).mean
             tensor([[1.5000]])
         """
+        if not isinstance(weight, Tensor) or weight.dtype == torch.bool or weight.is_complex():
+            kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+            raise TypeError(f"weight must be a tensor of real numbers (got {kind})")
         if weight.shape != self.loc.shape[:1]:
             raise ValueError(
                 f"weight must be [N] = {[self.loc.shape[0]]} (got {list(weight.shape)})"
             )
+        if weight.device != self.loc.device:
+            raise ValueError(
+                f"weight must be on the device of loc (got {weight.device}, "
+                f"expected {self.loc.device})"
+            )
+        if self._validate_args and not torch.compiler.is_compiling():
+            _refuse_unless(torch.isfinite(weight), weight, "weight must be finite")
         weight = weight.to(self.loc.dtype).unsqueeze(-1)
         if self.coupling == "paper":
             own = weight * self.scale
@@ -235,7 +267,14 @@ class SumControlledNormal(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw samples through which gradients flow, ``[*sample_shape, N, D]``."""
-        shape = torch.Size(sample_shape) + self.loc.shape
+        try:
+            shape = torch.Size(sample_shape) + self.loc.shape
+        except TypeError as error:
+            raise TypeError(
+                f"sample_shape must be a tuple of integers (got {sample_shape!r})"
+            ) from error
+        if any(size < 0 for size in shape):
+            raise ValueError(f"sample_shape must not be negative (got {sample_shape})")
         return self.transform(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -304,9 +343,27 @@ class SumControlledNormal(Distribution):
         )
 
 
+def _refuse_unless(good: Tensor, value: Tensor, demand: str) -> None:
+    if not bool(good.all()):
+        at = (~good).nonzero()[0].tolist()
+        raise ValueError(f"{demand} (got {value[tuple(at)].item()} at {at})")
+
+
 @register_kl(SumControlledNormal, Normal)
 def _kl_sum_controlled_normal_normal(p: SumControlledNormal, q: Normal) -> Tensor:
     # KL to a factorised Gaussian, closed form in each set and coordinate, [S, D].
+    shape = tuple(q.loc.shape)
+    padded = (1,) * (2 - len(shape)) + shape
+    if len(padded) != 2 or any(
+        size not in (1, wanted) for size, wanted in zip(padded, p.loc.shape, strict=True)
+    ):
+        raise ValueError(
+            f"the prior must be a law over [N, D] = {list(p.loc.shape)} (got {list(shape)})"
+        )
+    if q.loc.device != p.loc.device:
+        raise ValueError(
+            f"the prior must be on the device of loc (got {q.loc.device}, expected {p.loc.device})"
+        )
     # Ratios of scales are formed before they are squared, to spare small scales an underflow.
     ratio = p.scale / q.scale
     shift = (p.loc - q.loc) / q.scale

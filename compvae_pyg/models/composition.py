@@ -19,6 +19,7 @@ from compvae_pyg.models.generator import (
 from compvae_pyg.models.parts import Parts, check_alike, check_index, check_parts, map_parts
 from compvae_pyg.models.weights import check_weight, weighted
 from compvae_pyg.nn import resolve_batch, set_sum
+from compvae_pyg.nn.checks import check_real
 
 __all__ = ["Composition"]
 
@@ -80,9 +81,14 @@ class Composition:
             ("w", self.w, num_parts),
             ("z_noise", self.z_noise, self.batch_size),
         ):
+            check_real(value, name)
             if value.dim() != 2 or value.shape[0] != rows:
                 raise ValueError(
                     f"{name} must be a matrix of {rows} rows (got {list(value.shape)})"
+                )
+            if value.device != device:
+                raise ValueError(
+                    f"{name} must be on the parts' device (got {value.device}, not {device})"
                 )
         object.__setattr__(self, "weight", check_weight(self.weight, num_parts, self.w))
 
@@ -388,6 +394,8 @@ class Composition:
         return torch.cat([self.w, _or_ones(self.weight, self.w).unsqueeze(-1)], dim=1).detach()
 
     def _check_same(self, other: Composition) -> None:
+        if not isinstance(other, Composition):
+            raise TypeError(f"other must be a Composition (got {type(other).__name__})")
         if other.generator is not self.generator:
             raise ValueError("both compositions must be of one model (got two)")
         if other.batch_size != self.batch_size:
@@ -409,7 +417,13 @@ def _or_ones(weight: Tensor | None, w: Tensor) -> Tensor:
 
 
 def _check_like(value: Tensor, like: Tensor, name: str) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor (got {type(value).__name__})")
     if value.shape != like.shape:
         raise ValueError(f"{name} must be {list(like.shape)} (got {list(value.shape)})")
+    if value.device != like.device:
+        raise ValueError(
+            f"{name} must be on the parts' device (got {value.device}, not {like.device})"
+        )
     if value.dtype != like.dtype:
         raise TypeError(f"{name} must hold {like.dtype} (got {value.dtype})")

@@ -19,11 +19,13 @@ from compvae_pyg.models.generator import (
     sample_law,
     standard_normal,
 )
+from compvae_pyg.models.hub import download_model, push_model
 from compvae_pyg.models.parts import Parts, check_parts
 from compvae_pyg.models.pretrained import load_model, save_model
 from compvae_pyg.models.weights import check_weight, weighted
 from compvae_pyg.models.wholes import check_wholes
 from compvae_pyg.nn import resolve_batch, set_sum
+from compvae_pyg.nn.checks import check_count
 
 __all__ = ["CompVAE"]
 
@@ -161,8 +163,7 @@ class CompVAE(nn.Module):
         Raises:
             ValueError: If ``num_samples`` is not positive, or an input does not fit.
         """
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1 (got {num_samples})")
+        check_count(num_samples, "num_samples")
         batch, batch_size = self._check(whole, parts, batch, batch_size)
         w_prior = self.generator.w_prior(parts)
         total = whole.new_full((batch_size,), -math.inf)
@@ -378,6 +379,51 @@ class CompVAE(nn.Module):
             ImportError: If the package safetensors is missing.
         """
         save_model(self, folder)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        evaluation: str = "",
+        license: str = "mit",
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload the model to the Hugging Face hub, with a card, and return its address.
+
+        Args:
+            repo: Name of the repository, ``"owner/name"``; made if need be.
+            evaluation: How good it is, in Markdown, for the card; see
+                :func:`~compvae_pyg.evaluation.format_table`.
+            license: The licence of the weights, by the hub's name for it.
+            private: Whether a new repository is private; by default as the owner has it set.
+            token: The hub's token; by default the one that is logged in.
+
+        Raises:
+            ValueError: If ``repo`` is no name of a repository, or the networks are not those of a
+                registered architecture; nothing is uploaded then.
+            ImportError: If the hub's client or safetensors is missing.
+        """
+        return push_model(
+            self, repo, evaluation=evaluation, license=license, private=private, token=token
+        )
+
+    @classmethod
+    def from_hub(cls, repo: str, revision: str | None = None) -> "CompVAE":
+        """Read a model that :meth:`push_to_hub` uploaded; only its two files are fetched.
+
+        Nothing in them is executed, see :meth:`from_pretrained`.
+
+        Args:
+            repo: Name of the repository, ``"owner/name"``.
+            revision: Branch, tag or commit; by default the newest.
+
+        Raises:
+            FileNotFoundError: If there is no such model, or it cannot be reached.
+            ValueError: If ``repo`` is no name of a repository, or a file is damaged.
+            ImportError: If the hub's client or safetensors is missing.
+        """
+        return load_model(download_model(repo, revision))
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> "CompVAE":

@@ -1,7 +1,7 @@
 """The inference network: from a whole and its parts to the latents of both."""
 
 import copy
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch_geometric.nn.aggr import Aggregation
 
 from compvae_pyg.distributions import Coupling, SumControlledNormal
 from compvae_pyg.nn import GraphBlock, Residual, at_least_float32, resolve_batch
+from compvae_pyg.nn.checks import check_count, check_fits, check_real, check_shape
 
 __all__ = ["CompVAEEncoder", "Posterior"]
 
@@ -87,10 +88,19 @@ class CompVAEEncoder(nn.Module):
         aggr: str | Aggregation = "sum",
     ) -> None:
         super().__init__()
-        if num_blocks < 1:
-            raise ValueError(f"num_blocks must be at least 1 (got {num_blocks})")
+        for name, value in (
+            ("whole_channels", whole_channels),
+            ("part_channels", part_channels),
+            ("hidden_channels", hidden_channels),
+            ("w_channels", w_channels),
+            ("z_channels", z_channels),
+            ("num_blocks", num_blocks),
+        ):
+            check_count(value, name)
         if coupling not in get_args(Coupling):
             raise ValueError(f"coupling must be 'paper' or 'scaled' (got {coupling!r})")
+        if z_head is not None and not isinstance(z_head, nn.Module):
+            raise TypeError(f"z_head must be a module (got {type(z_head).__name__})")
         self.whole_channels = whole_channels
         self.part_channels = part_channels
         self.hidden_channels = hidden_channels
@@ -142,15 +152,17 @@ class CompVAEEncoder(nn.Module):
             The posterior, and the draw of ``z`` on which it is conditioned.
 
         Raises:
+            TypeError: If an argument is of another type than the weights.
             ValueError: If a shape or a device does not fit the others, or the aggregation needs
                 ``edge_index``.
+            IndexError: If ``edge_index`` names a part that is not there.
         """
         first: GraphBlock = self.blocks[0]  # type: ignore[assignment]
-        first.check_edge_index(edge_index)
-        if parts.dim() != 2 or parts.shape[1] != self.part_channels:
-            raise ValueError(f"parts must be [N, {self.part_channels}] (got {list(parts.shape)})")
-        if whole.dim() != 2 or whole.shape[1] != self.whole_channels:
-            raise ValueError(f"whole must be [S, {self.whole_channels}] (got {list(whole.shape)})")
+        check_real(parts, "parts")
+        check_real(whole, "whole")
+        check_shape(parts, "parts", ("N", self.part_channels))
+        check_shape(whole, "whole", ("S", self.whole_channels))
+        first.check_edge_index(edge_index, parts)
         if whole.device != parts.device:
             raise ValueError(
                 f"whole and parts must be on one device (got {whole.device} and {parts.device})"
@@ -161,11 +173,17 @@ class CompVAEEncoder(nn.Module):
                 f"whole must have one row per set (got {whole.shape[0]} rows for {batch_size} "
                 "sets); give batch_size if the last sets are empty"
             )
+        check_fits(parts, "parts", self.w_head.weight)
+        check_fits(whole, "whole", self.w_head.weight)
+        if w_prior is not None:
+            _check_prior(w_prior, parts.shape[0], self.w_channels, parts.device)
+        if z is not None:
+            check_real(z, "z")
+            check_shape(z, "z", (batch_size, self.z_channels))
+            check_fits(z, "z", self.w_head.weight)
         z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
         z_law = Normal(z_loc, torch.exp(0.5 * z_log_variance), validate_args=False)
         z_sample = z_law.rsample() if z is None else z
-        if z_sample.shape != z_loc.shape:
-            raise ValueError(f"z must be {list(z_loc.shape)} (got {list(z_sample.shape)})")
 
         if self.part_noise:
             parts = parts + torch.randn_like(parts)
@@ -197,4 +215,19 @@ class CompVAEEncoder(nn.Module):
             f"hidden_channels={self.hidden_channels}, w_channels={self.w_channels}, "
             f"z_channels={self.z_channels}, num_blocks={len(self.blocks)}, "
             f"coupling={self.coupling!r})"
+        )
+
+
+def _check_prior(w_prior: Any, num_parts: int, channels: int, device: torch.device) -> None:
+    if not isinstance(w_prior, Normal):
+        raise TypeError(f"w_prior must be a Normal (got {type(w_prior).__name__})")
+    shape = w_prior.loc.shape
+    padded = (1,) * (2 - len(shape)) + tuple(shape)
+    if len(padded) != 2 or padded[0] not in (1, num_parts) or padded[1] not in (1, channels):
+        raise ValueError(
+            f"w_prior must be a law over [{num_parts}, {channels}] (got {list(shape)})"
+        )
+    if w_prior.loc.device != device:
+        raise ValueError(
+            f"w_prior must be on the parts' device (got {w_prior.loc.device}, not {device})"
         )

@@ -7,6 +7,7 @@ from torch.distributions import Distribution, Normal
 from compvae_pyg.models.parts import Parts, check_parts
 from compvae_pyg.models.weights import check_amounts, check_weight, weighted
 from compvae_pyg.nn import resolve_batch, set_sum
+from compvae_pyg.nn.checks import check_generator, check_real, check_shape
 
 __all__ = ["CompVAEGenerator", "normal_sample", "sample_law", "standard_normal"]
 
@@ -18,6 +19,7 @@ def standard_normal(like: Tensor, generator: torch.Generator | None = None) -> T
         >>> standard_normal(torch.zeros(2)).shape
         torch.Size([2])
     """
+    check_generator(generator, like.device)
     return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
 
 
@@ -40,6 +42,7 @@ def sample_law(law: Distribution, generator: torch.Generator | None = None) -> T
         >>> sample_law(law, torch.Generator().manual_seed(0)).shape
         torch.Size([2])
     """
+    check_generator(generator)
     if generator is None:
         return law.sample()
     # A distribution draws from the global source alone, which is lent a seed for it.
@@ -126,7 +129,13 @@ class CompVAEGenerator(nn.Module):
         Args:
             w_sum: Latents of the aggregates, ``[S, D_w]``.
             generator: Source of the randomness; by default the global one.
+
+        Raises:
+            TypeError: If an argument is of another type.
+            ValueError: If ``w_sum`` is no matrix.
         """
+        check_real(w_sum, "w_sum")
+        check_shape(w_sum, "w_sum", ("S", "D_w"))
         return self.decoder(w_sum, normal_sample(self.z_prior(w_sum), generator))
 
     def w_sum_prior(

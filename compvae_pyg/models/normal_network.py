@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from compvae_pyg.nn import at_least_float32, floor_log_variance
+from compvae_pyg.nn.checks import check_count, check_number
 
 __all__ = ["NormalNetwork"]
 
@@ -27,6 +28,10 @@ class NormalNetwork(nn.Module):
         event_dims: How many trailing dimensions of the Gaussian make one event, whose
             log-density is summed over them.
 
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a number is out of range.
+
     Example:
         >>> net = NormalNetwork(nn.Linear(3, 8), min_scale=0.01)
         >>> net(torch.randn(5, 3)).mean.shape
@@ -41,6 +46,14 @@ class NormalNetwork(nn.Module):
         event_dims: int = 0,
     ) -> None:
         super().__init__()
+        if not callable(net):
+            raise TypeError(f"net must be a module (got {type(net).__name__})")
+        check_number(min_scale, "min_scale")
+        if not min_scale > 0:
+            raise ValueError(f"min_scale must be positive (got {min_scale})")
+        if mean_channels is not None:
+            check_count(mean_channels, "mean_channels")
+        check_count(event_dims, "event_dims", at_least=0)
         self.net = net
         self.min_scale = min_scale
         self.mean_channels = mean_channels

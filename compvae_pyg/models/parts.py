@@ -120,8 +120,13 @@ def check_index(
         ValueError: index must lie in [0, 3) (got 7)
     """
     if not isinstance(index, Tensor):
-        # An empty list would become a tensor of floats.
-        index = torch.as_tensor(index, dtype=None if index or index == 0 else torch.long)
+        try:
+            # An empty list would become a tensor of floats.
+            index = torch.as_tensor(index, dtype=None if index or index == 0 else torch.long)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"{name} must hold integers or be a Boolean mask (got {type(index).__name__})"
+            ) from error
     index = index.to(device)
     if index.dtype == torch.bool:
         if index.shape != (count,):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["load_model", "save_model"]
 
 _FORMAT_VERSION = 1
-_CONFIG = "config.json"
-_WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
 _SHIPPED = Path(__file__).parents[1] / "weights"
 
 
@@ -42,15 +42,15 @@ def save_model(model: CompVAE, folder: str | os.PathLike[str]) -> None:
     config = json.dumps({"format_version": _FORMAT_VERSION, **model.config}, indent=2) + "\n"
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     # Process-wise names, so that two writers do not share a half-written file.
-    weights_part = path / f".{_WEIGHTS}.{os.getpid()}"
-    config_part = path / f".{_CONFIG}.{os.getpid()}"
+    weights_part = path / f".{WEIGHTS}.{os.getpid()}"
+    config_part = path / f".{CONFIG}.{os.getpid()}"
     try:
         save_file(state, weights_part, metadata={"format": "pt"})
         config_part.write_text(config, encoding="utf-8")
         # safetensors keeps its files to their owner; weights are as public as their config.
         shutil.copymode(config_part, weights_part)
-        os.replace(weights_part, path / _WEIGHTS)
-        os.replace(config_part, path / _CONFIG)
+        os.replace(weights_part, path / WEIGHTS)
+        os.replace(config_part, path / CONFIG)
     finally:
         weights_part.unlink(missing_ok=True)
         config_part.unlink(missing_ok=True)
@@ -80,24 +80,24 @@ def load_model(folder: str | os.PathLike[str]) -> CompVAE:
                 f"{', '.join(shipped)})"
             )
         path = _SHIPPED / str(folder)
-    for name in (_CONFIG, _WEIGHTS):
+    for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise FileNotFoundError(f"no {name} in {path}: it holds no saved model")
     try:
-        config = json.loads((path / _CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         version = config["format_version"]
         architecture, options = config["architecture"], dict(config["options"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / _CONFIG} is damaged or no model's config ({error})") from error
+        raise ValueError(f"{path / CONFIG} is damaged or no model's config ({error})") from error
     if version != _FORMAT_VERSION:
         raise ValueError(
-            f"{path / _CONFIG} has format {version} (this release reads {_FORMAT_VERSION})"
+            f"{path / CONFIG} has format {version} (this release reads {_FORMAT_VERSION})"
         )
     model = build_architecture(architecture, **options)
     try:
-        state = load_file(path / _WEIGHTS)
+        state = load_file(path / WEIGHTS)
     except (SafetensorError, ValueError, OSError) as error:
-        raise ValueError(f"{path / _WEIGHTS} is damaged ({error})") from error
+        raise ValueError(f"{path / WEIGHTS} is damaged ({error})") from error
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
     if expected != found:
@@ -106,7 +106,7 @@ def load_model(folder: str | os.PathLike[str]) -> CompVAE:
         )
         got, wanted = found.get(wrong[0], "nothing"), expected.get(wrong[0], "nothing")
         raise ValueError(
-            f"{path / _WEIGHTS} does not fit {architecture!r}: {len(wrong)} tensors differ, first "
+            f"{path / WEIGHTS} does not fit {architecture!r}: {len(wrong)} tensors differ, first "
             f"{wrong[0]} (got {got}, expected {wanted})"
         )
     dtypes = {value.dtype for value in state.values() if value.is_floating_point()}

@@ -21,7 +21,7 @@ def check_weight(weight: Tensor | None, num_parts: int, like: Tensor) -> Tensor 
     """
     if weight is None:
         return None
-    _check_real(weight, "weight")
+    _check_numbers(weight, "weight")
     if weight.shape != (num_parts,):
         raise ValueError(
             f"weight must have one entry per part (got shape {list(weight.shape)}, "
@@ -48,7 +48,7 @@ def check_amounts(amounts: Tensor, num_kinds: int, like: Tensor) -> Tensor:
         ...
         ValueError: amounts must not be negative (got -1 at [0, 1])
     """
-    _check_real(amounts, "amounts")
+    _check_numbers(amounts, "amounts")
     if amounts.dim() != 2 or amounts.shape[1] != num_kinds:
         raise ValueError(
             f"amounts must be [S, {num_kinds}], one column for each of the parts "
@@ -70,7 +70,7 @@ def weighted(w: Tensor, weight: Tensor | None) -> Tensor:
     return w if weight is None else weight.unsqueeze(-1) * w
 
 
-def _check_real(value: Tensor, name: str) -> None:
+def _check_numbers(value: Tensor, name: str) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor (got {type(value).__name__})")
     if value.dtype == torch.bool or value.is_complex():

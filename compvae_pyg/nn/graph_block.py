@@ -1,11 +1,15 @@
 """Message passing on the complete graph of each set, in linear time."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import Aggregation, MeanAggregation, SumAggregation
 from torch_geometric.nn.inits import reset
+from torch_geometric.utils import is_sparse
 
+from compvae_pyg.nn.checks import check_count, check_fits, check_real, check_shape
 from compvae_pyg.nn.residual import Residual
 from compvae_pyg.nn.sets import at_least_float32, resolve_batch, set_sizes, set_sum
 
@@ -50,7 +54,15 @@ class GraphBlock(MessagePassing):
     def __init__(
         self, in_channels: int, out_channels: int, aggr: str | Aggregation = "sum"
     ) -> None:
-        super().__init__(aggr=aggr)
+        check_count(in_channels, "in_channels")
+        check_count(out_channels, "out_channels")
+        if not isinstance(aggr, (str, Sequence, Aggregation)):
+            raise TypeError(f"aggr must be a name or an Aggregation (got {type(aggr).__name__})")
+        try:
+            super().__init__(aggr=aggr)
+        except ValueError as error:
+            # PyG lists its aggregations, module by module.
+            raise ValueError(f"aggr must name an aggregation of PyG (got {aggr!r})") from error
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.message_net = nn.Sequential(
@@ -93,12 +105,15 @@ class GraphBlock(MessagePassing):
             New states, ``[N, out_channels]``.
 
         Raises:
-            ValueError: If ``x`` is not ``[N, in_channels]``, ``batch`` does not fit it, or the
-                aggregation needs ``edge_index`` or changes the size of the messages.
+            TypeError: If an argument is of another type.
+            ValueError: If ``x`` is not ``[N, in_channels]``, ``batch`` or ``edge_index`` does not
+                fit it, or the aggregation needs ``edge_index`` or changes the size of the messages.
+            IndexError: If ``edge_index`` names a part that is not there.
         """
-        self.check_edge_index(edge_index)
-        if x.dim() != 2 or x.shape[1] != self.in_channels:
-            raise ValueError(f"x must be [N, {self.in_channels}] (got {list(x.shape)})")
+        check_real(x, "x")
+        check_shape(x, "x", ("N", self.in_channels))
+        check_fits(x, "x", self.update_net[0].weight)  # type: ignore[arg-type]
+        self.check_edge_index(edge_index, x)
         message = self.message_net(x)
         if edge_index is None:
             batch, batch_size = resolve_batch(x.shape[0], batch, batch_size, x.device)
@@ -118,11 +133,17 @@ class GraphBlock(MessagePassing):
         received = self.received_net(received)
         return self.update_net(torch.cat([x, received], dim=-1))
 
-    def check_edge_index(self, edge_index: Tensor | None) -> None:
-        """Refuse to leave out the edges where the aggregation needs them.
+    def check_edge_index(self, edge_index: Tensor | None, parts: Tensor | None = None) -> None:
+        """Refuse edges that are none, and to leave them out where the aggregation needs them.
+
+        Sparse adjacency matrices are left to PyG.
 
         Raises:
-            ValueError: If ``edge_index`` is ``None`` and the aggregation is neither sum nor mean.
+            TypeError: If ``edge_index`` is no tensor of integers.
+            ValueError: If it is not ``[2, E]``, on another device than the ``parts``, or ``None``
+                and the aggregation is neither sum nor mean.
+            IndexError: If it names a part that is not there; looked at on the CPU, where that costs
+                no synchronisation.
 
         Example:
             >>> GraphBlock(16, 32, aggr="max").check_edge_index(None)
@@ -136,6 +157,27 @@ class GraphBlock(MessagePassing):
                 f"edge_index must be given with aggr={self.aggr!r} (got None, which only 'sum' and "
                 "'mean' can do without)"
             )
+        if edge_index is None or is_sparse(edge_index):
+            return
+        if not isinstance(edge_index, Tensor):
+            raise TypeError(f"edge_index must be a tensor (got {type(edge_index).__name__})")
+        if edge_index.dtype not in (torch.long, torch.int):
+            raise TypeError(f"edge_index must hold integers (got {edge_index.dtype})")
+        check_shape(edge_index, "edge_index", (2, "E"))
+        if parts is None:
+            return
+        if edge_index.device != parts.device:
+            raise ValueError(
+                f"edge_index must be on the parts' device (got {edge_index.device}, "
+                f"not {parts.device})"
+            )
+        if edge_index.device.type == "cpu" and not torch.compiler.is_compiling():
+            outside = (edge_index < 0) | (edge_index >= parts.shape[0])
+            if bool(outside.any()):
+                raise IndexError(
+                    f"edge_index must lie in [0, {parts.shape[0]}) "
+                    f"(got {int(edge_index[outside][0])})"
+                )
 
     def message(self, message_j: Tensor) -> Tensor:
         """Return what each edge carries: its source's message, unchanged."""

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from compvae_pyg.nn.checks import check_count, check_fits, check_real
+
 __all__ = ["Residual"]
 
 
@@ -26,6 +28,7 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        check_count(channels, "channels")
         self.channels = channels
         self.lin1 = nn.Linear(channels, channels)
         self.act = nn.ELU()
@@ -37,7 +40,16 @@ class Residual(nn.Module):
         self.lin2.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, of the shape of ``x``."""
+        """Return the block's output, of the shape of ``x``.
+
+        Raises:
+            TypeError: If ``x`` does not hold numbers of the type of the weights.
+            ValueError: If it is not ``[*, channels]``, or on another device than the weights.
+        """
+        check_real(x, "x")
+        if x.dim() == 0 or x.shape[-1] != self.channels:
+            raise ValueError(f"x must be [*, {self.channels}] (got {list(x.shape)})")
+        check_fits(x, "x", self.lin1.weight)
         return x + self.lin2(self.act(self.lin1(x)))
 
     def __repr__(self) -> str:

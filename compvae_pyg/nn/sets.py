@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from compvae_pyg.nn.checks import check_count
+
 __all__ = [
     "NullSoftmax",
     "at_least_float32",
@@ -44,15 +46,15 @@ def resolve_batch(
     Raises:
         ValueError: If ``batch`` has another shape than ``[N]``, another device than the parts, is
             unsorted, has gaps that ``batch_size`` does not announce, or names a set beyond it.
-        TypeError: If ``batch`` does not hold 64-bit integers.
+        TypeError: If ``batch`` does not hold 64-bit integers, or ``batch_size`` is none.
 
     Example:
         >>> batch, batch_size = resolve_batch(3, torch.tensor([0, 0, 1]), None)
         >>> batch_size
         2
     """
-    if batch_size is not None and batch_size < 0:
-        raise ValueError(f"batch_size must not be negative (got {batch_size})")
+    if batch_size is not None:
+        check_count(batch_size, "batch_size", at_least=0)
     if batch is None:
         if batch_size is None:
             batch_size = 1
@@ -62,6 +64,8 @@ def resolve_batch(
                 f"batch_size={batch_size}, {num_parts} parts)"
             )
         return torch.zeros(num_parts, dtype=torch.long, device=device), batch_size
+    if not isinstance(batch, Tensor):
+        raise TypeError(f"batch must be a tensor (got {type(batch).__name__})")
     if batch.dtype != torch.long:
         raise TypeError(f"batch must hold 64-bit integers (got {batch.dtype})")
     if batch.dim() != 1 or batch.shape[0] != num_parts:

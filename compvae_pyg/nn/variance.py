@@ -5,6 +5,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
+from compvae_pyg.nn.checks import check_number, check_real
+
 __all__ = ["floor_log_variance"]
 
 
@@ -23,13 +25,16 @@ def floor_log_variance(log_variance: Tensor, min_scale: float) -> Tensor:
         min_scale: :math:`\sigma_0 > 0`, a standard deviation.
 
     Raises:
-        ValueError: If ``min_scale`` is not positive.
+        TypeError: If an argument is of another type.
+        ValueError: If ``min_scale`` is not positive and finite.
 
     Example:
         >>> import torch
         >>> floor_log_variance(torch.tensor([-100.0, 3.0]), min_scale=0.1).div(2).exp()
         tensor([0.1000, 4.4817])
     """
+    check_real(log_variance, "log_variance")
+    check_number(min_scale, "min_scale")
     if not min_scale > 0:
         raise ValueError(f"min_scale must be positive (got {min_scale})")
     shift = 2.0 * math.log(min_scale) + 1.0

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from compvae_pyg.models import CompVAE
+from compvae_pyg.nn.checks import check_generator
 from compvae_pyg.problems.schedule import Schedule
 
-__all__ = ["Problem", "pack", "packed_batch"]
+__all__ = ["Problem", "drawing_device", "pack", "packed_batch"]
 
 
 def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
@@ -20,12 +21,15 @@ def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor,
     Sizes on the CPU spare a synchronisation with the ``device`` of the result.
 
     Raises:
+        TypeError: If ``num_parts`` is not a tensor.
         ValueError: If ``num_parts`` is not a vector of non-negative integers.
 
     Example:
         >>> pack(torch.tensor([2, 0, 1]))
         (tensor([0, 0, 2]), tensor([0, 2, 2, 3]))
     """
+    if not isinstance(num_parts, Tensor):
+        raise TypeError(f"num_parts must be a tensor (got {type(num_parts).__name__})")
     if num_parts.dim() != 1 or num_parts.dtype != torch.long:
         raise ValueError(
             "num_parts must be a vector of 64-bit integers "
@@ -38,6 +42,22 @@ def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor,
     ptr = torch.nn.functional.pad(num_parts.cumsum(0), (1, 0))
     index = torch.arange(num_parts.shape[0], device=num_parts.device)
     return index.repeat_interleave(num_parts, output_size=total), ptr
+
+
+def drawing_device(num_parts: Tensor, generator: torch.Generator | None) -> torch.device:
+    """Return where wholes of given numbers of parts are drawn: where their generator is, if any.
+
+    Raises:
+        TypeError: If an argument is of another type.
+
+    Example:
+        >>> drawing_device(torch.tensor([2, 3]), torch.Generator())
+        device(type='cpu')
+    """
+    if not isinstance(num_parts, Tensor):
+        raise TypeError(f"num_parts must be a tensor (got {type(num_parts).__name__})")
+    check_generator(generator)
+    return num_parts.device if generator is None else generator.device
 
 
 class Problem(ABC):

@@ -9,8 +9,9 @@ from torch_geometric.utils import scatter
 
 from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn import set_sum
+from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
-from compvae_pyg.problems.base import Problem, pack, packed_batch
+from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["COLORS", "Dots", "render_dots"]
@@ -96,7 +97,7 @@ class Dots(Problem):
 
     def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Batch:
         """Draw one image for each number of sites in ``num_parts``, ``[S]``."""
-        device = num_parts.device if generator is None else generator.device
+        device = drawing_device(num_parts, generator)
         batch, _ = pack(num_parts, device)
         count = batch.shape[0]
         color = torch.randint(len(COLORS), (count,), generator=generator, device=device)
@@ -161,6 +162,8 @@ class Dots(Problem):
         ``"roads"`` opens the roads to the image one after the other: labels, parts, whole.
         ``"paper"`` is the published course (section 4.3).
         """
+        if num_steps is not None:
+            check_count(num_steps, "num_steps")
         if name == "paper":
             return Schedule(num_steps=500_000 if num_steps is None else num_steps, batch_size=256)
         if name != "roads":

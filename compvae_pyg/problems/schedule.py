@@ -1,14 +1,26 @@
 """How training proceeds: which latents are open when, how many parts, which learning rate."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from compvae_pyg.models import Inferred
+from compvae_pyg.nn.checks import check_choice, check_count, check_number
 
 __all__ = ["Curriculum", "LearningRate", "Schedule", "Stage", "Weights"]
+
+
+Loss = Literal["likelihood", "squared_error"]
+Per = Literal["whole", "batch"]
+
+
+def _check_two(value: Any, name: str) -> None:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be two numbers (got {value!r})")
+    for one in value:
+        check_number(one, name)
 
 
 @dataclass(frozen=True)
@@ -34,15 +46,19 @@ class Stage:
     name: str
     share: float
     inferred: Inferred = "all"
-    loss: Literal["likelihood", "squared_error"] = "likelihood"
+    loss: Loss = "likelihood"
     beta_w: tuple[float, float] = (1.0, 1.0)
     beta_z: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
+        check_number(self.share, "share")
+        check_choice(self.inferred, "inferred", get_args(Inferred))
+        check_choice(self.loss, "loss", get_args(Loss))
         if not 0.0 < self.share <= 1.0:
             raise ValueError(f"share must lie in (0, 1] (got {self.share} in stage {self.name!r})")
         for name, value in (("beta_w", self.beta_w), ("beta_z", self.beta_z)):
-            if len(value) != 2 or min(value) <= 0.0:
+            _check_two(value, name)
+            if min(value) <= 0.0:
                 raise ValueError(
                     f"{name} must be two positive weights (got {value} in stage {self.name!r})"
                 )
@@ -71,15 +87,17 @@ class Curriculum:
     first: int = 2
     last: int = 8
     every: int = 3000
-    per: Literal["whole", "batch"] = "whole"
+    per: Per = "whole"
 
     def __post_init__(self) -> None:
+        check_choice(self.per, "per", get_args(Per))
+        for name, value in (("first", self.first), ("last", self.last)):
+            check_count(value, name, at_least=0)
         if not 1 <= self.first <= self.last:
             raise ValueError(
                 f"first and last must satisfy 1 <= first <= last (got {self.first}, {self.last})"
             )
-        if self.every < 0:
-            raise ValueError(f"every must not be negative (got {self.every})")
+        check_count(self.every, "every", at_least=0)
 
     def max_parts(self, step: int) -> int:
         """Return the largest number of parts at a step."""
@@ -113,6 +131,18 @@ class LearningRate:
     halving: int = 20_000
     hold: int = 0
     warmup: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("initial", "final"):
+            check_number(getattr(self, name), name)
+            if getattr(self, name) < 0.0 or self.initial == 0.0:
+                raise ValueError(
+                    f"initial must be positive and final not negative (got {self.initial} and "
+                    f"{self.final})"
+                )
+        check_count(self.halving, "halving")
+        check_count(self.hold, "hold", at_least=0)
+        check_count(self.warmup, "warmup", at_least=0)
 
     @classmethod
     def for_run(cls, num_steps: int, initial: float) -> "LearningRate":
@@ -167,11 +197,24 @@ class Schedule:
     max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1 or self.batch_size < 1:
-            raise ValueError(
-                "num_steps and batch_size must be at least 1 "
-                f"(got {self.num_steps} and {self.batch_size})"
-            )
+        check_count(self.num_steps, "num_steps")
+        check_count(self.batch_size, "batch_size")
+        if not isinstance(self.stages, (tuple, list)) or not all(
+            isinstance(stage, Stage) for stage in self.stages
+        ):
+            raise TypeError(f"stages must be a tuple of Stage (got {self.stages!r})")
+        for name, kind in (("curriculum", Curriculum), ("learning_rate", LearningRate)):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(
+                    f"{name} must be a {kind.__name__} (got {type(getattr(self, name)).__name__})"
+                )
+        _check_two(self.betas, "betas")
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas must lie in [0, 1) (got {self.betas})")
+        if self.max_grad_norm is not None:
+            check_number(self.max_grad_norm, "max_grad_norm")
+            if self.max_grad_norm <= 0.0:
+                raise ValueError(f"max_grad_norm must be positive (got {self.max_grad_norm})")
         total = sum(stage.share for stage in self.stages)
         if abs(total - 1.0) > 1e-6:
             raise ValueError(f"the shares of the stages must sum to 1 (got {total:g})")

@@ -10,8 +10,9 @@ from torch_geometric.data import Batch
 
 from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn import set_sizes, set_sum
+from compvae_pyg.nn.checks import check_count, check_number
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
-from compvae_pyg.problems.base import Problem, pack, packed_batch
+from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["Sines", "render_sines"]
@@ -110,7 +111,10 @@ class Sines(Problem):
     schedules = ("roads", "paper")
 
     def __post_init__(self) -> None:
-        for name in ("nonlinearity", "period", "num_categories"):
+        check_count(self.num_categories, "num_categories")
+        for name in ("nonlinearity", "period", "amplitude_mean", "amplitude_std", "phase_std"):
+            check_number(getattr(self, name), name)
+        for name in ("nonlinearity", "period"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive (got {getattr(self, name)})")
         for name in ("amplitude_std", "phase_std"):
@@ -119,7 +123,7 @@ class Sines(Problem):
 
     def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Batch:
         """Draw one curve for each number of waves in ``num_parts``, ``[S]``."""
-        device = num_parts.device if generator is None else generator.device
+        device = drawing_device(num_parts, generator)
         batch, _ = pack(num_parts, device)
         category = torch.randint(
             self.num_categories, (batch.shape[0],), generator=generator, device=device
@@ -212,6 +216,8 @@ class Sines(Problem):
         parts cheap at first: amplitudes and phases are random, so that the categories alone say
         little about a curve. ``"paper"`` is the published course (section 4.3).
         """
+        if num_steps is not None:
+            check_count(num_steps, "num_steps")
         if name == "paper":
             return Schedule(
                 num_steps=500_000 if num_steps is None else num_steps,

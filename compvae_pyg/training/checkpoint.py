@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from types import FrameType
 from typing import Any
 
@@ -15,7 +17,9 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from compvae_pyg.training.module import CompVAEModule
 
-__all__ = ["LastCheckpoint", "check_same_run"]
+__all__ = ["LastCheckpoint", "check_same_run", "check_writable"]
+
+_FORMAT_VERSION = 1
 
 
 class LastCheckpoint(Checkpoint):
@@ -71,16 +75,33 @@ class LastCheckpoint(Checkpoint):
             trainer.should_stop = True
 
     def save(self, trainer: L.Trainer) -> None:
-        """Save now; every rank must call this."""
+        """Save now; every rank must call this.
+
+        Raises:
+            OSError: If the file cannot be written; the last one stays as it was.
+        """
         partial = self.path.with_name(self.path.name + ".partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            os.replace(partial, self.path)
+        try:
+            if trainer.is_global_zero:
+                # What a killed process left behind must not pass for this save: Lightning says
+                # nothing where it is refused a file.
+                partial.unlink(missing_ok=True)
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(partial, self.path)
+        except OSError as error:
+            kept = "the last one is as it was" if self.path.exists() else "there is none before it"
+            raise OSError(
+                error.errno, f"no checkpoint could be written ({error.strerror}); {kept}", self.path
+            ) from error
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep what makes this run another than others."""
+        """Keep what makes this run another than others, and which release can read this."""
+        checkpoint["format_version"] = _FORMAT_VERSION
         checkpoint["run"] = self.run
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -121,9 +142,23 @@ def check_same_run(path: str | Path, run: Mapping[str, Any]) -> None:
         run: What makes the run another than others, in plain values.
 
     Raises:
-        ValueError: If it belongs to another; says what differs.
+        ValueError: If it belongs to another, and says what differs; if it is damaged, no checkpoint
+            of training, or made by a release whose checkpoints this one does not read. No code in
+            it is executed.
     """
-    saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["run"]
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, ValueError, EOFError, OSError, UnpicklingError) as error:
+        # What torch says of it fills a screen.
+        raise ValueError(
+            f"{path} is damaged or no checkpoint of tensors and plain values"
+        ) from error
+    if not isinstance(checkpoint, Mapping) or "run" not in checkpoint:
+        raise ValueError(f"{path} is no checkpoint of a training by compvae_pyg")
+    version = checkpoint.get("format_version", _FORMAT_VERSION)
+    if version != _FORMAT_VERSION:
+        raise ValueError(f"{path} has format {version} (this release reads {_FORMAT_VERSION})")
+    saved = checkpoint["run"]
     there, here = dict(_flat(saved)), dict(_flat(run))
     differences = [
         f"{name} is {there.get(name, 'absent')} there and {here.get(name, 'absent')} here"
@@ -135,6 +170,23 @@ def check_same_run(path: str | Path, run: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{path} is the checkpoint of another run: {'; '.join(differences[:4])}{more}"
         )
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make a folder, if need be, and check that files can be written there.
+
+    Raises:
+        OSError: If they cannot; says why.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise OSError(
+            error.errno, f"this folder cannot be written to ({error.strerror})", str(folder)
+        ) from error
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

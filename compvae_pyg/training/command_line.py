@@ -105,8 +105,8 @@ class RunOptions:
 def one_line_errors() -> Iterator[None]:
     """End the program with a line, not a traceback, for what its user can mend.
 
-    That is an argument out of its range, a folder that holds another run, a training that diverged
-    and one that was stopped by Ctrl-C.
+    That is an argument out of its range, a folder that holds another run or cannot be written to, a
+    training that diverged and one that was stopped by Ctrl-C.
 
     Raises:
         SystemExit: For any of these.
@@ -121,7 +121,7 @@ def one_line_errors() -> Iterator[None]:
     except (FileExistsError, FileNotFoundError) as error:
         hint = "on the command line: --resume, or --output FOLDER"
         raise SystemExit(f"error: {error} ({hint})") from None
-    except (TrainingDivergedError, ValueError) as error:
+    except (TrainingDivergedError, ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 
 

@@ -1,20 +1,23 @@
 """Training in one call."""
 
+import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from torch import Tensor
 
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems import Problem, Schedule
-from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run
+from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run, check_writable
 from compvae_pyg.training.data import GeneratedData
 from compvae_pyg.training.metrics_file import MetricsFile
 from compvae_pyg.training.module import CompVAEModule
@@ -74,10 +77,12 @@ def train(
         The model, on the CPU and in evaluation mode.
 
     Raises:
-        ValueError: If an argument is out of its range, or the checkpoint belongs to a run of
-            another problem, model, schedule, seed or number of devices.
+        ValueError: If an argument is out of its range, or the checkpoint is damaged or belongs to a
+            run of another problem, model, schedule, seed or number of devices.
         FileExistsError: If ``output`` holds a checkpoint and ``resume`` is false.
         FileNotFoundError: If it holds none and ``resume`` is true.
+        OSError: If ``output`` cannot be written to, before training or in the middle of it; the
+            last checkpoint is then as it was.
         TrainingDivergedError: If the loss is not finite for many steps in a row.
         KeyboardInterrupt: On Ctrl-C, after the checkpoint is saved.
 
@@ -106,6 +111,7 @@ def train(
     last = output / "checkpoints" / "last.ckpt"
     run = {
         "problem": problem.name,
+        "parameters": plain(vars(problem)),
         "seed": seed,
         "schedule": asdict(schedule),
         "model": {name: tuple(value.shape) for name, value in model.state_dict().items()},
@@ -123,6 +129,7 @@ def train(
                 f"{last} does not exist: pass resume=False to start, or choose another folder"
             )
         check_same_run(last, run)
+    check_writable(last.parent)
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if strategy == "auto" and devices * num_nodes > 1:
@@ -158,6 +165,30 @@ def train(
         )
     model.zero_grad(set_to_none=True)
     return model.eval()
+
+
+def plain(value: Any) -> Any:
+    """Return a value in terms that a checkpoint may hold: numbers, texts and what is made of them.
+
+    Tensors and arrays are told apart by a digest, other things by the name of their type.
+
+    Example:
+        >>> plain({"period": 100.0, "curves": torch.zeros(2)})
+        {'period': 100.0, 'curves': 'torch.float32 [2] af5570f5a181'}
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    if isinstance(value, Tensor):
+        content = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        digest = hashlib.sha256(content).hexdigest()[:12]
+        return f"{value.dtype} {list(value.shape)} {digest}"
+    return type(value).__qualname__
 
 
 @contextmanager

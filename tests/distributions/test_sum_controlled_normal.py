@@ -544,19 +544,19 @@ def test_unfit_batch_is_refused(refuses):
         SumControlledNormal(*parameters(4), torch.tensor([1, 0, 0, 1]))
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan])
-def test_scale_that_is_not_positive_is_refused(bad):
+@pytest.mark.parametrize("bad", [0.0, -1.0])
+def test_scale_that_is_not_positive_is_refused(refuses, bad):
     loc, scale, logits = parameters(2)
     scale[1, 2] = bad
-    with pytest.raises(ValueError, match=r"parameter scale .* to satisfy the constraint"):
+    with refuses(ValueError, f"scale must be positive (got {bad} at [1, 2])"):
         SumControlledNormal(loc, scale, logits, validate_args=True)
 
 
-@pytest.mark.parametrize("name", ["loc", "coupling_logits"])
-def test_parameters_that_are_nan_are_refused(name):
+@pytest.mark.parametrize("name", ["loc", "scale", "coupling_logits"])
+def test_parameters_that_are_nan_are_refused(refuses, name):
     values = dict(zip(("loc", "scale", "coupling_logits"), parameters(2), strict=True))
     values[name][1, 2] = math.nan
-    with pytest.raises(ValueError, match=f"parameter {name} .* to satisfy the constraint Real"):
+    with refuses(ValueError, f"{name} must be finite (got nan at [1, 2])"):
         SumControlledNormal(**values, validate_args=True)
 
 

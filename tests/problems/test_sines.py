@@ -225,9 +225,9 @@ def test_categories_come_back_as_they_are():
     [
         ({"nonlinearity": 0.0}, "nonlinearity must be positive (got 0.0)"),
         ({"period": -1.0}, "period must be positive (got -1.0)"),
-        ({"num_categories": 0}, "num_categories must be positive (got 0)"),
+        ({"num_categories": 0}, "num_categories must be at least 1 (got 0)"),
         ({"amplitude_std": -0.1}, "amplitude_std must not be negative (got -0.1)"),
-        ({"phase_std": math.nan}, "phase_std must not be negative (got nan)"),
+        ({"phase_std": math.nan}, "phase_std must be finite (got nan)"),
     ],
 )
 def test_parameters_out_of_range_are_refused(refuses, option, message):

@@ -22,6 +22,10 @@ def test_every_option_of_a_training_is_an_argument_of_train_with_its_default():
         (ValueError("seed must not be negative (got -1)"), "seed must not be negative (got -1)"),
         (FileExistsError("out holds a checkpoint"), "--resume, or --output FOLDER"),
         (TrainingDivergedError("training diverged"), "training diverged"),
+        (
+            OSError(28, "no checkpoint could be written", "last.ckpt"),
+            "no checkpoint could be written",
+        ),
     ],
 )
 def test_what_a_user_can_mend_ends_in_one_line(error, message):

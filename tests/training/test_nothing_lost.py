@@ -1,0 +1,194 @@
+"""Training that is killed, runs out of disk, or finds a file that is not its own."""
+
+import multiprocessing
+import os
+import pickle
+import random
+import resource
+import signal
+import time
+
+import pytest
+import torch
+
+from compvae_pyg.training import LastCheckpoint
+from compvae_pyg.training.train import plain
+
+# The processes start as copies of this one, with torch on one thread: in milliseconds.
+fork = multiprocessing.get_context("fork")
+
+
+def last_step(output):
+    path = output / "checkpoints" / "last.ckpt"
+    return torch.load(path, weights_only=True)["training"]["step"] if path.exists() else 0
+
+
+def rows_without_times(output):
+    return [line.rsplit(",", 1)[0] for line in (output / "metrics.csv").read_text().splitlines()]
+
+
+def kill_and_resume(run, output, expected, kills, seed):
+    """Kill training again and again, at random moments; return the steps that each reached."""
+    moments, steps = random.Random(seed), []
+    options = {"checkpoint_every": 1, "log_every": 1}
+    began = time.monotonic()
+    run(expected, **options)
+    duration = time.monotonic() - began
+    while len(steps) < kills:
+        resume = (output / "checkpoints" / "last.ckpt").exists()
+        process = fork.Process(target=run, args=(output,), kwargs={"resume": resume, **options})
+        process.start()
+        process.join(moments.uniform(0.0, duration))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        # Whenever it was: the file is complete, and no step that it had is lost.
+        reached = last_step(output)
+        assert reached >= (steps[-1] if steps else 0)
+        steps.append(reached)
+        if process.exitcode == 0:
+            break
+    model = run(output, resume=(output / "checkpoints" / "last.ckpt").exists(), **options)
+    here, there = (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+        for folder in (output, expected)
+    )
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, there["state_dict"][f"model.{name}"])
+    assert torch.equal(here["random_states"][0]["cpu"], there["random_states"][0]["cpu"])
+    adam, other = (c["optimizer_states"][0]["state"] for c in (here, there))
+    assert all(torch.equal(adam[i][key], other[i][key]) for i in adam for key in adam[i])
+    assert rows_without_times(output) == rows_without_times(expected)
+    return steps
+
+
+def test_training_killed_at_random_moments_is_uninterrupted_training(tmp_path, run):
+    steps = kill_and_resume(run, tmp_path / "killed", tmp_path / "whole", kills=12, seed=0)
+    assert len(steps) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_training_killed_at_many_random_moments_is_uninterrupted_training(tmp_path, run, seed):
+    kill_and_resume(run, tmp_path / "killed", tmp_path / "whole", kills=40, seed=seed)
+
+
+def test_a_full_disk_is_an_error_that_leaves_the_last_checkpoint(tmp_path, run, model, faults):
+    output, path = tmp_path / "full", tmp_path / "full" / "checkpoints" / "last.ckpt"
+    report = tmp_path / "report"
+    run(tmp_path / "whole")
+
+    def fill(step):
+        if step == 6:
+            # No file may grow beyond half a checkpoint.
+            limit = path.stat().st_size // 2
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    def train_until_the_disk_is_full():
+        faults.before = fill
+        try:
+            run(output, model)
+        except OSError as error:
+            report.write_text(str(error))
+
+    process = fork.Process(target=train_until_the_disk_is_full)
+    process.start()
+    process.join(120)
+    text = report.read_text()
+    assert "no checkpoint could be written (File too large); the last one is as it was" in text
+    assert str(path) in text and "\n" not in text
+    assert last_step(output) == 4
+    run(output, resume=True)
+    assert rows_without_times(output)[-1] == rows_without_times(tmp_path / "whole")[-1]
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_training(
+    tmp_path, run, faults, model
+):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OSError, match=r"this folder cannot be written to \(Not a directory\)"):
+        run(tmp_path / "file" / "out", model)
+    assert faults.terms == []
+
+
+def test_what_a_killed_save_left_behind_does_not_pass_for_a_checkpoint(tmp_path, run, monkeypatch):
+    run(tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    before = path.read_bytes()
+    path.with_name("last.ckpt.partial").write_bytes(b"half")
+
+    class Refused:
+        """A trainer whose file is refused, of which Lightning says nothing."""
+
+        is_global_zero = True
+
+        def save_checkpoint(self, partial):
+            pass
+
+    with pytest.raises(OSError, match="no checkpoint could be written"):
+        LastCheckpoint(path, every=1).save(Refused())
+    assert path.read_bytes() == before
+
+
+# Files that are no checkpoints of this run
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -1])
+def test_truncated_checkpoints_are_refused_in_a_line(tmp_path, run, refuses, keep):
+    run(tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:keep])
+    with refuses(ValueError, f"{path} is damaged or no checkpoint of tensors and plain values"):
+        run(tmp_path, resume=True)
+
+
+class Trap:
+    """Code that a pickle would run when it is read."""
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_no_code_in_a_file_is_executed(tmp_path, run, refuses, how):
+    run(tmp_path)
+    path, trap = tmp_path / "checkpoints" / "last.ckpt", Trap()
+    trap.path = tmp_path / "sprung"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps({"run": trap}))
+    else:
+        torch.save({"run": trap}, path)
+    with refuses(ValueError, f"{path} is damaged or no checkpoint of tensors and plain values"):
+        run(tmp_path, resume=True)
+    assert not trap.path.exists()
+
+
+def test_foreign_and_newer_checkpoints_are_refused(tmp_path, run, refuses):
+    run(tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save({**checkpoint, "format_version": 99}, path)
+    with refuses(ValueError, f"{path} has format 99 (this release reads 1)"):
+        run(tmp_path, resume=True)
+    torch.save(checkpoint["state_dict"], path)
+    with refuses(ValueError, f"{path} is no checkpoint of a training by compvae_pyg"):
+        run(tmp_path, resume=True)
+
+
+# The run that a checkpoint belongs to
+
+
+def test_a_problem_with_other_parameters_is_another_run(tmp_path, run, tiny, refuses):
+    tiny.noise = 0.1
+    run(tmp_path)
+    tiny.noise = 0.2
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    message = f"{path} is the checkpoint of another run: parameters.noise is 0.1 there and 0.2 here"
+    with refuses(ValueError, message):
+        run(tmp_path, resume=True)
+
+
+def test_data_of_a_problem_are_told_apart_by_their_content():
+    one = {"curves": torch.arange(4.0), "kind": ("a", None)}
+    same, other = plain(one), plain({**one, "curves": torch.tensor([0.0, 1.0, 2.0, 4.0])})
+    assert plain({"curves": torch.arange(4.0).numpy(), "kind": ["a", None]}) == same != other
