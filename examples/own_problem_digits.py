@@ -78,12 +78,13 @@ def schedule(num_steps=None):
         num_steps=steps,
         batch_size=64,
         stages=(
-            Stage("labels", 0.15, inferred="none", loss="squared_error"),
-            Stage("cheap parts", 0.35, inferred="parts", beta_w=(0.05, 1.0)),
-            Stage("parts", 0.3, inferred="parts"),
-            Stage("whole", 0.2, beta_z=(10.0, 1.0)),
+            Stage("labels", 0.1, inferred="none", loss="squared_error"),
+            Stage("cheap parts", 0.5, inferred="parts", beta_w=(0.05, 1.0)),
+            Stage("parts", 0.25, inferred="parts"),
+            Stage("whole", 0.15, beta_z=(10.0, 1.0)),
         ),
-        curriculum=Curriculum(first=4, last=4, every=0),
+        # One digit alone shows best how digits of its class vary.
+        curriculum=Curriculum(first=1, last=4, every=max(1, steps // 8)),
         learning_rate=LearningRate.for_run(steps, initial=2e-3),
         betas=(0.9, 0.98),
     )
