@@ -73,18 +73,16 @@ class Digits(Problem):
 
 
 def schedule(num_steps=None):
-    steps = 4000 if num_steps is None else num_steps
+    steps = 3600 if num_steps is None else num_steps
     return Schedule(
         num_steps=steps,
         batch_size=64,
         stages=(
-            Stage("labels", 0.1, inferred="none", loss="squared_error"),
-            Stage("cheap parts", 0.5, inferred="parts", beta_w=(0.05, 1.0)),
-            Stage("parts", 0.25, inferred="parts"),
-            Stage("whole", 0.15, beta_z=(10.0, 1.0)),
+            Stage("labels", 0.3, inferred="none", loss="squared_error"),
+            Stage("parts", 0.5, inferred="parts", beta_w=(0.5, 1.0)),
+            Stage("whole", 0.2, beta_z=(10.0, 1.0)),
         ),
-        # One digit alone shows best how digits of its class vary.
-        curriculum=Curriculum(first=1, last=4, every=max(1, steps // 8)),
+        curriculum=Curriculum(first=4, last=4, every=0),
         learning_rate=LearningRate.for_run(steps, initial=2e-3),
         betas=(0.9, 0.98),
     )

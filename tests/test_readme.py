@@ -42,7 +42,7 @@ def test_the_blocks_of_the_page_on_your_own_problem_run(tmp_path, monkeypatch):
     # What the page promises, without empty lines.
     assert len([line for line in own.split("\n") if line.strip()]) <= 40
     names = {}
-    short = own.replace("steps = 4_000", "steps = 8")
+    short = own.replace("steps = 3_600", "steps = 8")
     assert short != own
     exec(compile(short, "your-own-problem.md", "exec"), names)
     assert names["model"].generate(names["parts"]).shape == (1, 1, 24, 24)
