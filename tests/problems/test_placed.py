@@ -31,9 +31,7 @@ def placed_by_hand(patch, pos, size, extent):
             # Centres of the pixels, with the canvas from -1 to 1, then within the patch.
             y, x = (2 * i + 1) / height - 1, (2 * j + 1) / width - 1
             v, u = (y - pos[1]) / extent, (x - pos[0]) / extent
-            canvas[i, j] = interpolate(
-                patch, (v + 1) * rows / 2 - 0.5, (u + 1) * columns / 2 - 0.5
-            )
+            canvas[i, j] = interpolate(patch, (v + 1) * rows / 2 - 0.5, (u + 1) * columns / 2 - 0.5)
     return canvas
 
 
