@@ -13,8 +13,7 @@ import tyro
 
 from compvae_pyg import CompVAE, Dots
 from compvae_pyg.evaluation import evaluate_removal, format_table, write_evaluation
-from compvae_pyg.plots_attribution import plot_attribution
-from compvae_pyg.plots_operations import Operation, plot_operations
+from compvae_pyg.plots import Operation, plot_attribution, plot_operations
 from compvae_pyg.problems import COLORS
 
 RED, GREEN, BLUE, BLACK, WHITE = range(5)

@@ -14,8 +14,7 @@ import tyro
 
 from compvae_pyg import CompVAE, Sines
 from compvae_pyg.evaluation import evaluate_removal, format_table, write_evaluation
-from compvae_pyg.plots_attribution import plot_attribution
-from compvae_pyg.plots_operations import Operation, plot_operations
+from compvae_pyg.plots import Operation, plot_attribution, plot_operations
 
 
 @dataclass(kw_only=True)

@@ -12,14 +12,9 @@ from typing import Literal
 import torch
 import tyro
 
-from compvae_pyg import Dots, plots
-from compvae_pyg.evaluation import (
-    evaluate_dots,
-    format_table,
-    recompose_dots,
-    reconstruct_dots,
-    write_evaluation,
-)
+from compvae_pyg import Dots
+from compvae_pyg.evaluation import format_table
+from compvae_pyg.reports import write_report
 from compvae_pyg.training import train
 from compvae_pyg.training.command_line import RunOptions, is_first_process, one_line_errors
 
@@ -51,28 +46,15 @@ def main(options: Options) -> None:
         return
     model.save_pretrained(options.output)
 
-    # Does an image show the sites that were asked for, up to twice as many as in training?
-    rows = evaluate_dots(model, dots, num_wholes=options.num_wholes, seed=options.seed)
-    write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
-    print(format_table(rows))
-
-    # The figures are drawn from results, which can be drawn otherwise as well.
-    sizes = torch.arange(1, 5).repeat_interleave(8)
-    data = dots.sample(sizes, torch.Generator().manual_seed(options.seed))
-    figures = {
-        "data": plots.plot_data(data.whole, sizes, data.pos),
-        "losses": plots.plot_losses(plots.read_metrics(options.output / "metrics.csv")),
-        "recomposition": plots.plot_recomposition(recompose_dots(model, dots, seed=options.seed)),
-        "reconstructions": plots.plot_reconstructions(
-            reconstruct_dots(model, dots, seed=options.seed)
-        ),
-        "accuracy": plots.plot_accuracy(rows, trained_to=schedule.curriculum.last),
-    }
-    for name, figure in figures.items():
-        figure.savefig(options.output / f"{name}.png")
+    # Does an image show the sites that were asked for, also where there are more than in training?
+    # What else is measured and drawn: compvae_pyg/reports.py. To do it again later: evaluate.py.
+    model.to(options.evaluation_device())
+    trained_to = schedule.curriculum.last
+    report = write_report(model, dots, trained_to=trained_to, **options.report_arguments())
+    print(format_table(report.rows))
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
-        f"evaluation.json, and {', '.join(f'{name}.png' for name in figures)}"
+        f"{', '.join(file.name for file in report.files)}"
     )
 
 

@@ -3,7 +3,7 @@
 A part is a frequency, one of ten; its amplitude and its phase are random, and nobody tells them.
 A whole is the curve of all its parts, which saturates: it is not the sum of its parts. After
 training, the model draws curves of the frequencies that it is asked for: this program measures
-their spectra beside those of true curves, up to nearly twice as many parts as in training.
+their spectra beside those of true curves, also of many more parts than in training.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from typing import Literal
 import torch
 import tyro
 
-from compvae_pyg import Sines, plots
-from compvae_pyg.evaluation import evaluate_sines, format_table, write_evaluation
+from compvae_pyg import Sines
+from compvae_pyg.evaluation import format_table
+from compvae_pyg.reports import write_report
 from compvae_pyg.training import train
 from compvae_pyg.training.command_line import RunOptions, is_first_process, one_line_errors
 
@@ -45,14 +46,14 @@ def main(options: Options) -> None:
         return
     model.save_pretrained(options.output)
 
-    rows = evaluate_sines(model, sines, num_wholes=options.num_wholes, seed=options.seed)
-    write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
-    print(format_table(rows))
-    losses = plots.plot_losses(plots.read_metrics(options.output / "metrics.csv"))
-    losses.savefig(options.output / "losses.png")
+    # What is measured and drawn: compvae_pyg/reports.py. To do it again later: evaluate.py.
+    model.to(options.evaluation_device())
+    trained_to = schedule.curriculum.last
+    report = write_report(model, sines, trained_to=trained_to, **options.report_arguments())
+    print(format_table(report.rows))
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
-        "evaluation.json, and losses.png"
+        f"{', '.join(file.name for file in report.files)}"
     )
 
 

@@ -1,5 +1,9 @@
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -43,6 +47,26 @@ def refuses() -> Callable[[type[Exception], str], AbstractContextManager[None]]:
         assert "\n" not in message
 
     return check
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Iterator[Callable[[str], ModuleType]]:
+    """Import a program of the repository by its path, which is in no package."""
+    loaded = []
+
+    def load(path: str) -> ModuleType:
+        name = Path(path).stem
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / path)
+        module = importlib.util.module_from_spec(spec)
+        # Dataclasses look their module up while they are made.
+        sys.modules[name] = module
+        loaded.append(name)
+        spec.loader.exec_module(module)
+        return module
+
+    yield load
+    for name in loaded:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """How good a model is."""
 
-from compvae_pyg.evaluation.dots import DotsRow, evaluate_dots, redraw_dots
+from compvae_pyg.evaluation.dots import DotsRow, evaluate_dots
 from compvae_pyg.evaluation.dots_samples import (
     Recomposition,
     Reconstructions,
@@ -8,12 +8,21 @@ from compvae_pyg.evaluation.dots_samples import (
     reconstruct_dots,
 )
 from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
+from compvae_pyg.evaluation.energy import SampledRow, energy_distance
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.removal import DotsRemovalRow, RemovalRow, evaluate_removal
-from compvae_pyg.evaluation.report import format_table, write_evaluation
+from compvae_pyg.evaluation.report import format_table, read_evaluation, write_evaluation
 from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
+from compvae_pyg.evaluation.sines_samples import (
+    SinesNonlinearity,
+    SinesRecomposition,
+    SinesVariety,
+    recompose_sines,
+    sines_nonlinearity,
+    sines_variety,
+)
 from compvae_pyg.evaluation.site_accuracy import site_accuracy, sites_shown
-from compvae_pyg.evaluation.spectrum import Spectrum, energy_distance, spectrum
+from compvae_pyg.evaluation.spectrum import Spectrum, spectrum
 
 __all__ = [
     "DotsRemovalRow",
@@ -23,7 +32,11 @@ __all__ = [
     "Recomposition",
     "Reconstructions",
     "RemovalRow",
+    "SampledRow",
+    "SinesNonlinearity",
+    "SinesRecomposition",
     "SinesRow",
+    "SinesVariety",
     "Spectrum",
     "energy_distance",
     "evaluate_dots",
@@ -31,9 +44,12 @@ __all__ = [
     "evaluate_removal",
     "evaluate_sines",
     "format_table",
+    "read_evaluation",
     "recompose_dots",
+    "recompose_sines",
     "reconstruct_dots",
-    "redraw_dots",
+    "sines_nonlinearity",
+    "sines_variety",
     "site_accuracy",
     "sites_shown",
     "spectrum",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Estimate"]
+__all__ = ["Estimate", "pair"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,51 @@ class Estimate:
         root = math.sqrt(square.mean)
         return cls(root, square.standard_error / (2.0 * root) if root > 0.0 else 0.0)
 
+    @classmethod
+    def corrected(cls, values: Tensor, correction: Tensor) -> "Estimate":
+        r"""Return the mean of values plus that of a correction, known for the first wholes alone.
+
+        .. math::
+            \frac1n \sum_{s=1}^{n} a_s + \frac1m \sum_{s=1}^{m} b_s, \qquad
+            \mathrm{se}^2 = \frac{n - m}{n^2} \operatorname{Var}(a)
+                + m \operatorname{Var}\Bigl(\frac{a_s}{n} + \frac{b_s}{m}\Bigr)
+
+        What is costly for a whole and varies little between wholes need not be had for all.
+
+        Args:
+            values: The values :math:`a`, ``[n]``.
+            correction: The correction :math:`b` of the first of the same wholes, ``[m]``.
+
+        Raises:
+            ValueError: If there is no correction, or there are more than values.
+
+        Example:
+            >>> import torch
+            >>> Estimate.corrected(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0.5, 0.5]))
+            Estimate(mean=3.5, standard_error=0.943)
+        """
+        n, m = values.numel(), correction.numel()
+        if not 1 <= m <= n:
+            raise ValueError(f"correction must have 1 to {n} values, one a whole (got {m})")
+        values, correction = values.double(), correction.double()
+        mean = cls.of(values).mean + cls.of(correction).mean
+        if m == 1:
+            return cls(mean, math.nan)
+        both = (values[:m] / n + correction / m).var().item()
+        return cls(mean, math.sqrt((n - m) / n**2 * values.var().item() + m * both))
+
     def scaled(self, factor: float) -> "Estimate":
         """Return the estimate in another unit, ``factor`` of which make one of this."""
         return Estimate(self.mean * factor, self.standard_error * abs(factor))
+
+
+def pair(value: Estimate, reference: Estimate, digits: int) -> str:
+    """Return a mean beside that of a reference.
+
+    Example:
+        >>> pair(Estimate(0.5, 0.1), Estimate(-0.001, 0.1), 2)
+        '0.50 (0.00)'
+    """
+    # The sum turns a negative zero into a positive one.
+    own, other = (round(estimate.mean, digits) + 0.0 for estimate in (value, reference))
+    return f"{own:.{digits}f} ({other:.{digits}f})"

@@ -5,20 +5,25 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 import torch_geometric
 
-__all__ = ["Fields", "Row", "format_table", "write_evaluation"]
+from compvae_pyg.evaluation.estimate import Estimate
+
+__all__ = ["Fields", "Row", "format_table", "read_evaluation", "write_evaluation"]
 
 
 class Fields(Protocol):
     """A dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+T = TypeVar("T", bound=Fields)
 
 
 class Row(Protocol):
@@ -39,10 +44,10 @@ def format_table(rows: Sequence[Row]) -> str:
     Example:
         >>> from compvae_pyg.evaluation import ElboRow, Estimate
         >>> one = Estimate(1.0, 0.1)
-        >>> print(format_table([ElboRow(4, 100, one, one, one, one, one)]))
-        | K | rec. rmse | log-lik. | KL_w (bits) | KL_z (bits) | ELBO |
-        |--:|----------:|---------:|------------:|------------:|-----:|
-        | 4 |     1.000 |        1 |   1.0 (1.4) |   1.0 (1.4) |    1 |
+        >>> print(format_table([ElboRow(4, 100, 64, 64, one, one, one, one, one, one)]))
+        | K | rec. rmse | log-lik. | KL_w (bits) | KL_z (bits) | ELBO | log p(x) |
+        |--:|----------:|---------:|------------:|------------:|-----:|---------:|
+        | 4 |     1.000 |        1 |   1.0 (1.4) |   1.0 (1.4) |    1 |  1 ± 0.1 |
     """
     if not rows:
         raise ValueError("rows must not be empty (got none)")
@@ -83,11 +88,47 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Fields], *, se
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "rows": [asdict(row) for row in rows],
     }
     text = json.dumps(_without_nan(report), indent=2, ensure_ascii=False, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def read_evaluation(path: str | os.PathLike[str], kind: type[T]) -> list[T]:
+    """Read the rows that :func:`write_evaluation` wrote, to draw or to tabulate them again.
+
+    Args:
+        path: The file.
+        kind: What the rows are.
+
+    Raises:
+        ValueError: If a row does not have the fields of ``kind``.
+
+    Example:
+        >>> import tempfile
+        >>> from compvae_pyg.evaluation import ElboRow
+        >>> one = Estimate(1.0, 0.1)
+        >>> rows = [ElboRow(4, 100, 64, 64, one, one, one, one, one, one)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_evaluation(Path(folder) / "evaluation.json", rows, seed=0)
+        ...     read_evaluation(Path(folder) / "evaluation.json", ElboRow) == rows
+        True
+    """
+    rows = json.loads(Path(path).read_text(encoding="utf-8"))["rows"]
+    expected = {field.name for field in fields(kind)}
+    for row in rows:
+        if row.keys() != expected:
+            wrong = sorted(row.keys() ^ expected)
+            raise ValueError(f"{path} must hold rows of {kind.__name__} (differ in {wrong})")
+    return [kind(**{name: _read(value) for name, value in row.items()}) for row in rows]
+
+
+def _read(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return Estimate(**{name: math.nan if part is None else part for name, part in value.items()})
 
 
 def _without_nan(value: Any) -> Any:

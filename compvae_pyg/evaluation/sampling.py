@@ -8,21 +8,40 @@ from torch_geometric.data import Batch
 
 from compvae_pyg.problems import Problem
 
-__all__ = ["evaluation_generator", "evaluation_wholes"]
+__all__ = ["drawn_seed", "evaluation_generator", "evaluation_wholes"]
 
 # Sets the streams of evaluation apart from those of a training with the same seed.
 _STREAM = 0x65766C
 
 
-def evaluation_generator(seed: int, num_parts: int) -> torch.Generator:
+def evaluation_generator(seed: int, num_parts: int, purpose: str = "") -> torch.Generator:
     """Return the source of the wholes of ``num_parts`` parts each, on the CPU.
+
+    Whatever else an evaluation draws for them has a stream of its own by its ``purpose``, so that
+    nothing else changes with it.
 
     Example:
         >>> evaluation_generator(0, 4).initial_seed() == evaluation_generator(0, 4).initial_seed()
         True
+        >>> evaluation_generator(0, 4, "sums").initial_seed() == evaluation_generator(
+        ...     0, 4
+        ... ).initial_seed()
+        False
     """
-    state = np.random.SeedSequence([_STREAM, seed, num_parts]).generate_state(1, np.uint64)
+    entropy = [_STREAM, seed, num_parts, *purpose.encode()]
+    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def drawn_seed(source: torch.Generator) -> int:
+    """Draw a seed for what has no generator as an argument.
+
+    Example:
+        >>> source = torch.Generator().manual_seed(0)
+        >>> drawn_seed(source) == drawn_seed(source)
+        False
+    """
+    return int(torch.randint(2**62, (), generator=source))
 
 
 def evaluation_wholes(

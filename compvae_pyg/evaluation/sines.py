@@ -3,17 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from compvae_pyg.evaluation.elbo import ElboRow, elbo_estimates, elbo_values
-from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.isolation import isolated
-from compvae_pyg.evaluation.measuring import measure_wholes
+from compvae_pyg.evaluation.elbo import measure_wholes
+from compvae_pyg.evaluation.energy import SampledRow, check_samples, compare_samples
+from compvae_pyg.evaluation.estimate import Estimate, pair
 from compvae_pyg.evaluation.sampling import evaluation_generator
-from compvae_pyg.evaluation.spectrum import energy_distance, spectrum
+from compvae_pyg.evaluation.spectrum import spectrum
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import Sines
@@ -25,7 +25,7 @@ _REACH = 4.0
 
 
 @dataclass(frozen=True)
-class SinesRow(ElboRow):
+class SinesRow(SampledRow):
     """Curves of one number of waves: what was asked for, and what the bound says.
 
     True and generated curves are of the same waves. Amplitudes are those of
@@ -42,11 +42,6 @@ class SinesRow(ElboRow):
         generated_outside: That of generated curves.
         true_clipped: Share of the samples that were clipped for all this, true curves.
         generated_clipped: That of generated curves.
-        true_energy_distance: :func:`~compvae_pyg.evaluation.energy_distance` of two samples of true
-            curves of the same waves, mean over several such sets of waves: the yardstick for
-            ``generated_energy_distance``. Two curves are as far apart as the root of their mean
-            squared difference.
-        generated_energy_distance: That of a sample of generated curves to one of true curves.
     """
 
     true_amplitude: Estimate
@@ -59,22 +54,21 @@ class SinesRow(ElboRow):
     generated_outside: Estimate
     true_clipped: Estimate
     generated_clipped: Estimate
-    true_energy_distance: Estimate
-    generated_energy_distance: Estimate
 
     def cells(self) -> dict[str, str]:
         """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
         elbo = super().cells()
         return {
             "K": elbo.pop("K"),
-            "amplitude (truth's)": _pair(self.generated_amplitude, self.true_amplitude),
-            "its sd (truth's)": _pair(self.generated_amplitude_std, self.true_amplitude_std),
-            "leak (truth's)": _pair(self.generated_leak, self.true_leak),
-            "outside (truth's)": _pair(self.generated_outside, self.true_outside),
-            "clipped (truth's)": _pair(self.generated_clipped, self.true_clipped),
-            "energy dist. (two truths')": _pair(
-                self.generated_energy_distance, self.true_energy_distance, digits=3
+            "amplitude (truth's)": pair(self.generated_amplitude, self.true_amplitude, 2),
+            "its sd (truth's)": pair(self.generated_amplitude_std, self.true_amplitude_std, 2),
+            "leak (truth's)": pair(self.generated_leak, self.true_leak, 2),
+            "outside (truth's)": pair(self.generated_outside, self.true_outside, 2),
+            "clipped (truth's)": pair(self.generated_clipped, self.true_clipped, 2),
+            "energy dist. (two truths')": pair(
+                self.generated_energy_distance, self.true_energy_distance, 3
             ),
+            "of summed parts": f"{self.generated_sum_energy_distance.mean:.3f}",
             **elbo,
         }
 
@@ -87,6 +81,8 @@ def evaluate_sines(
     num_wholes: int = 1000,
     num_part_sets: int = 8,
     num_draws: int = 250,
+    num_weighted: int = 64,
+    num_samples: int = 64,
     seed: int = 0,
     batch_size: int = 250,
 ) -> list[SinesRow]:
@@ -103,6 +99,8 @@ def evaluate_sines(
         num_wholes: Number of curves for each :math:`K`.
         num_part_sets: Number of sets of :math:`K` waves that samples are compared for.
         num_draws: Number of curves of each sample.
+        num_weighted: Number of curves that importance sampling is applied to; of fewer, to all.
+        num_samples: Number of importance samples.
         seed: Seed of the curves and of the latents.
         batch_size: Number of curves at a time; bounds the memory.
 
@@ -111,43 +109,52 @@ def evaluate_sines(
         the estimates of that are ``nan``.
 
     Raises:
-        ValueError: If a number of waves, ``num_wholes``, ``num_part_sets``, ``num_draws`` or
-            ``batch_size`` is not positive.
+        ValueError: If one of the numbers is not positive.
 
     Example:
         >>> sines = Sines()
         >>> model = sines.build("small")
-        >>> row, = evaluate_sines(model, sines, num_parts=[4], num_wholes=8, num_draws=2)
+        >>> row, = evaluate_sines(
+        ...     model, sines, num_parts=[4], num_wholes=8, num_draws=2, num_samples=2
+        ... )
         >>> row.true_leak.mean < 1e-3
         True
     """
-    if min(num_part_sets, num_draws) < 1:
-        raise ValueError(
-            f"num_part_sets and num_draws must be at least 1 (got {num_part_sets} and {num_draws})"
-        )
+    check_samples(num_part_sets, num_draws)
     measured = measure_wholes(
         model,
         problem,
-        lambda data, _: {
-            **elbo_values(model, problem, data),
-            **_composition_values(model, problem, data),
-        },
+        lambda data, _: _composition_values(model, problem, data),
         num_parts=num_parts,
         num_wholes=num_wholes,
+        num_weighted=num_weighted,
+        num_samples=num_samples,
         seed=seed,
         batch_size=batch_size,
     )
-    return [
-        SinesRow(
-            num_parts=size,
-            num_wholes=num_wholes,
-            **elbo_estimates(values),
-            **_spectrum_estimates(values, "true"),
-            **_spectrum_estimates(values, "generated"),
-            **_energy_distances(model, problem, size, num_part_sets, num_draws, seed, batch_size),
+    rows = []
+    for bound, values in measured:
+        source = evaluation_generator(seed, bound.num_parts)
+        sets = (num_part_sets, bound.num_parts)
+        category = torch.randint(problem.num_categories, sets, generator=source)
+        sampled = compare_samples(
+            model,
+            lambda source, parts, batch, size: problem.draw(parts["category"], batch, size, source),
+            {"category": category.flatten()},
+            bound,
+            num_draws=num_draws,
+            source=source,
+            seed=seed,
+            batch_size=batch_size,
         )
-        for size, values in measured
-    ]
+        rows.append(
+            SinesRow(
+                **vars(sampled),
+                **_spectrum_estimates(values, "true"),
+                **_spectrum_estimates(values, "generated"),
+            )
+        )
+    return rows
 
 
 def _composition_values(model: CompVAE, problem: Sines, data: Batch) -> dict[str, Tensor]:
@@ -176,7 +183,7 @@ def _composition_values(model: CompVAE, problem: Sines, data: Batch) -> dict[str
     return values
 
 
-def _spectrum_estimates(values: dict[str, Tensor], name: str) -> dict[str, Estimate]:
+def _spectrum_estimates(values: dict[str, Tensor], name: str) -> dict[str, Any]:
     once, total = values["once"], values[f"{name}_once"]
     amplitude = Estimate.ratio(total, once)
     # The sum of squared deviations from the mean: its own error does not count, to first order.
@@ -191,47 +198,7 @@ def _spectrum_estimates(values: dict[str, Tensor], name: str) -> dict[str, Estim
     }
 
 
-def _energy_distances(
-    model: CompVAE,
-    problem: Sines,
-    num_parts: int,
-    num_part_sets: int,
-    num_draws: int,
-    seed: int,
-    batch_size: int,
-) -> dict[str, Estimate]:
-    """Compare samples of curves of a few sets of waves."""
-    source = evaluation_generator(seed, num_parts)
-    sets = torch.randint(problem.num_categories, (num_part_sets, num_parts), generator=source)
-    category = sets.repeat_interleave(num_draws, dim=0)
-    first, second, generated = [], [], []
-    with isolated(model, seed) as device:
-        for chunk in category.split(batch_size):
-            count = chunk.shape[0]
-            batch = torch.arange(count).repeat_interleave(num_parts)
-            waves = chunk.flatten()
-            first.append(problem.draw(waves, batch, count, source))
-            second.append(problem.draw(waves, batch, count, source))
-            parts = {"category": waves.to(device)}
-            generated.append(model.generate(parts, batch.to(device), count).cpu())
-    # Scaled so that the distance of two curves is the root of their mean squared difference.
-    true, other, drawn = (
-        torch.cat(curves).double().view(num_part_sets, num_draws, -1) / problem.num_samples**0.5
-        for curves in (first, second, generated)
-    )
-    return {
-        "true_energy_distance": Estimate.of(energy_distance(other, true)),
-        "generated_energy_distance": Estimate.of(energy_distance(drawn, true)),
-    }
-
-
 def _root(estimate: Estimate) -> Estimate:
     """Return the root of an estimate, its error to first order."""
     root = math.sqrt(max(estimate.mean, 0.0))
     return Estimate(root, estimate.standard_error / (2.0 * root) if root > 0.0 else 0.0)
-
-
-def _pair(generated: Estimate, true: Estimate, digits: int = 2) -> str:
-    # The sum turns a negative zero into a positive one.
-    own, truth = (round(estimate.mean, digits) + 0.0 for estimate in (generated, true))
-    return f"{own:.{digits}f} ({truth:.{digits}f})"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Spectrum", "energy_distance", "spectrum"]
+__all__ = ["Spectrum", "spectrum"]
 
 
 @dataclass(frozen=True)
@@ -104,50 +104,3 @@ def spectrum(
         outside=left / energy.clamp(min=torch.finfo(torch.float64).tiny),
         clipped=(ratio.abs() > limit).to(torch.float64).mean(dim=1),
     )
-
-
-def energy_distance(x: Tensor, y: Tensor) -> Tensor:
-    r"""Return the energy distance of two samples, in 64 bits.
-
-    .. math::
-        \frac{2}{nm} \sum_{i,j} \lVert x_i - y_j \rVert
-            - \frac{1}{n^2} \sum_{i,j} \lVert x_i - x_j \rVert
-            - \frac{1}{m^2} \sum_{i,j} \lVert y_i - y_j \rVert \geq 0
-
-    (Székely and Rizzo, 2013). It is zero for equal samples. Between two samples of one law it is
-    not, but of the order of :math:`1/n + 1/m`: compare samples of the same sizes.
-
-    Args:
-        x: One sample, ``[*, n, D]``.
-        y: The other, ``[*, m, D]``.
-
-    Returns:
-        ``[*]``.
-
-    Raises:
-        ValueError: If the samples differ in other sizes than their own, or one is empty.
-
-    Example:
-        >>> x = torch.tensor([[0.0], [1.0]])
-        >>> energy_distance(x, x), energy_distance(x, x + 10.0)
-        (tensor(0., dtype=torch.float64), tensor(19., dtype=torch.float64))
-    """
-    if (
-        min(x.dim(), y.dim()) < 2
-        or (x.shape[:-2], x.shape[-1]) != (y.shape[:-2], y.shape[-1])
-        or min(x.shape[-2], y.shape[-2]) == 0
-    ):
-        raise ValueError(
-            f"x and y must be [*, n, D] and [*, m, D] (got {list(x.shape)} and {list(y.shape)})"
-        )
-
-    def distance(first: Tensor, second: Tensor) -> Tensor:
-        # Through a matrix product, equal points would not be at the distance 0.
-        pairs = torch.cdist(
-            first.to(torch.float64),
-            second.to(torch.float64),
-            compute_mode="donot_use_mm_for_euclid_dist",
-        )
-        return pairs.mean(dim=(-2, -1))
-
-    return 2.0 * distance(x, y) - distance(x, x) - distance(y, y)

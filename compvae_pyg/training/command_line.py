@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from compvae_pyg.training.guard import TrainingDivergedError
@@ -57,6 +58,9 @@ class RunOptions:
     log_every: int = 50
     """Steps from one row of metrics.csv to the next."""
 
+    num_parts: tuple[int, ...] = ()
+    """Numbers of parts in the evaluation; by default up to several times those of training."""
+
     num_wholes: int = 1000
     """Number of wholes that each row of the evaluation comes from."""
 
@@ -75,6 +79,26 @@ class RunOptions:
             "log_every",
         )
         return {name: getattr(self, name) for name in names}
+
+    def report_arguments(self) -> dict[str, Any]:
+        """Return those of :func:`~compvae_pyg.reports.write_report`, by name.
+
+        Example:
+            >>> RunOptions(output=Path("outputs/mine"), seed=3).report_arguments()["num_wholes"]
+            1000
+        """
+        names = ("output", "num_parts", "num_wholes", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def evaluation_device(self) -> torch.device:
+        """Return where a trained model is to be evaluated: a GPU if it was trained on one.
+
+        Example:
+            >>> RunOptions(output=Path("outputs/mine"), accelerator="cpu").evaluation_device()
+            device(type='cpu')
+        """
+        on_gpu = self.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+        return torch.device("cuda" if on_gpu else "cpu")
 
 
 @contextmanager

@@ -10,19 +10,32 @@ from compvae_pyg.problems import Dots, render_dots
 
 
 class Oracle(nn.Module):
-    """Draws the sites that it is asked for, at one intensity; reconstructs up to a constant."""
+    """Draws the sites that it is asked for, at one intensity; reconstructs up to a constant.
 
-    def __init__(self, error=0.25, kl_w=3.0, kl_z=0.5):
+    Importance sampling adds ``gain`` to the bound of a batch's first whole, twice that to the
+    second, and so on.
+    """
+
+    def __init__(self, error=0.25, kl_w=3.0, kl_z=0.5, gain=1.5):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
-        self.error, self.kl_w, self.kl_z = error, kl_w, kl_z
-        self.batch_sizes = []
+        self.error, self.kl_w, self.kl_z, self.gain = error, kl_w, kl_z, gain
+        self.batch_sizes, self.weighted = [], []
+
+    def _terms(self, whole):
+        likelihood = Independent(Normal(whole + self.error, torch.ones_like(whole)), 3)
+        one = whole.new_ones(len(whole))
+        return Elbo(likelihood.log_prob(whole), self.kl_w * one, self.kl_z * one, likelihood)
 
     def elbo(self, whole, parts, batch, batch_size):
         self.batch_sizes.append(batch_size)
-        likelihood = Independent(Normal(whole + self.error, torch.ones_like(whole)), 3)
-        one = whole.new_ones(batch_size)
-        return Elbo(likelihood.log_prob(whole), self.kl_w * one, self.kl_z * one, likelihood)
+        return self._terms(whole)
+
+    def log_likelihood(self, whole, parts, batch, batch_size, *, num_samples):
+        assert len(whole) == batch_size
+        assert {len(value) for value in parts.values()} == {len(batch)}
+        self.weighted.append((len(whole), len(batch), num_samples))
+        return self._terms(whole).elbo + self.gain * torch.arange(1, batch_size + 1)
 
     def generate(self, parts, batch, batch_size):
         intensity = torch.full((len(batch),), 7.5)
@@ -34,6 +47,30 @@ class Liar(Oracle):
 
     def generate(self, parts, batch, batch_size):
         return super().generate({**parts, "color": (parts["color"] + 1) % 5}, batch, batch_size)
+
+
+class Spy(nn.Module):
+    """A decoder that remembers what it was given."""
+
+    def __init__(self, decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, w_sum, z):
+        self.w_sum, self.z = w_sum, z
+        return self.decoder(w_sum, z)
+
+
+@pytest.fixture
+def spy_on(monkeypatch):
+    """Put a spy in the place of a model's decoder."""
+
+    def replace(model):
+        spy = Spy(model.generator.decoder)
+        monkeypatch.setitem(model.generator._modules, "decoder", spy)
+        return spy
+
+    return replace
 
 
 @pytest.fixture

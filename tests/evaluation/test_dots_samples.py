@@ -1,5 +1,4 @@
 import torch
-from torch import nn
 
 from compvae_pyg.evaluation import recompose_dots, reconstruct_dots
 from compvae_pyg.problems import render_dots
@@ -28,22 +27,9 @@ def test_true_images_add_one_site_a_column_and_change_no_other(untrained, dots):
     assert compared > 500
 
 
-class Spy(nn.Module):
-    """A decoder that remembers what it was given."""
-
-    def __init__(self, decoder):
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, w_sum, z):
-        self.w_sum, self.z = w_sum, z
-        return self.decoder(w_sum, z)
-
-
-def test_generated_series_keep_what_was_drawn_for_their_sites(untrained, dots, monkeypatch):
+def test_generated_series_keep_what_was_drawn_for_their_sites(untrained, dots, spy_on):
     generator = untrained.generator
-    spy = Spy(generator.decoder)
-    monkeypatch.setitem(generator._modules, "decoder", spy)
+    spy = spy_on(untrained)
     series = recompose_dots(untrained, dots, num_parts=4, num_samples=3)
     assert series.generated.shape == (3, 4, 3, 32, 32)
     with torch.no_grad():

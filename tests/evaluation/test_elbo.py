@@ -23,13 +23,41 @@ def test_known_terms_are_told_as_they_are(oracle, dots):
     assert row.kl_z_bits.mean == pytest.approx(0.5 / math.log(2.0))
 
 
+def test_evidence_is_the_bound_and_what_importance_sampling_adds(oracle, dots):
+    """To the first wholes alone: 1.5, 3.0 and 4.5 nats in the first batch, 1.5 in the second."""
+    (row,) = evaluate_elbo(
+        oracle, dots, num_parts=[2], num_wholes=7, num_weighted=4, num_samples=9, batch_size=3
+    )
+    assert oracle.weighted == [(3, 6, 9), (1, 2, 9)]
+    assert (row.num_weighted, row.num_samples) == (4, 9)
+    assert row.log_evidence.mean - row.elbo.mean == pytest.approx((1.5 + 3.0 + 4.5 + 1.5) / 4)
+    spread = torch.tensor([1.5, 3.0, 4.5, 1.5]).double().std()
+    assert row.log_evidence.standard_error == pytest.approx(float(spread) / 2.0, rel=1e-4)
+
+
+def test_of_fewer_wholes_than_are_to_be_weighted_all_are(oracle, dots):
+    (row,) = evaluate_elbo(oracle, dots, num_parts=[1], num_wholes=3, num_weighted=10)
+    assert row.num_weighted == 3
+
+
+def test_importance_sampling_disturbs_nothing_else_and_comes_closer(untrained, dots):
+    options = {"num_parts": [3], "num_wholes": 9, "batch_size": 4}
+    (few,) = evaluate_elbo(untrained, dots, num_weighted=1, num_samples=1, **options)
+    (many,) = evaluate_elbo(untrained, dots, num_weighted=6, num_samples=64, **options)
+    differ = {name for name, value in asdict(few).items() if value != asdict(many)[name]}
+    assert differ == {"num_weighted", "num_samples", "log_evidence"}
+    assert many.log_evidence.mean > few.log_evidence.mean
+    (again,) = evaluate_elbo(untrained, dots, num_weighted=6, num_samples=64, **options)
+    assert again == many
+
+
 def test_no_batch_is_larger_than_asked_and_no_whole_is_lost(oracle, dots):
     evaluate_elbo(oracle, dots, num_parts=[1, 3], num_wholes=7, batch_size=3)
     assert oracle.batch_sizes == [3, 3, 1] * 2
 
 
 def test_terms_are_those_of_the_model_on_the_wholes_of_the_seed(untrained, dots):
-    (row,) = evaluate_elbo(untrained, dots, num_parts=[3], num_wholes=5, seed=4)
+    (row,) = evaluate_elbo(untrained, dots, num_parts=[3], num_wholes=5, num_samples=1, seed=4)
     source = evaluation_generator(4, 3)
     with isolated(untrained, 4) as device:
         (data,) = evaluation_wholes(dots, 3, 5, 10, source, device)
@@ -43,7 +71,7 @@ def test_terms_are_those_of_the_model_on_the_wholes_of_the_seed(untrained, dots)
 
 
 def test_a_row_depends_on_its_arguments_alone(untrained, dots):
-    options = {"num_wholes": 6, "batch_size": 4}
+    options = {"num_wholes": 6, "num_samples": 2, "batch_size": 4}
     rows = evaluate_elbo(untrained, dots, num_parts=[1, 4], **options)
     torch.rand(5)
     state = torch.get_rng_state()
@@ -80,3 +108,11 @@ def test_nothing_to_measure_is_refused(oracle, dots, refuses, option, found):
     message = f"num_parts, num_wholes and batch_size must be at least 1 (got {found})"
     with refuses(ValueError, message):
         evaluate_elbo(oracle, dots, **options)
+
+
+@pytest.mark.parametrize(("weighted", "samples"), [(0, 64), (64, 0)])
+def test_nothing_to_weigh_is_refused(oracle, dots, refuses, weighted, samples):
+    message = f"num_weighted and num_samples must be at least 1 (got {weighted} and {samples})"
+    with refuses(ValueError, message):
+        evaluate_elbo(oracle, dots, num_weighted=weighted, num_samples=samples)
+    assert oracle.batch_sizes == []

@@ -56,3 +56,29 @@ def test_values_must_be_a_vector(refuses):
         Estimate.of(torch.zeros(0))
     with refuses(ValueError, "values must be a vector, not empty (got [2, 2])"):
         Estimate.of(torch.zeros(2, 2))
+
+
+def test_a_corrected_mean_has_the_spread_of_repetitions():
+    """Values and correction are correlated, the second known for a fifth of the wholes."""
+
+    def draw():
+        values = 5.0 + torch.randn(400)
+        return values, 1.0 - 0.5 * values[:80] + torch.randn(80)
+
+    means = [Estimate.corrected(*draw()).mean for _ in range(400)]
+    told = Estimate.corrected(*draw())
+    assert told.mean == pytest.approx(3.5, abs=0.6)
+    assert told.standard_error == pytest.approx(float(torch.tensor(means).std()), rel=0.2)
+
+
+def test_a_correction_known_for_all_is_part_of_the_values():
+    values, correction = torch.randn(2, 50)
+    told, known = Estimate.corrected(values, correction), Estimate.of(values + correction)
+    assert told.mean == pytest.approx(known.mean)
+    assert told.standard_error == pytest.approx(known.standard_error)
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_correction_of_no_whole_or_too_many_is_refused(refuses, count):
+    with refuses(ValueError, f"correction must have 1 to 3 values, one a whole (got {count})"):
+        Estimate.corrected(torch.zeros(3), torch.zeros(count))

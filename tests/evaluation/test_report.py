@@ -1,22 +1,31 @@
 import json
+import math
 
 import pytest
 import torch
 
 import compvae_pyg
-from compvae_pyg.evaluation import ElboRow, Estimate, evaluate_dots, format_table, write_evaluation
+from compvae_pyg.evaluation import (
+    DotsRow,
+    ElboRow,
+    Estimate,
+    evaluate_dots,
+    format_table,
+    read_evaluation,
+    write_evaluation,
+)
 
 
 @pytest.fixture
 def rows(oracle, dots):
-    return evaluate_dots(oracle, dots, num_parts=[1, 16], num_wholes=20)
+    return evaluate_dots(oracle, dots, num_parts=[1, 16], num_wholes=20, num_draws=2)
 
 
 def test_every_line_of_the_table_is_as_wide_and_has_as_many_cells(rows):
     lines = format_table(rows).split("\n")
     assert len(lines) == 4
     assert len({len(line) for line in lines}) == 1
-    assert {line.count("|") for line in lines} == {12}
+    assert {line.count("|") for line in lines} == {15}
 
 
 def test_table_tells_what_the_rows_hold(rows):
@@ -31,12 +40,16 @@ def test_table_tells_what_the_rows_hold(rows):
     assert cells["truth's"] == f"{rows[1].true_accuracy.mean:.3f}"
     assert cells["KL_w (bits)"] == "3.0 (4.3)"
     assert cells["rec. rmse"] == "0.250"
+    # Importance sampling adds 1.5, 3.0, … 30.0 nats to the bounds of twenty images.
+    added = rows[1].log_evidence.mean - rows[1].elbo.mean
+    assert added == pytest.approx(15.75)
+    assert cells["log p(x)"].startswith(f"{rows[1].log_evidence.mean:.0f} ± ")
     assert dict(zip(head, one, strict=True))["ratio"] == "1.000 ± 0.000"
 
 
 def test_a_divergence_just_below_zero_is_written_without_its_sign():
     zero, tiny = Estimate(0.0, 0.0), Estimate(-0.01, 0.1)
-    table = format_table([ElboRow(1, 10, zero, zero, tiny, zero, zero)])
+    table = format_table([ElboRow(1, 10, 5, 5, zero, zero, tiny, zero, zero, zero)])
     assert "0.0 (0.0)" in table
     assert "-0.0" not in table
 
@@ -63,8 +76,29 @@ def test_the_file_holds_every_number_and_where_it_comes_from(rows, tmp_path):
 
 
 def test_what_is_not_a_number_is_null(oracle, dots, tmp_path):
-    rows = evaluate_dots(oracle, dots, num_parts=[1], num_wholes=1)
+    rows = evaluate_dots(oracle, dots, num_parts=[1], num_wholes=1, num_draws=2)
     write_evaluation(tmp_path / "evaluation.json", rows, seed=0)
     text = (tmp_path / "evaluation.json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["rows"][0]["kl_w"] == {"mean": 3.0, "standard_error": None}
+
+
+def test_rows_are_read_as_they_were_written(oracle, dots, rows, tmp_path):
+    path = tmp_path / "evaluation.json"
+    write_evaluation(path, rows, seed=0)
+    assert read_evaluation(path, DotsRow) == rows
+    # What was no number is none again.
+    (single,) = evaluate_dots(oracle, dots, num_parts=[1], num_wholes=1, num_draws=2)
+    write_evaluation(path, [single], seed=0)
+    (read,) = read_evaluation(path, DotsRow)
+    assert read.kl_w.mean == 3.0
+    assert math.isnan(read.kl_w.standard_error)
+
+
+def test_rows_of_another_kind_are_refused(tmp_path):
+    path = tmp_path / "evaluation.json"
+    write_evaluation(path, [ElboRow(1, 2, 3, 4, *[Estimate(0.0, 0.0)] * 6)], seed=0)
+    with pytest.raises(
+        ValueError, match=r"must hold rows of DotsRow \(differ in \['accuracy_ratio'"
+    ):
+        read_evaluation(path, DotsRow)

@@ -33,6 +33,9 @@ class Truth(nn.Module):
         one = whole.new_ones(batch_size)
         return Elbo(likelihood.log_prob(whole), 3.0 * one, 0.5 * one, likelihood)
 
+    def log_likelihood(self, whole, parts, batch, batch_size, *, num_samples):
+        return self.elbo(whole, parts, batch, batch_size).elbo
+
     def generate(self, parts, batch, batch_size):
         self.batch_sizes.append(batch_size)
         return self.sines.draw(parts["category"], batch, batch_size)
@@ -141,7 +144,8 @@ def test_no_batch_is_larger_than_asked_and_no_curve_is_lost(sines):
     model = Truth(sines)
     options = {"num_part_sets": 2, "num_draws": 4, "batch_size": 5}
     evaluate_sines(model, sines, num_parts=[2], num_wholes=7, **options)
-    assert model.batch_sizes == [5, 2, 5, 3]
+    # Wholes, samples of two parts each, and their parts one by one.
+    assert model.batch_sizes == [5, 2, 5, 3, 5, 5, 3, 3]
 
 
 def test_a_row_depends_on_its_arguments_alone(sines):

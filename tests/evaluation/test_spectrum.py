@@ -1,10 +1,9 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from compvae_pyg.evaluation import energy_distance, spectrum
+from compvae_pyg.evaluation import spectrum
 from compvae_pyg.problems import Sines, pack, render_sines
 
 SIZES = [1, 2, 3, 4, 5, 6, 7, 8]
@@ -111,41 +110,3 @@ def test_true_curves_have_the_amplitudes_of_their_law():
 def test_what_has_no_spectrum_is_refused(refuses, whole, num_parts, options, message):
     with refuses(ValueError, message):
         spectrum(torch.zeros(whole), torch.tensor(num_parts), **options)
-
-
-def brute_force_energy_distance(x, y):
-    def mean(first, second):
-        return np.mean([[np.linalg.norm(a - b) for b in second] for a in first])
-
-    return 2 * mean(x, y) - mean(x, x) - mean(y, y)
-
-
-def test_energy_distance_is_that_of_all_pairs():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 7, 5, generator=generator, dtype=torch.float64)
-    y = 0.5 + 2.0 * torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
-    found = energy_distance(x, y)
-    assert found.shape == (3,)
-    for i in range(3):
-        expected = brute_force_energy_distance(x[i].numpy(), y[i].numpy())
-        assert float(found[i]) == pytest.approx(expected, rel=1e-12)
-
-
-def test_energy_distance_is_zero_for_equal_samples_and_grows_with_a_shift():
-    x = torch.randn(40, 200, generator=torch.Generator().manual_seed(0))
-    assert float(energy_distance(x, x)) == 0.0
-    assert float(energy_distance(x, x.flip(0))) == pytest.approx(0.0, abs=1e-12)
-    near, far = (float(energy_distance(x, x + shift)) for shift in (0.1, 1.0))
-    assert 0.0 < near < far
-
-
-def test_energy_distance_of_point_masses_is_twice_their_distance():
-    x, y = torch.zeros(3, 2), torch.tensor([[3.0, 4.0]] * 5)
-    assert float(energy_distance(x, y)) == pytest.approx(10.0)
-
-
-@pytest.mark.parametrize(("x", "y"), [((4,), (4,)), ((2, 3), (2, 4)), ((0, 3), (2, 3))])
-def test_samples_that_cannot_be_compared_are_refused(refuses, x, y):
-    message = f"x and y must be [*, n, D] and [*, m, D] (got {list(x)} and {list(y)})"
-    with refuses(ValueError, message):
-        energy_distance(torch.zeros(x), torch.zeros(y))

@@ -1,8 +1,4 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,21 +10,7 @@ from matplotlib.image import imread
 
 from compvae_pyg import Sines
 
-ROOT = Path(__file__).parents[2]
-
-
-def run(name, *arguments, folder):
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name), "--num-wholes", "8", *arguments],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+FEW = ("--num-wholes", "8")
 
 
 def check(folder, table):
@@ -40,8 +22,8 @@ def check(folder, table):
     return rows
 
 
-def test_dots_are_composed_as_promised(tmp_path):
-    done = run("compose_dots.py", folder=tmp_path)
+def test_dots_are_composed_as_promised(run_example, tmp_path):
+    done = run_example("compose_dots.py", *FEW, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     table = [line for line in done.stdout.split("\n") if line.startswith("|")]
     rows = check(tmp_path / "outputs" / "compose-dots", table)
@@ -50,9 +32,10 @@ def test_dots_are_composed_as_promised(tmp_path):
         assert row["removal_accuracy"]["mean"] > 0.85 * row["true_accuracy"]["mean"]
 
 
-def test_sines_are_composed_by_any_model_of_theirs(tmp_path):
+def test_sines_are_composed_by_any_model_of_theirs(run_example, tmp_path):
     torch.manual_seed(0)
     Sines().build("small").save_pretrained(tmp_path / "model")
-    done = run("compose_sines.py", "--model", "model", "--output", "here", folder=tmp_path)
+    options = ("--model", "model", "--output", "here")
+    done = run_example("compose_sines.py", *FEW, *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     check(tmp_path / "here", [line for line in done.stdout.split("\n") if line.startswith("|")])

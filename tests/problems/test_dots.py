@@ -162,6 +162,19 @@ def test_a_batch_taken_apart_and_collated_again_equals_itself():
         assert torch.equal(again[name], data[name]), name
 
 
+def test_images_drawn_again_keep_their_sites_and_change_their_intensities():
+    dots = Dots()
+    data = dots.sample(torch.full((200,), 4), torch.Generator().manual_seed(0))
+    sites = (data.color, data.pos, data.batch, 200)
+    drawn = dots.draw(*sites, torch.Generator().manual_seed(1))
+    assert torch.equal(drawn, dots.draw(*sites, torch.Generator().manual_seed(1)))
+    # The intensities are those of the law, and nothing else is drawn.
+    uniform = torch.rand(800, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(drawn, render_dots(*sites[:2], 5.0 + 5.0 * uniform, *sites[2:]))
+    # Two draws of the truth differ by 0.13 at four sites.
+    assert float((drawn - data.whole).square().mean().sqrt()) == pytest.approx(0.13, abs=0.015)
+
+
 def test_the_truth_can_be_drawn_again_from_what_it_tells():
     dots = Dots()
     data = dots.sample(torch.tensor([2, 0, 3]), torch.Generator().manual_seed(1))

@@ -4,14 +4,16 @@ pytest.importorskip("matplotlib")
 
 import numpy as np
 
-from compvae_pyg.plots_operations import Operation, draw_whole, plot_operations
+from compvae_pyg.plots import Operation, plot_operations
+from compvae_pyg.plots.operations import draw_whole
 
 
-def test_images_of_the_truth_stand_above_those_of_the_model():
+def test_images_of_the_truth_stand_above_those_of_the_model(drawn):
     truth, model = np.full((3, 8, 8), 0.25), np.full((3, 8, 8), 0.75)
     pos = np.array([[0.5, -0.5]])
     operations = [Operation(name, truth, model, pos) for name in ("observed", "removed")]
     figure = plot_operations(operations, {"fading": np.zeros((3, 3, 8, 8))})
+    drawn(figure)
     above, below = figure.subfigs
     first, second, model_first, _ = above.axes
     assert [axes.get_title() for axes in (first, second)] == ["observed", "removed"]
@@ -32,9 +34,10 @@ def test_a_site_is_marked_on_the_pixel_nearest_to_it():
     assert (left + width / 2, bottom - height / 2) == pytest.approx((-1.0, 1.0))
 
 
-def test_curves_of_the_model_lie_over_those_of_the_truth():
+def test_curves_of_the_model_lie_over_those_of_the_truth(drawn):
     truth, model = np.zeros(50), np.ones(50)
     figure = plot_operations([Operation("observed", truth, model)])
+    drawn(figure)
     (axes,) = figure.axes
     broad, thin = axes.lines
     assert (broad.get_ydata() == 0.0).all() and (thin.get_ydata() == 1.0).all()

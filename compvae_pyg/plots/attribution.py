@@ -1,4 +1,4 @@
-"""Which part of a whole carries how much of the information about it (extra ``plots``)."""
+"""Which part of a whole carries how much of the information about it."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from compvae_pyg.models import Attribution
-from compvae_pyg.plots_operations import draw_whole
+from compvae_pyg.plots.operations import draw_whole
+from compvae_pyg.plots.style import GREY
 
 __all__ = ["plot_attribution"]
-
-_GREY = "#777777"
 
 
 def plot_attribution(
@@ -81,11 +80,11 @@ def plot_attribution(
             place,
             values,
             color=[*shades[mine], "#cccccc"],
-            edgecolor=_GREY,
+            edgecolor=GREY,
             linewidth=0.6,
             height=0.7,
         )
-        below.bar_label(bars, fmt=" %.0f", fontsize=7, color=_GREY)
+        below.bar_label(bars, fmt=" %.0f", fontsize=7, color=GREY)
         below.set_yticks(place, names, fontsize=7.5)
         below.set(xlim=(0.0, 1.2 * most), ylim=(largest + 0.6, -0.6), xticks=[])
         below.spines[["top", "right", "bottom"]].set_visible(False)

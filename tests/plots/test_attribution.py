@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 import numpy as np
 
 from compvae_pyg.models import Attribution
-from compvae_pyg.plots_attribution import plot_attribution
+from compvae_pyg.plots import plot_attribution
 
 NATS = math.log(2.0)
 
@@ -37,12 +37,13 @@ def test_bars_are_the_bits_of_the_parts_and_what_they_have_in_common():
     assert below_first.get_xlim() == below_second.get_xlim()
 
 
-def test_bars_and_sites_have_the_colours_of_their_parts():
+def test_bars_and_sites_have_the_colours_of_their_parts(drawn):
     colors = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
     pos = np.array([[0.5, -0.5], [0.0, 0.0], [-0.25, 1.0]])
     figure = plot_attribution(
         np.zeros((2, 3, 8, 8)), shares(), ["a", "b", "c"], colors=colors, pos=pos
     )
+    drawn(figure)
     first, _, below_first, _ = figure.axes
     assert [bar.get_facecolor()[:3] for bar in below_first.patches][:2] == [
         (1.0, 0.0, 0.0),

@@ -1,4 +1,4 @@
-"""What operations on compositions make of a whole (extra ``plots``)."""
+"""What operations on compositions make of a whole."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-__all__ = ["Operation", "draw_whole", "plot_operations"]
+from compvae_pyg.plots.style import BLUE, FRAME, TRUTH
 
-_BLUE, _FRAME, _TRUTH = "#0072B2", "#999999", "#bbbbbb"
+__all__ = ["Operation", "draw_whole", "plot_operations"]
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ def draw_whole(
     whole = np.asarray(whole)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
-        spine.set(color=_FRAME, linewidth=0.5)
+        spine.set(color=FRAME, linewidth=0.5)
     if whole.ndim == 1:
         if truth is not None:
-            axes.plot(np.asarray(truth), color=_TRUTH, linewidth=2.4)
-        axes.plot(whole, color=_BLUE, linewidth=0.9)
+            axes.plot(np.asarray(truth), color=TRUTH, linewidth=2.4)
+        axes.plot(whole, color=BLUE, linewidth=0.9)
         axes.margins(x=0.0)
         return
     axes.imshow(

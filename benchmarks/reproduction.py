@@ -1,0 +1,284 @@
+"""Put the numbers of the committed results into docs/reproduction.md.
+
+    python benchmarks/reproduction.py
+
+They come from docs/results/PROBLEM-NETWORKS: from metrics.csv and evaluation.json of each training,
+in seed*/, and from evaluation.json and the figures of the weights that the package ships, beside
+them. Where there are none, the page says "not run". An entry over several seeds is their mean, with
+the smallest and the largest where they differ visibly.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compvae_pyg.evaluation import DotsRow, SinesRow, format_table, read_evaluation
+from compvae_pyg.plots import read_metrics
+
+DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = DOCS / "results"
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one training left."""
+
+    metrics: dict[str, Any]
+    report: dict[str, Any]
+
+    def first(self, column: str) -> float:
+        """Mean over the first tenth of the training in which a latent carries anything."""
+        values = np.trim_zeros(self.metrics[column], "f")
+        return float(np.mean(values[: max(1, len(values) // 10)]))
+
+    def last(self, column: str) -> float:
+        """Mean over the last tenth of the training."""
+        values = self.metrics[column]
+        return float(np.mean(values[-max(1, len(values) // 10) :]))
+
+    def at(self, num_parts: int, name: str) -> float:
+        """Estimate of the evaluation for wholes of so many parts."""
+        rows = {row["num_parts"]: row for row in self.report["rows"]}
+        return float(rows[num_parts][name]["mean"])
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known of one kind of networks on one problem.
+
+    Attributes:
+        runs: The trainings, by seed.
+        shipped: Rows of the evaluation of the shipped weights, by the number of parts.
+    """
+
+    runs: list[Run]
+    shipped: dict[int, dict[str, Any]]
+
+
+Entry = Callable[[Results], str]
+
+
+def results_of(name: str) -> Results:
+    folder = RESULTS / name
+    runs = [
+        Run(read_metrics(seed / "metrics.csv"), _json(seed / "evaluation.json"))
+        for seed in sorted(folder.glob("seed*"))
+    ]
+    evaluation = folder / "evaluation.json"
+    rows = _json(evaluation)["rows"] if evaluation.exists() else []
+    return Results(runs, {row["num_parts"]: row for row in rows})
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def over_seeds(form: str, value: Callable[[Run], float]) -> Entry:
+    """The mean over the seeds, and the extremes where they differ visibly."""
+
+    def entry(results: Results) -> str:
+        values = [value(run) for run in results.runs]
+        if not values:
+            return NOT_RUN
+        mean = sum(values) / len(values)
+        shown, low, high = (form.format(number) for number in (mean, min(values), max(values)))
+        return shown if low == high else f"{shown} ({low}–{high})"
+
+    return entry
+
+
+def joined(form: str, *entries: Entry) -> Entry:
+    return lambda results: form.format(*(entry(results) for entry in entries))
+
+
+def waves(size: int) -> Entry:
+    names = ("generated_amplitude", "generated_amplitude_std", "generated_leak")
+    return joined(
+        "amplitude {}, sd {}, leak {}",
+        *(over_seeds("{:.2f}", lambda run, name=name: run.at(size, name)) for name in names),
+    )
+
+
+def glitches(size: int) -> Entry:
+    def entry(results: Results) -> str:
+        if size not in results.shipped:
+            return NOT_RUN
+        row = results.shipped[size]
+        own, true = (100.0 * row[f"{name}_glitches"]["mean"] for name in ("generated", "true"))
+        return f"K = {size}: {own:.2f} % ({true:.2f} %)"
+
+    return entry
+
+
+def where(results: Results) -> str:
+    machines = [run.report["machine"] for run in results.runs]
+    names = {
+        machine.get("gpu") or "{cores} CPU cores ({cpu_capability})".format(**machine)
+        for machine in machines
+    }
+    return ", ".join(sorted(names))
+
+
+# What is the same for both problems.
+COURSE = {
+    "w's": over_seeds("{:.0f}", lambda run: run.last("kl_w_bits")),
+    "z": over_seeds("{:.2f}", lambda run: run.last("kl_z_bits")),
+    "ratio": over_seeds(
+        "{:,.0f}", lambda run: np.divide(run.last("kl_w_bits"), run.last("kl_z_bits"))
+    ),
+    "w's in the course": joined(
+        "{} at first, {} at the end",
+        over_seeds("{:.0f}", lambda run: run.first("kl_w_bits")),
+        over_seeds("{:.0f}", lambda run: run.last("kl_w_bits")),
+    ),
+    "z in the course": joined(
+        "{} at first, {} at the end",
+        over_seeds("{:.2f}", lambda run: run.first("kl_z_bits")),
+        over_seeds("{:.2f}", lambda run: run.last("kl_z_bits")),
+    ),
+    "parts": joined("1 to {}", over_seeds("{:.0f}", lambda run: run.metrics["max_parts"][-1])),
+    "steps": over_seeds("{:,.0f}", lambda run: run.metrics["step"][-1]),
+    "skipped": over_seeds("{:,.0f}", lambda run: run.metrics["skipped_steps"][-1]),
+    "time": joined(
+        "{} minutes on {}",
+        over_seeds("{:.0f}", lambda run: run.metrics["seconds"][-1] / 60.0),
+        where,
+    ),
+}
+
+# What is compared, what the paper says of it and where, and how we come by ours.
+PUBLISHED: dict[str, list[tuple[str, str, Entry]]] = {
+    "sines": [
+        ("information in the w's, bits", "plateau at about 100 (§5.1, Fig. 4)", COURSE["w's"]),
+        ("information in z, bits", "about 10 (§5.1, Fig. 4)", COURSE["z"]),
+        ("w's : z", "about 10 (of the two above)", COURSE["ratio"]),
+        (
+            "w's in the course of training",
+            "rise to a plateau (§5.1)",
+            COURSE["w's in the course"],
+        ),
+        ("z in the course of training", "steadily falls (§5.1)", COURSE["z in the course"]),
+        ("parts of a whole in training", "1 to 16 (§4.3)", COURSE["parts"]),
+        ("beyond: K = 24 (truth 1.0, 0.3, 0)", "–", waves(24)),
+        (
+            "beyond: K = 30 (truth 1.0, 0.3, 0)",
+            "“effectively used” up to 30, “results omitted for brevity” (§5.1)",
+            waves(30),
+        ),
+        ("training steps", "up to 500,000 (§4.3)", COURSE["steps"]),
+        ("steps left out, not finite", "–", COURSE["skipped"]),
+        ("time to train", "1 day on a GTX 1080 (§4.3)", COURSE["time"]),
+    ],
+    "dots": [
+        ("information in the w's, bits", "about 200–300 (§5.2, Fig. 7)", COURSE["w's"]),
+        ("information in z, bits", "about 40–60 (§5.2, Fig. 7)", COURSE["z"]),
+        ("w's : z", "3 to 8 (of the two above)", COURSE["ratio"]),
+        ("w's in the course of training", "“converging” (§5.2)", COURSE["w's in the course"]),
+        ("z in the course of training", "–", COURSE["z in the course"]),
+        ("parts of a whole in training", "1 to 8 (§4.3)", COURSE["parts"]),
+        (
+            "beyond: site accuracy over the truth's",
+            "–",
+            joined(
+                "K = 12: {}; K = 16: {}",
+                over_seeds("{:.3f}", lambda run: run.at(12, "accuracy_ratio")),
+                over_seeds("{:.3f}", lambda run: run.at(16, "accuracy_ratio")),
+            ),
+        ),
+        (
+            "black and white glitches, share of pixels (of two true images)",
+            "“some advents” (§5.2; Fig. 8, column 3, rows 3 and 5)",
+            joined("{}; {}; {}", glitches(2), glitches(4), glitches(8)),
+        ),
+        ("training steps", "up to 500,000 (§4.3)", COURSE["steps"]),
+        ("steps left out, not finite", "–", COURSE["skipped"]),
+        ("time to train", "2 days on a GTX 1080 (§4.3)", COURSE["time"]),
+    ],
+}
+
+EVALUATE = "python examples/evaluate.py {0}-small --output docs/results/{0}-small"
+TRAIN = {"dots": "make dots", "sines": "python examples/train_sines.py"}
+# Number in the paper, what is shown, problem, name of the file, and what it is drawn from.
+FIGURES = [
+    ("2", "a whole against the sum of its parts", "sines", "sum", "the weights"),
+    ("3", "examples of the data", "dots", "data", "the ground truth"),
+    ("4", "losses, log scale, nats and bits", "sines", "losses", "seed0/metrics.csv"),
+    ("5", "variance of one part", "sines", "variety", "the weights"),
+    ("6", "recomposition", "sines", "recomposition", "the weights"),
+    ("7", "losses, log scale, nats and bits", "dots", "losses", "seed0/metrics.csv"),
+    ("8", "recomposition, four samples a column", "dots", "recomposition", "the weights"),
+    ("10", "effect of C", "sines", "nonlinearity", "the ground truth"),
+    ("–", "reconstructions", "dots", "reconstructions", "the weights"),
+    ("–", "quality against K", "sines", "quality", "evaluation.json"),
+    ("–", "quality against K", "dots", "quality", "evaluation.json"),
+    ("–", "the whole is not the sum of its parts", "sines", "energy_distances", "evaluation.json"),
+    ("–", "the whole is not the sum of its parts", "dots", "energy_distances", "evaluation.json"),
+]
+ROWS = {"dots": DotsRow, "sines": SinesRow}
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = "|".join("---" for _ in head)
+    rows = [f"| {' | '.join(cells)} |" for cells in (head, *lines)]
+    return "\n".join([rows[0], f"|{rule}|", *rows[1:]])
+
+
+def compared(problem: str) -> str:
+    networks = [results_of(f"{problem}-{size}") for size in ("small", "paper")]
+    lines = [
+        (name, published, *(entry(each) if each.runs else NOT_RUN for each in networks))
+        for name, published, entry in PUBLISHED[problem]
+    ]
+    return table(("", "published", "ours (`small`)", "ours (`paper`)"), lines)
+
+
+def figures() -> str:
+    lines = []
+    for number, shown, problem, name, source in FIGURES:
+        file = f"results/{problem}-small/{name}.png"
+        there = (DOCS / file).exists()
+        command = TRAIN[problem] if name == "losses" else EVALUATE.format(problem)
+        if source.endswith((".json", ".csv")) and there:
+            source = f"[{source}](results/{problem}-small/{source})"
+        link = f"[{problem}-small/{name}.png]({file})" if there else NOT_RUN
+        lines.append((number, f"{shown} ({problem})", link, f"`{command}`", source))
+    return table(("paper", "what", "ours", "command", "drawn from"), lines)
+
+
+def evaluated(problem: str) -> str:
+    path = RESULTS / f"{problem}-small" / "evaluation.json"
+    return format_table(read_evaluation(path, ROWS[problem])) if path.exists() else NOT_RUN
+
+
+SECTIONS = {
+    **{f"published {problem}": (compared, problem) for problem in PUBLISHED},
+    **{f"evaluated {problem}": (evaluated, problem) for problem in PUBLISHED},
+    "figures": (figures,),
+}
+
+
+def renewed(page: str) -> str:
+    """Return a page with all between its markers as the results are now."""
+    for name, (make, *arguments) in SECTIONS.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
+        before, *after = re.split(pattern, page, flags=re.DOTALL)
+        if len(after) != 1:
+            raise ValueError(f"the page must have the markers of {name!r} once (got {len(after)})")
+        page = f"{before}{begin}\n{make(*arguments)}\n\n{end}{after[0]}"
+    return page
+
+
+def main() -> None:
+    page = DOCS / "reproduction.md"
+    page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The paper's figures, from results (extra ``plots``).
+
+Each function takes what a training or an evaluation left, never a model, and returns a
+:class:`matplotlib.figure.Figure` to be saved with its ``savefig``. No global state is touched, so
+that neither a display nor a backend is needed.
+"""
+
+from compvae_pyg.plots.attribution import plot_attribution
+from compvae_pyg.plots.curves import (
+    plot_nonlinearity,
+    plot_sines_recomposition,
+    plot_sum,
+    plot_variety,
+)
+from compvae_pyg.plots.images import plot_data, plot_recomposition, plot_reconstructions
+from compvae_pyg.plots.losses import plot_losses
+from compvae_pyg.plots.metrics import read_metrics
+from compvae_pyg.plots.operations import Operation, plot_operations
+from compvae_pyg.plots.quality import plot_energy_distances, plot_quality
+
+__all__ = [
+    "Operation",
+    "plot_attribution",
+    "plot_data",
+    "plot_energy_distances",
+    "plot_losses",
+    "plot_nonlinearity",
+    "plot_operations",
+    "plot_quality",
+    "plot_recomposition",
+    "plot_reconstructions",
+    "plot_sines_recomposition",
+    "plot_sum",
+    "plot_variety",
+    "read_metrics",
+]

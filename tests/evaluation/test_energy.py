@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compvae_pyg.evaluation import ElboRow, Estimate, energy_distance
+from compvae_pyg.evaluation.energy import compare_samples
+from compvae_pyg.evaluation.sampling import evaluation_generator
+from compvae_pyg.nn import set_sum
+
+
+class Affine(nn.Module):
+    """Draws twice the sum of its parts and one."""
+
+    def __init__(self):
+        super().__init__()
+        self.batch_sizes = []
+
+    def generate(self, parts, batch, batch_size):
+        self.batch_sizes.append(batch_size)
+        return 2.0 * set_sum(parts["value"], batch, batch_size) + 1.0
+
+
+def add_up(source, parts, batch, batch_size):
+    """A truth without chance: each whole is the sum of its parts."""
+    return set_sum(parts["value"], batch, batch_size)
+
+
+def compare(model, draw, value, num_parts, num_draws=3, batch_size=4):
+    nothing = Estimate(0.0, 0.0)
+    bound = ElboRow(num_parts, 1, 1, 1, *[nothing] * 6)
+    return compare_samples(
+        model,
+        draw,
+        {"value": value},
+        bound,
+        num_draws=num_draws,
+        source=evaluation_generator(0, num_parts),
+        seed=0,
+        batch_size=batch_size,
+    )
+
+
+def brute_force_energy_distance(x, y):
+    def mean(first, second):
+        return np.mean([[np.linalg.norm(a - b) for b in second] for a in first])
+
+    return 2 * mean(x, y) - mean(x, x) - mean(y, y)
+
+
+def test_energy_distance_is_that_of_all_pairs():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 7, 5, generator=generator, dtype=torch.float64)
+    y = 0.5 + 2.0 * torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+    found = energy_distance(x, y)
+    assert found.shape == (3,)
+    for i in range(3):
+        expected = brute_force_energy_distance(x[i].numpy(), y[i].numpy())
+        assert float(found[i]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_energy_distance_is_zero_for_equal_samples_and_grows_with_a_shift():
+    x = torch.randn(40, 200, generator=torch.Generator().manual_seed(0))
+    assert float(energy_distance(x, x)) == 0.0
+    assert float(energy_distance(x, x.flip(0))) == pytest.approx(0.0, abs=1e-12)
+    near, far = (float(energy_distance(x, x + shift)) for shift in (0.1, 1.0))
+    assert 0.0 < near < far
+
+
+def test_energy_distance_of_point_masses_is_twice_their_distance():
+    x, y = torch.zeros(3, 2), torch.tensor([[3.0, 4.0]] * 5)
+    assert float(energy_distance(x, y)) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("x", "y"), [((4,), (4,)), ((2, 3), (2, 4)), ((0, 3), (2, 3))])
+def test_samples_that_cannot_be_compared_are_refused(refuses, x, y):
+    message = f"x and y must be [*, n, D] and [*, m, D] (got {list(x)} and {list(y)})"
+    with refuses(ValueError, message):
+        energy_distance(torch.zeros(x), torch.zeros(y))
+
+
+def test_where_nothing_is_random_distances_are_those_of_single_wholes():
+    """Twice the root of the mean square: for sets of the sums s, |s + 1| and |s + K| apart."""
+    value = torch.tensor([[1.0], [2.0], [-4.0], [0.0], [3.0], [5.0]]).expand(6, 7)
+    found = compare(Affine(), add_up, value, num_parts=3)
+    assert (found.num_part_sets, found.num_draws) == (2, 3)
+    assert found.true_energy_distance.mean == 0.0
+    assert found.true_sum_energy_distance.mean == 0.0
+    sums = np.array([-1.0, 8.0])
+    generated, generated_sum = 2.0 * np.abs(sums + 1.0), 2.0 * np.abs(sums + 3.0)
+    assert found.generated_energy_distance.mean == pytest.approx(generated.mean())
+    assert found.generated_sum_energy_distance.mean == pytest.approx(generated_sum.mean())
+    error = generated.std(ddof=1) / np.sqrt(2)
+    assert found.generated_energy_distance.standard_error == pytest.approx(error)
+
+
+def test_no_batch_is_larger_than_asked():
+    model = Affine()
+    compare(model, add_up, torch.ones(4, 1), num_parts=2, num_draws=5, batch_size=4)
+    # Ten wholes, then each of their two parts alone.
+    assert model.batch_sizes == [4, 4, 2] + 2 * [4] + 2 * [4] + 2 * [2]
+
+
+def test_parts_that_add_up_are_a_sum_and_others_are_not():
+    def noisy(source, parts, batch, batch_size):
+        noise = torch.randn(parts["value"].shape, generator=source)
+        return set_sum(parts["value"] + noise, batch, batch_size)
+
+    def saturated(*args):
+        return torch.tanh(noisy(*args))
+
+    value = torch.tensor([[0.5], [1.0], [-1.0], [2.0]])
+    for law, adds_up in ((noisy, True), (saturated, False)):
+        found = compare(Affine(), law, value, num_parts=4, num_draws=300, batch_size=64)
+        whole, parts = found.true_energy_distance.mean, found.true_sum_energy_distance.mean
+        assert (parts < 4.0 * whole) == adds_up
+
+
+def test_sums_are_of_independent_parts():
+    """Of two parts of equal description, whose values are drawn, the sum varies twice as much."""
+    drawn = []
+
+    def noise(source, parts, batch, batch_size):
+        drawn.append(torch.randn(batch_size, 1, generator=source))
+        return drawn[-1]
+
+    compare(Affine(), noise, torch.zeros(2, 1), num_parts=2, num_draws=500, batch_size=500)
+    *_, first, second = drawn
+    assert abs(float((first * second).mean())) < 4.0 / 500**0.5

@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tyro")
+pytest.importorskip("matplotlib")
+pytest.importorskip("safetensors")
+
+from compvae_pyg import CompVAE, Sines
+
+
+@pytest.fixture(scope="module")
+def example(load_script):
+    return load_script("examples/evaluate.py")
+
+
+def test_a_shipped_model_is_evaluated_by_its_name(run_example, tmp_path):
+    options = ("--num-parts", "1", "9", "--num-wholes", "6")
+    done = run_example("evaluate.py", "dots-small", *options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    output = tmp_path / "outputs" / "dots-small"
+    rows = json.loads((output / "evaluation.json").read_text())["rows"]
+    assert [row["num_parts"] for row in rows] == [1, 9]
+    table = [line for line in done.stdout.split("\n") if line.startswith("|")]
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["1", "9"]
+    told = done.stdout.strip().split("\n")[-1]
+    assert told.startswith(f"In {Path('outputs', 'dots-small')}: evaluation.json, ")
+    assert {name.strip() for name in told.split(":")[1].split(",")} == {
+        file.name for file in output.iterdir()
+    }
+
+
+@pytest.mark.parametrize("output", [None, "elsewhere"])
+def test_a_folder_is_evaluated_where_it_is_or_where_it_is_said(tmp_path, example, output):
+    Sines().build("small").save_pretrained(tmp_path / "mine")
+    place = tmp_path / (output or "mine")
+    options = {"num_parts": (2,), "num_wholes": 4, "seed": 3, "device": "cpu"}
+    example.main(example.Options(str(tmp_path / "mine"), output and place, **options))
+    report = json.loads((place / "evaluation.json").read_text())
+    assert report["seed"] == 3
+    assert [(row["num_parts"], row["num_wholes"]) for row in report["rows"]] == [(2, 4)]
+    assert CompVAE.from_pretrained(tmp_path / "mine").event_shape == (200,)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "nothing"}, "error: no folder nothing, and no model of that name is shipped"),
+        ({"num_wholes": 0}, "error: num_parts, num_wholes and batch_size must be at least 1"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_in_a_line(
+    tmp_path, example, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        example.main(example.Options(**options))
+    assert str(stop.value).startswith(message)
+    assert "\n" not in str(stop.value)
