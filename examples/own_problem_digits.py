@@ -77,7 +77,7 @@ def schedule(num_steps=None):
         batch_size=64,
         stages=(
             Stage("labels", 0.3, inferred="none", loss="squared_error"),
-            Stage("parts", 0.5, inferred="parts", beta_w=(0.5, 1.0)),
+            Stage("parts", 0.5, inferred="parts", beta_w=(2.0, 1.0)),
             Stage("whole", 0.2, beta_z=(10.0, 1.0)),
         ),
         curriculum=Curriculum(first=4, last=4, every=0),

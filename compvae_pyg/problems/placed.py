@@ -345,7 +345,7 @@ def build_placed(
     num_blocks: int = 2,
     coupling: Coupling = "scaled",
     min_scale: float = 1e-3,
-    min_pixel_scale: float = 0.05,
+    min_pixel_scale: float = 0.1,
 ) -> CompVAE:
     """Build networks for parts ``{"category": [N], "pos": [N, 2]}`` of images.
 
