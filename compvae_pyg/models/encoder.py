@@ -54,6 +54,9 @@ class CompVAEEncoder(nn.Module):
             that differ otherwise, by a position for instance, can do without.
         z_head: Network from the features of a whole to the mean and the log-variance of
             :math:`q(z \mid x)`, ``[S, 2 * z_channels]``; by default Residual, ELU, Linear.
+        w_head: Network of the states :math:`h^{(n)}` and the features of the parts, which it may
+            need to know where a part is, to means, log-variances and coupling logits,
+            ``[N, 3 * w_channels]``; by default a Linear of the states alone.
         prior_coupling: Whether a posterior in units of a prior :math:`\mathcal{N}(m, s^2)` begins
             with coupling in the ratio of the prior's variances,
             :math:`\tilde\rho_i = \hat\rho_i + \log s_i^2`: given their sum alone, independent
@@ -86,6 +89,7 @@ class CompVAEEncoder(nn.Module):
         z_head: nn.Module | None = None,
         prior_coupling: bool = False,
         aggr: str | Aggregation = "sum",
+        w_head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         for name, value in (
@@ -120,7 +124,8 @@ class CompVAEEncoder(nn.Module):
             for k in range(num_blocks)
         )
         self.act = nn.ELU()
-        self.w_head = nn.Linear(hidden_channels, 3 * w_channels)
+        self.head_reads_parts = w_head is not None
+        self.w_head = w_head or nn.Linear(hidden_channels, 3 * w_channels)
 
     def forward(
         self,
@@ -191,7 +196,8 @@ class CompVAEEncoder(nn.Module):
         h = torch.cat([context.index_select(0, batch), parts], dim=-1)
         for block in self.blocks:
             h = self.act(block(h, edge_index, batch, batch_size))
-        loc, log_variance, coupling_logits = at_least_float32(self.w_head(h)).chunk(3, dim=-1)
+        out = at_least_float32(self.w_head(h, parts) if self.head_reads_parts else self.w_head(h))
+        loc, log_variance, coupling_logits = out.chunk(3, dim=-1)
         scale = torch.exp(0.5 * log_variance)
         if w_prior is not None:
             loc = w_prior.mean + w_prior.stddev * loc

@@ -31,11 +31,15 @@ def start_at_prior(encoder: CompVAEEncoder, coupling_logit: float = -3.0) -> Non
     Args:
         encoder: What is changed, in place.
         coupling_logit: The coupling logits at first.
+
+    Raises:
+        TypeError: If the encoder has a ``w_head`` of its own.
     """
+    head = _linear_head(encoder)
     with torch.no_grad():
-        encoder.w_head.weight *= 0.1
-        encoder.w_head.bias.zero_()
-        encoder.w_head.bias[2 * encoder.w_channels :] = coupling_logit
+        head.weight *= 0.1
+        head.bias.zero_()
+        head.bias[2 * encoder.w_channels :] = coupling_logit
 
 
 def start_as_code(encoder: CompVAEEncoder, scale: float = 0.1, gain: float = 1.5) -> None:
@@ -49,9 +53,22 @@ def start_as_code(encoder: CompVAEEncoder, scale: float = 0.1, gain: float = 1.5
         encoder: What is changed, in place.
         scale: The standard deviations at first, in units of the prior's.
         gain: Factor on the first weights of the means.
+
+    Raises:
+        TypeError: If the encoder has a ``w_head`` of its own.
     """
     start_at_prior(encoder)
+    head = _linear_head(encoder)
     loc, log_variance = slice(encoder.w_channels), slice(encoder.w_channels, 2 * encoder.w_channels)
     with torch.no_grad():
-        encoder.w_head.weight[loc] *= gain / 0.1
-        encoder.w_head.bias[log_variance] = 2.0 * math.log(scale)
+        head.weight[loc] *= gain / 0.1
+        head.bias[log_variance] = 2.0 * math.log(scale)
+
+
+def _linear_head(encoder: CompVAEEncoder) -> nn.Linear:
+    if not isinstance(encoder.w_head, nn.Linear):
+        raise TypeError(
+            "encoder must have the w_head that it has by default, a Linear "
+            f"(got {type(encoder.w_head).__name__})"
+        )
+    return encoder.w_head

@@ -2,6 +2,7 @@
 
 from compvae_pyg.problems.base import Problem, pack, packed_batch
 from compvae_pyg.problems.dots import COLORS, Dots, render_dots
+from compvae_pyg.problems.placed import build_placed, cut_patches, place_patches
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage, Weights
 from compvae_pyg.problems.sines import Sines, render_sines
 
@@ -15,8 +16,11 @@ __all__ = [
     "Sines",
     "Stage",
     "Weights",
+    "build_placed",
+    "cut_patches",
     "pack",
     "packed_batch",
+    "place_patches",
     "render_dots",
     "render_sines",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from compvae_pyg.models import CompVAE
+from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn.checks import check_generator
 from compvae_pyg.problems.schedule import Schedule
 
@@ -63,13 +63,17 @@ def drawing_device(num_parts: Tensor, generator: torch.Generator | None) -> torc
 class Problem(ABC):
     """A source of wholes with their parts, with networks and courses of training for it.
 
+    A problem of your own needs its name, the names of its parts' fields, the shape of a whole and
+    :meth:`sample`; networks and courses of training may come from elsewhere.
+
     Attributes:
         name: Name under which saved models refer to it.
         part_fields: Names of the fields of ``Data`` that describe a part.
         intrinsic_fields: Names of the fields that say what else there is to a part: its intrinsic
             variety, which the ground truth knows and no model is told.
         event_shape: Shape of one whole.
-        networks: Names that :meth:`build` knows.
+        networks: Names that :meth:`build` knows: of architectures registered under the problem's
+            name, a hyphen and theirs.
         schedules: Names that :meth:`schedule` knows, the default first.
     """
 
@@ -77,8 +81,8 @@ class Problem(ABC):
     part_fields: ClassVar[tuple[str, ...]]
     intrinsic_fields: ClassVar[tuple[str, ...]] = ()
     event_shape: ClassVar[tuple[int, ...]]
-    networks: ClassVar[tuple[str, ...]]
-    schedules: ClassVar[tuple[str, ...]]
+    networks: ClassVar[tuple[str, ...]] = ()
+    schedules: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Batch:
@@ -88,13 +92,23 @@ class Problem(ABC):
         ``num_parts`` on the CPU spares a synchronisation.
         """
 
-    @abstractmethod
     def build(self, networks: str, **options: Any) -> CompVAE:
-        """Build networks by name, untrained, with options of theirs."""
+        """Build networks by name, untrained, with options of theirs.
 
-    @abstractmethod
+        Raises:
+            ValueError: If there are none of that name, or they refuse an option.
+        """
+        if networks not in self.networks:
+            raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
+        return build_architecture(f"{self.name}-{networks}", **options)
+
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
-        """Return a course of training by name, of another length if ``num_steps`` is given."""
+        """Return a course of training by name, of another length if ``num_steps`` is given.
+
+        Raises:
+            ValueError: If there is none of that name.
+        """
+        raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
 
     def parts(self, data: Data) -> dict[str, Tensor]:
         """Return the fields of a ``Data`` or ``Batch`` that describe its parts."""

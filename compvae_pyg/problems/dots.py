@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 from torch_geometric.utils import scatter
 
-from compvae_pyg.models import CompVAE, build_architecture
+from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import set_sum
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
@@ -152,9 +152,7 @@ class Dots(Problem):
 
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.2 to the layer, for a GPU.
         """
-        if networks not in self.networks:
-            raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(f"dots-{networks}", **options)
+        return super().build(networks, **options)
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.
@@ -167,7 +165,7 @@ class Dots(Problem):
         if name == "paper":
             return Schedule(num_steps=500_000 if num_steps is None else num_steps, batch_size=256)
         if name != "roads":
-            raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
+            return super().schedule(name, num_steps)
         steps = 6_500 if num_steps is None else num_steps
         return Schedule(
             num_steps=steps,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from compvae_pyg.models import CompVAE, build_architecture
+from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import set_sizes, set_sum
 from compvae_pyg.nn.checks import check_count, check_number
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
@@ -203,11 +203,7 @@ class Sines(Problem):
 
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.1 to the layer, for a GPU.
         """
-        if networks not in self.networks:
-            raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(
-            f"sines-{networks}", num_categories=self.num_categories, **options
-        )
+        return super().build(networks, num_categories=self.num_categories, **options)
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name.
@@ -225,7 +221,7 @@ class Sines(Problem):
                 curriculum=Curriculum(first=2, last=16, every=3000),
             )
         if name != "roads":
-            raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
+            return super().schedule(name, num_steps)
         steps = 16_000 if num_steps is None else num_steps
         return Schedule(
             num_steps=steps,

@@ -363,3 +363,30 @@ def test_unfit_options_are_refused_on_construction(refuses):
         CompVAEEncoder(WHOLE, PART, 8, 4, 2, num_blocks=0)
     with refuses(ValueError, "coupling must be 'paper' or 'scaled' (got 'tight')"):
         CompVAEEncoder(WHOLE, PART, 8, 4, 2, coupling="tight")
+
+
+def test_a_head_of_ones_own_reads_states_and_features(batch_of, draw, refuses):
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lin = nn.Linear(HIDDEN, 3 * W)
+
+        def forward(self, h, parts):
+            self.seen = parts
+            return self.lin(h) + parts[:, :1]
+
+    head = Head()
+    encoder, plain = build(w_head=head, part_noise=False), build(part_noise=False)
+    plain.load_state_dict(
+        {name.replace("w_head.lin", "w_head"): v for name, v in encoder.state_dict().items()}
+    )
+    whole, parts, z = draw(S, WHOLE), draw(N, PART, seed=1), draw(S, Z, seed=2)
+    one, other = (e(whole, parts, batch_of(SIZES), S, z=z).w for e in (encoder, plain))
+    assert head.seen is parts
+    shift = parts[:, :1]
+    assert_close(one.loc, other.loc + shift)
+    assert_close(one.scale, other.scale * torch.exp(0.5 * shift))
+    assert_close(one.coupling_logits, other.coupling_logits + shift)
+    message = "encoder must have the w_head that it has by default, a Linear (got Head)"
+    with refuses(TypeError, message):
+        start_as_code(encoder)

@@ -1,0 +1,419 @@
+r"""Networks for parts that have a category and a place in an image, whatever they look like.
+
+The latent of a part is a field, :math:`C` channels on a grid of cells of two by two pixels, so that
+the sum over the parts is one too, and convolutions turn it into the image. What a part looks like
+is learnt, and may vary:
+
+- the prior of a category is a *template*, moved to where the part is. Most of its channels tell the
+  category, with little variance at first; the others begin as standard normal, room for what the
+  category does not tell. Outside the template there is neither mean nor variance;
+- the inference network cuts the part's surroundings out of the image, and gives its answer in the
+  frame of the template, to be moved in the same way: it has not to learn a place anew. Outside the
+  template its law is the prior.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compvae_pyg.distributions import Coupling
+from compvae_pyg.models import (
+    CompVAE,
+    CompVAEEncoder,
+    CompVAEGenerator,
+    NormalNetwork,
+    Parts,
+    register_architecture,
+    zero_linear,
+)
+from compvae_pyg.nn import Residual
+from compvae_pyg.problems.categories import check_categories
+from compvae_pyg.problems.sines_networks import StandardNormal
+
+__all__ = ["build_placed", "check_places", "cut_patches", "place_patches"]
+
+# Pixels of a cell along each side.
+_CELL = 2
+# Standard deviation where a part is not.
+_REST_SCALE = 1e-3
+
+
+def place_patches(patches: Tensor, pos: Tensor, size: Sequence[int], extent: float) -> Tensor:
+    r"""Draw each patch at its place on an empty image of its own, with linear interpolation.
+
+    Args:
+        patches: Patches, ``[N, C, h, w]``.
+        pos: Their centres, ``[N, 2]`` (x to the right, y downwards), where the image, from edge to
+            edge, is :math:`[-1, 1]^2`.
+        size: Height and width of the images, in pixels.
+        extent: Width and height of a patch, in those of an image.
+
+    Returns:
+        Images ``[N, C, *size]``.
+
+    Example:
+        >>> patch = torch.ones(1, 1, 2, 2)
+        >>> place_patches(patch, torch.tensor([[0.5, -0.5]]), (4, 4), extent=0.5)[0, 0]
+        tensor([[0., 0., 1., 1.],
+                [0., 0., 1., 1.],
+                [0., 0., 0., 0.],
+                [0., 0., 0., 0.]])
+    """
+    zoom = torch.eye(2, dtype=pos.dtype, device=pos.device).expand(pos.shape[0], 2, 2) / extent
+    affine = torch.cat([zoom, -pos.unsqueeze(-1) / extent], dim=-1)
+    grid = F.affine_grid(affine, [pos.shape[0], 1, *size], align_corners=False)
+    return F.grid_sample(patches, grid, align_corners=False)
+
+
+def cut_patches(
+    images: Tensor, pos: Tensor, batch: Tensor, size: Sequence[int], extent: float
+) -> Tensor:
+    r"""Cut the surroundings of each part out of its image, with linear interpolation.
+
+    It undoes :func:`place_patches`, to the precision of the interpolation.
+
+    Args:
+        images: Images, ``[S, C, H, W]``; beyond their edges they are zero.
+        pos: Centres of the patches, ``[N, 2]``, in the images' :math:`[-1, 1]^2`.
+        batch: Image of each patch, ``[N]``.
+        size: Height and width of the patches, in pixels.
+        extent: Width and height of a patch, in those of an image.
+
+    Returns:
+        Patches ``[N, C, *size]``.
+
+    Example:
+        >>> patch = torch.rand(1, 1, 8, 8)
+        >>> pos = torch.tensor([[0.25, -0.5]])
+        >>> image = place_patches(patch, pos, (24, 24), extent=8 / 24)
+        >>> cut = cut_patches(image, pos, torch.tensor([0]), (8, 8), extent=8 / 24)
+        >>> torch.allclose(cut, patch, atol=1e-4)
+        True
+    """
+    zoom = torch.eye(2, dtype=pos.dtype, device=pos.device).expand(pos.shape[0], 2, 2) * extent
+    affine = torch.cat([zoom, pos.unsqueeze(-1)], dim=-1)
+    grid = F.affine_grid(affine, [pos.shape[0], 1, *size], align_corners=False)
+    return F.grid_sample(images.index_select(0, batch), grid, align_corners=False)
+
+
+def check_places(parts: Parts, num_categories: int) -> tuple[Tensor, Tensor]:
+    """Return category ``[N]`` and position ``[N, 2]`` of parts, checked.
+
+    Raises:
+        TypeError: If ``parts`` lacks a field, or a field holds numbers of another kind.
+        ValueError: If a shape or a value is out of range.
+
+    Example:
+        >>> check_places({"category": torch.tensor([7]), "pos": torch.zeros(2)}, 10)
+        Traceback (most recent call last):
+        ...
+        ValueError: pos must be [1, 2] (got [2])
+    """
+    category = check_categories(parts, num_categories)
+    if isinstance(parts, Tensor) or "pos" not in parts:
+        raise TypeError("parts must be a dict with 'category' and 'pos' (got no 'pos')")
+    pos = parts["pos"]
+    if not pos.is_floating_point():
+        raise TypeError(f"pos must hold floating-point numbers (got {pos.dtype})")
+    if pos.shape != (category.shape[0], 2):
+        raise ValueError(f"pos must be [{category.shape[0]}, 2] (got {list(pos.shape)})")
+    if pos.device.type == "cpu" and not torch.compiler.is_compiling():
+        wrong = ~torch.isfinite(pos).all(dim=1)
+        if bool(wrong.any()):
+            at = int(wrong.nonzero()[0])
+            raise ValueError(f"pos must be finite (got {pos[at].tolist()} at part {at})")
+    return category, pos
+
+
+class TemplateField(nn.Module):
+    r"""Mean and log-variance of a part's field: its category's template at its place.
+
+    Args:
+        num_categories: Number of categories.
+        channels: Channels :math:`C` of the field.
+        style_channels: How many of them, the last, are for what the category does not tell.
+        grid: Cells of the field along each side of the image, :math:`(G_y, G_x)`.
+        extent: Width and height of a template, in those of the image.
+        resolution: Points of a template along each side.
+        label_scale: Standard deviation of the other channels, at first.
+
+    Shapes:
+        - **input:** category :math:`(N)`, position :math:`(N, 2)`
+        - **output:** :math:`(N, 2 C G_y G_x)`
+    """
+
+    def __init__(
+        self,
+        num_categories: int,
+        channels: int,
+        style_channels: int,
+        grid: tuple[int, int],
+        extent: float,
+        resolution: int,
+        label_scale: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.num_categories = num_categories
+        self.grid = grid
+        self.extent = extent
+        shape = (num_categories, channels, resolution, resolution)
+        loc = 0.5 * torch.randn(shape)
+        loc[:, channels - style_channels :] = 0.0
+        log_scale = torch.zeros(shape)
+        log_scale[:, : channels - style_channels] = math.log(label_scale)
+        self.loc = nn.Parameter(loc)
+        self.log_scale = nn.Parameter(log_scale)
+
+    def forward(self, parts: Parts) -> Tensor:
+        """Return means and log-variances, one after the other."""
+        category, pos = check_places(parts, self.num_categories)
+        template = torch.cat([self.loc, self.log_scale.exp()], dim=1).index_select(0, category)
+        loc, scale = place_patches(template, pos, self.grid, self.extent).chunk(2, dim=1)
+        return torch.cat([loc, 2.0 * torch.log(scale + _REST_SCALE)], dim=1).flatten(1)
+
+
+class TemplateHead(nn.Module):
+    r"""Posterior of a part's field in units of the prior, in the frame of its template.
+
+    The channels of style begin as a code, with means spread like the prior and little noise (see
+    :func:`~compvae_pyg.models.start_as_code`), the others near the prior.
+
+    Args:
+        hidden_channels: Size of the state of a part.
+        channels: Channels :math:`C` of the field.
+        style_channels: How many of them, the last, are for what the category does not tell.
+        grid: Cells of the field along each side of the image, :math:`(G_y, G_x)`.
+        extent: Width and height of a template, in those of the image.
+        resolution: Points of a template along each side.
+        scale: Standard deviation at first, in units of the prior's.
+        gain: Factor on the first weights of the means.
+        far_logit: Coupling logit outside the template.
+
+    Shapes:
+        - **input:** state :math:`(N, H)`, features :math:`(N, C_l)` whose last two are the position
+        - **output:** :math:`(N, 3 C G_y G_x)`: means, log-variances, coupling logits
+    """
+
+    def __init__(
+        self,
+        hidden_channels: int,
+        channels: int,
+        style_channels: int,
+        grid: tuple[int, int],
+        extent: float,
+        resolution: int,
+        scale: float = 0.3,
+        gain: float = 1.5,
+        far_logit: float = -4.0,
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.extent = extent
+        self.far_logit = far_logit
+        self.patch_shape = (3 * channels, resolution, resolution)
+        self.lin = nn.Linear(hidden_channels, math.prod(self.patch_shape))
+        with torch.no_grad():
+            shape = (3, channels, resolution**2)
+            loc, _, _ = self.lin.weight.view(*shape, hidden_channels)
+            self.lin.weight *= 0.1
+            loc[-style_channels:] *= gain / 0.1
+            self.lin.bias.zero_()
+            _, log_variance, _ = self.lin.bias.view(shape)
+            log_variance[-style_channels:] = 2.0 * math.log(scale)
+
+    def forward(self, h: Tensor, parts: Tensor) -> Tensor:
+        """Return the numbers of all cells."""
+        patches = self.lin(h).view(-1, *self.patch_shape)
+        field = place_patches(patches, parts[:, -2:].to(patches.dtype), self.grid, self.extent)
+        loc, log_variance, logits = field.flatten(1).chunk(3, dim=1)
+        return torch.cat([loc, log_variance, logits + self.far_logit], dim=1)
+
+
+class FieldImage(nn.Module):
+    r"""Image from the field of all parts, by convolutions.
+
+    Args:
+        channels: Channels :math:`C` of the field.
+        grid: Cells of the field along each side of the image, :math:`(G_y, G_x)`.
+        z_channels: Size of the latent of the whole.
+        out_channels: Numbers :math:`O` of each pixel.
+        hidden_channels: Channels of the convolutions.
+        num_blocks: Number of residual convolutions.
+
+    Shapes:
+        - **input:** sum of the latents :math:`(S, C G_y G_x)`, z :math:`(S, D_z)`
+        - **output:** :math:`(S, O, 2 G_y, 2 G_x)`
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        grid: tuple[int, int],
+        z_channels: int,
+        out_channels: int,
+        hidden_channels: int = 32,
+        num_blocks: int = 2,
+    ) -> None:
+        super().__init__()
+        self.field_shape = (channels, *grid)
+        self.stem = nn.Conv2d(channels, hidden_channels, 3, padding=1)
+        self.z_lin = zero_linear(z_channels, hidden_channels)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1) for _ in range(num_blocks)
+        )
+        self.last = nn.Conv2d(hidden_channels, _CELL**2 * out_channels, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(_CELL)
+        self.act = nn.ELU()
+
+    def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
+        """Return the channels of the pixels."""
+        field = w_sum.view(-1, *self.field_shape).contiguous(memory_format=torch.channels_last)
+        h = self.act(self.stem(field) + self.z_lin(z)[:, :, None, None])
+        for conv in self.convs:
+            h = h + self.act(conv(h))
+        return self.shuffle(self.last(h))
+
+
+class PlacedEmbedding(nn.Module):
+    r"""Features of images and of parts; those of a part include its surroundings, cut out.
+
+    The last two features of a part are its position.
+
+    Args:
+        num_categories: Number of categories.
+        image_shape: Channels, height and width of an image.
+        whole_channels: Size of the features of an image.
+        part_channels: Size of the features of a part.
+        extent: Width and height of what is cut out, in those of an image.
+
+    Shapes:
+        - **input:** images :math:`(S, C, H, W)`, category :math:`(N)`, position :math:`(N, 2)`
+        - **output:** :math:`(S, C_x)` and :math:`(N, C_l)`
+    """
+
+    def __init__(
+        self,
+        num_categories: int,
+        image_shape: tuple[int, int, int],
+        whole_channels: int,
+        part_channels: int,
+        extent: float,
+    ) -> None:
+        super().__init__()
+        self.num_categories = num_categories
+        self.extent = extent
+        colors, height, width = image_shape
+        self.patch = (math.ceil(extent * height), math.ceil(extent * width))
+        self.whole = nn.Sequential(
+            nn.Conv2d(colors, 16, 4, stride=2, padding=1),
+            nn.ELU(),
+            nn.Conv2d(16, 16, 4, stride=2, padding=1),
+            nn.ELU(),
+            nn.Flatten(),
+            nn.Linear(16 * (height // 4) * (width // 4), whole_channels),
+            nn.ELU(),
+        )
+        self.category = nn.Embedding(num_categories, 128)
+        self.cut = nn.Linear(colors * math.prod(self.patch), 128)
+        self.part = nn.Sequential(
+            nn.ELU(), Residual(128), nn.ELU(), nn.Linear(128, part_channels - 2)
+        )
+
+    def forward(self, whole: Tensor, parts: Parts, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of the images and of the parts."""
+        category, pos = check_places(parts, self.num_categories)
+        seen = cut_patches(whole, pos, batch, self.patch, self.extent).flatten(1)
+        features = self.part(self.cut(seen) + self.category(category))
+        return self.whole(whole), torch.cat([features, pos], dim=1)
+
+
+@register_architecture("placed")
+def build_placed(
+    num_categories: int,
+    image_shape: Sequence[int],
+    extent: float,
+    channels: int = 5,
+    style_channels: int = 1,
+    resolution: int = 6,
+    hidden_channels: int = 128,
+    part_channels: int = 96,
+    whole_channels: int = 32,
+    z_channels: int = 8,
+    num_blocks: int = 2,
+    coupling: Coupling = "scaled",
+    min_scale: float = 1e-3,
+    min_pixel_scale: float = 0.1,
+) -> CompVAE:
+    """Build networks for parts ``{"category": [N], "pos": [N, 2]}`` of images.
+
+    Positions are centres, in the images' :math:`[-1, 1]^2` from edge to edge.
+
+    Args:
+        num_categories: Number of categories.
+        image_shape: Channels, height and width of an image; even numbers of pixels.
+        extent: Width and height of what a part can touch, in those of an image.
+        channels: Channels of the field that is a part's latent.
+        style_channels: How many of them are for what the category does not tell.
+        resolution: Points of a category's template along each side.
+        hidden_channels: Width of the graph blocks.
+        part_channels: Size of the features of a part.
+        whole_channels: Size of the features of an image.
+        z_channels: Size of the latent of the whole.
+        num_blocks: Number of graph blocks.
+        coupling: Form of the coupled posterior.
+        min_scale: Smallest standard deviation of the priors.
+        min_pixel_scale: Smallest standard deviation of a pixel.
+
+    Raises:
+        ValueError: If ``image_shape`` is not three numbers, the last two even, or
+            ``extent`` is not in (0, 2].
+
+    Example:
+        >>> model = build_placed(num_categories=3, image_shape=(1, 24, 24), extent=0.5)
+        >>> parts = {"category": torch.tensor([0, 2]), "pos": torch.rand(2, 2)}
+        >>> model.generate(parts).shape
+        torch.Size([1, 1, 24, 24])
+    """
+    shape = tuple(image_shape)
+    if len(shape) != 3 or min(shape) < 1 or shape[1] % _CELL or shape[2] % _CELL:
+        raise ValueError(
+            f"image_shape must be channels, and an even height and width (got {list(shape)})"
+        )
+    if not 0.0 < extent <= 2.0:
+        raise ValueError(f"extent must lie in (0, 2] (got {extent})")
+    colors, height, width = shape
+    grid = (height // _CELL, width // _CELL)
+    w_channels = channels * math.prod(grid)
+    encoder = CompVAEEncoder(
+        whole_channels,
+        part_channels,
+        hidden_channels,
+        w_channels,
+        z_channels,
+        num_blocks=num_blocks,
+        coupling=coupling,
+        part_noise=False,
+        z_head=nn.Sequential(
+            Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
+        ),
+        w_head=TemplateHead(hidden_channels, channels, style_channels, grid, extent, resolution),
+    )
+    decoder = FieldImage(channels, grid, z_channels, colors + 1)
+    prior = TemplateField(num_categories, channels, style_channels, grid, extent, resolution)
+    model = CompVAE(
+        encoder=encoder,
+        generator=CompVAEGenerator(
+            w_prior=NormalNetwork(prior, min_scale),
+            z_prior=NormalNetwork(StandardNormal(z_channels), min_scale),
+            decoder=NormalNetwork(decoder, min_pixel_scale, mean_channels=colors, event_dims=3),
+        ),
+        embedding=PlacedEmbedding(
+            num_categories, (colors, height, width), whole_channels, part_channels, extent
+        ),
+        event_shape=shape,
+        residual_posterior=True,
+    )
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
