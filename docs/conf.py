@@ -101,9 +101,15 @@ def find_by_short_name(app, env, node, contnode):
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)
 
 
+def skip_fields(app, kind, name: str, member, skip: bool, options) -> bool | None:
+    """Leave out the fields of named tuples, which the docstring of their class describes."""
+    return True if type(member).__name__ == "_tuplegetter" else None
+
+
 def setup(app) -> None:
     """Connect the above with the build."""
     write_api_pages()
     write_readme_page()
+    app.connect("autodoc-skip-member", skip_fields)
     app.connect("source-read", link_to_readme_page)
     app.connect("missing-reference", find_by_short_name)
