@@ -41,18 +41,19 @@ def draw_sites(
         RGB, ``[12 size, 12 size, 3]``.
     """
     size = image.shape[-1]
-    line = torch.tensor([position_of(x, x, size)[0] for x in range(SCALE * size)])
-    out = image.repeat_interleave(SCALE, dim=1).repeat_interleave(SCALE, dim=2)
-    palette = torch.tensor(list(COLORS.values()))
-    unit = 2.0 / (size - 1) / SCALE  # width of a screen pixel
-    for index, (x, y) in enumerate(pos.tolist()):
-        distance = ((line - x).square() + (line - y).square().unsqueeze(1)).sqrt() / unit
+    small = (255.0 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    out = small.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+    down, right = np.ogrid[: SCALE * size, : SCALE * size]
+    palette = (255.0 * np.array(list(COLORS.values()))).astype(np.uint8)
+    centers = SCALE * (0.5 * (pos.numpy() + 1.0) * (size - 1) + 0.5) - 0.5
+    for index, (x, y) in enumerate(centers):
         width = 5.0 if index == selected else 2.0
+        reach = _RADIUS + 2.0 * width
+        rows, columns = (slice(max(0, int(c - reach)), int(c + reach) + 2) for c in (y, x))
+        around = out[rows, columns]  # a view
+        distance = np.hypot(right[:, columns] - x, down[rows] - y)
         # A white ring in a black one is seen on every colour.
-        for radius, rgb in (
-            (_RADIUS + 2.0 * width, torch.zeros(3)),
-            (_RADIUS + width, torch.ones(3)),
-            (_RADIUS, palette[color[index]]),
-        ):
-            out = torch.where(distance <= radius, rgb.view(3, 1, 1), out)
-    return (255.0 * out).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        around[distance <= reach] = 0
+        around[distance <= _RADIUS + width] = 255
+        around[distance <= _RADIUS] = palette[color[index]]
+    return out
