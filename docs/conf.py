@@ -83,9 +83,15 @@ def write_readme_page() -> None:
     (GENERATED / "readme.md").write_text(text, encoding="utf-8")
 
 
-def link_to_readme_page(app, docname: str, source: list[str]) -> None:
-    """Let links to the README lead to its page."""
-    source[0] = re.sub(r"\]\(((?:\.\./)*)\.\./README\.md", r"](\1generated/readme.md", source[0])
+def fit_links(app, docname: str, source: list[str]) -> None:
+    """Let links to the README lead to its page, and leave out those to folders, which have none."""
+    here = (HERE / docname).parent
+
+    def is_folder(link: re.Match[str]) -> str:
+        return link[1] if (here / link[2]).is_dir() else link[0]
+
+    text = re.sub(r"\]\(((?:\.\./)*)\.\./README\.md", r"](\1generated/readme.md", source[0])
+    source[0] = re.sub(r"(?<!!)\[([^][]+)\]\((?!\w+:|#)([^)#]+)\)", is_folder, text)
 
 
 def find_by_short_name(app, env, node, contnode):
@@ -111,5 +117,5 @@ def setup(app) -> None:
     write_api_pages()
     write_readme_page()
     app.connect("autodoc-skip-member", skip_fields)
-    app.connect("source-read", link_to_readme_page)
+    app.connect("source-read", fit_links)
     app.connect("missing-reference", find_by_short_name)
