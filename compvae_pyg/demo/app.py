@@ -17,6 +17,36 @@ NAMES = list(COLORS)
 TOOLS = ("add", "move", "recolour", "delete")
 LARGEST_AMOUNT = 8
 
+# Gradio tells of clicks, and not of where a pointer went down and up: a hidden field is told that.
+WATCH_DRAGS = """
+() => {
+  let start = null;
+  const at = (event) => {
+    const image = event.target.closest?.("#model-image img, #true-image img");
+    if (!image || document.querySelector("#tool input:checked")?.value !== "move") return null;
+    const box = image.getBoundingClientRect();
+    const [width, height] = [image.naturalWidth, image.naturalHeight];
+    let scale = Math.max(width / box.width, height / box.height);
+    if (getComputedStyle(image).objectFit === "scale-down") scale = Math.max(1, scale);
+    return [
+      (event.clientX - box.left - box.width / 2) * scale + width / 2,
+      (event.clientY - box.top - box.height / 2) * scale + height / 2,
+    ];
+  };
+  document.addEventListener("dragstart", (event) => { if (at(event)) event.preventDefault(); });
+  document.addEventListener("pointerdown", (event) => { start = at(event); });
+  document.addEventListener("pointerup", (event) => {
+    const end = at(event);
+    if (start && end) {
+      const field = document.querySelector("#drag textarea, #drag input");
+      field.value = [...start, ...end].join(" ");
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    start = null;
+  });
+}
+"""
+
 
 def build_app(dots: str = "dots-small", sines: str = "sines-small") -> Any:
     """Return the Gradio page, to be started with its ``launch()``.
@@ -45,89 +75,79 @@ def build_app(dots: str = "dots-small", sines: str = "sines-small") -> Any:
 
 
 def _dots_tab(gr: Any, app: Any, model: CompVAE) -> None:
-    scene, selected = gr.State(None), gr.State(None)
+    scene = gr.State(None)
     with gr.Row():
-        tool = gr.Radio(TOOLS, value="add", label="A click on an image will", elem_id="tool")
+        tool = gr.Radio(TOOLS, value="add", label="Tool", elem_id="tool")
         color = gr.Radio(NAMES, value="green", label="Colour", elem_id="color")
-    gr.Markdown(
-        "*Move* takes two clicks: the first picks the nearest site, the second says where it goes."
-    )
+    gr.Markdown("Sites are moved by dragging them; all else is done by a click.")
     with gr.Row():
         model_image, true_image = (
             gr.Image(label=label, elem_id=name, format="png", interactive=False, buttons=[])
             for label, name in (("Model", "model-image"), ("Ground truth", "true-image"))
         )
+    dragged = gr.Textbox(visible="hidden", elem_id="drag")
     noise = gr.Slider(0.0, 1.0, value=1.0, label="Intensity noise", elem_id="noise")
     with gr.Row():
         new_z = gr.Button("Draw z anew", elem_id="new-z")
         new_parts = gr.Button("Draw intensities anew", elem_id="new-parts")
         clear = gr.Button("Clear", elem_id="clear")
 
-    outputs = [scene, selected, model_image, true_image]
+    outputs = [scene, model_image, true_image]
 
-    def show(scene: Scene, selected: int | None, noise: float) -> tuple[Any, ...]:
-        model_pixels, true_pixels = (
-            draw_sites(image, scene.color, scene.pos, selected) for image in scene.images(noise)
-        )
-        return scene, selected, model_pixels, true_pixels
+    def show(scene: Scene, noise: float) -> tuple[Any, ...]:
+        return scene, *(draw_sites(image, scene.color, scene.pos) for image in scene.images(noise))
 
     def start(noise: float) -> tuple[Any, ...]:
         first = Scene.empty(model).add(0, (-0.5, -0.4)).add(2, (0.5, 0.3)).add(4, (-0.2, 0.6))
-        return show(first, None, noise)
+        return show(first, noise)
 
     def click(
-        scene: Scene,
-        selected: int | None,
-        tool: str,
-        color: str,
-        noise: float,
-        event: gr.SelectData,
+        scene: Scene, tool: str, color: str, noise: float, event: gr.SelectData
     ) -> tuple[Any, ...]:
-        return show(*edit(scene, selected, tool, NAMES.index(color), event.index), noise)
+        return show(edit(scene, tool, NAMES.index(color), event.index), noise)
 
     # Annotations are strings here, and Gradio has to see that it is to give an event.
     click.__annotations__["event"] = gr.SelectData
 
+    def drop(scene: Scene, dragged: str, noise: float) -> tuple[Any, ...]:
+        x, y, to_x, to_y = map(float, dragged.split())
+        return show(drag(scene, (x, y), (to_x, to_y)), noise)
+
     app.load(start, noise, outputs)
+    app.load(None, js=WATCH_DRAGS)
     for image in (model_image, true_image):
-        image.select(click, [scene, selected, tool, color, noise], outputs)
-    tool.change(
-        lambda scene, noise: show(scene, None, noise),
-        [scene, noise],
-        outputs,
-        show_progress="hidden",
-    )
-    noise.change(show, [scene, selected, noise], outputs, show_progress="hidden")
-    new_z.click(
-        lambda s, i, noise: show(s.resample_z(), i, noise), [scene, selected, noise], outputs
-    )
+        image.select(click, [scene, tool, color, noise], outputs)
+    dragged.change(drop, [scene, dragged, noise], outputs, show_progress="hidden")
+    noise.change(show, [scene, noise], outputs, show_progress="hidden")
+    new_z.click(lambda scene, noise: show(scene.resample_z(), noise), [scene, noise], outputs)
     new_parts.click(
-        lambda s, i, noise: show(s.resample_parts(), i, noise), [scene, selected, noise], outputs
+        lambda scene, noise: show(scene.resample_parts(), noise), [scene, noise], outputs
     )
-    clear.click(lambda noise: show(Scene.empty(model), None, noise), noise, outputs)
+    clear.click(lambda noise: show(Scene.empty(model), noise), noise, outputs)
 
 
-def edit(
-    scene: Scene, selected: int | None, tool: str, color: int, pixel: tuple[float, float]
-) -> tuple[Scene, int | None]:
-    """Return the scene after a click, and the site that is selected then.
+def edit(scene: Scene, tool: str, color: int, pixel: tuple[float, float]) -> Scene:
+    """Return the scene after a click.
 
     Args:
         scene: The scene.
-        selected: The site that was selected.
-        tool: One of ``TOOLS``.
+        tool: One of ``TOOLS``; ``"move"`` leaves the scene as it is.
         color: The colour that is chosen.
         pixel: Where the click was, in pixels of the screen: x and y.
     """
     pos = position_of(*pixel)
     if tool == "add":
-        return scene.add(color, pos), None
-    if tool == "move" and selected is not None:
-        return scene.move(selected, pos), None
+        return scene.add(color, pos)
     nearest = scene.nearest(pos)
     if nearest is None or tool == "move":
-        return scene, nearest
-    return (scene.remove(nearest) if tool == "delete" else scene.recolor(nearest, color)), None
+        return scene
+    return scene.remove(nearest) if tool == "delete" else scene.recolor(nearest, color)
+
+
+def drag(scene: Scene, start: tuple[float, float], end: tuple[float, float]) -> Scene:
+    """Return the scene after the site nearest to a pixel of the screen was moved to another."""
+    nearest = scene.nearest(position_of(*start))
+    return scene if nearest is None else scene.move(nearest, position_of(*end))
 
 
 def draw_curves(

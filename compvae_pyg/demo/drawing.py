@@ -10,7 +10,7 @@ from compvae_pyg.problems import COLORS
 __all__ = ["SCALE", "draw_sites", "position_of"]
 
 SCALE = 12  # screen pixels a pixel
-_RADIUS = 7.0
+_RADIUS, _RING = 7.0, 2.0
 
 
 def position_of(x: float, y: float, size: int = 32) -> tuple[float, float]:
@@ -26,16 +26,13 @@ def position_of(x: float, y: float, size: int = 32) -> tuple[float, float]:
     )
 
 
-def draw_sites(
-    image: Tensor, color: Tensor, pos: Tensor, selected: int | None = None
-) -> NDArray[np.uint8]:
+def draw_sites(image: Tensor, color: Tensor, pos: Tensor) -> NDArray[np.uint8]:
     """Enlarge an image and mark its sites.
 
     Args:
         image: An image in [0, 1], ``[3, size, size]``.
         color: Colour of each site, ``[N]``.
         pos: Position of each site, ``[N, 2]``.
-        selected: A site that is marked more strongly.
 
     Returns:
         RGB, ``[12 size, 12 size, 3]``.
@@ -46,14 +43,13 @@ def draw_sites(
     down, right = np.ogrid[: SCALE * size, : SCALE * size]
     palette = (255.0 * np.array(list(COLORS.values()))).astype(np.uint8)
     centers = SCALE * (0.5 * (pos.numpy() + 1.0) * (size - 1) + 0.5) - 0.5
+    reach = _RADIUS + 2.0 * _RING
     for index, (x, y) in enumerate(centers):
-        width = 5.0 if index == selected else 2.0
-        reach = _RADIUS + 2.0 * width
         rows, columns = (slice(max(0, int(c - reach)), int(c + reach) + 2) for c in (y, x))
         around = out[rows, columns]  # a view
         distance = np.hypot(right[:, columns] - x, down[rows] - y)
         # A white ring in a black one is seen on every colour.
         around[distance <= reach] = 0
-        around[distance <= _RADIUS + width] = 255
+        around[distance <= _RADIUS + _RING] = 255
         around[distance <= _RADIUS] = palette[color[index]]
     return out

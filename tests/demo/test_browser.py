@@ -61,12 +61,23 @@ def choose(page, group, text):
     next(label for label in labels if label.text.strip() == text).click()
 
 
-def click_at(page, name, x, y):
-    """Click a picture at shares of its width and height."""
+def offset(image, share):
+    """Turn shares of a picture's width and height into pixels from its middle."""
+    sides = (image.size["width"], image.size["height"])
+    return [int((part - 0.5) * side) for part, side in zip(share, sides, strict=True)]
+
+
+def click_at(page, name, *share):
     image = element(page, f"#{name} img")
     action = webdriver.ActionChains(page)
-    right, down = (x - 0.5) * image.size["width"], (y - 0.5) * image.size["height"]
-    action.move_to_element_with_offset(image, int(right), int(down)).click().perform()
+    action.move_to_element_with_offset(image, *offset(image, share)).click().perform()
+
+
+def drag(page, name, start, end):
+    image = element(page, f"#{name} img")
+    action = webdriver.ActionChains(page)
+    action.move_to_element_with_offset(image, *offset(image, start)).click_and_hold()
+    action.move_to_element_with_offset(image, *offset(image, end)).release().perform()
 
 
 def changed(page, name, before):
@@ -96,10 +107,8 @@ def test_sites_come_change_and_go(page, address):
     recolored = changed(page, "model-image", added)
 
     choose(page, "tool", "move")
-    click_at(page, "model-image", 0.85, 0.85)
-    picked = changed(page, "model-image", recolored)
-    click_at(page, "model-image", 0.15, 0.85)
-    moved = changed(page, "model-image", picked)
+    drag(page, "model-image", (0.85, 0.85), (0.15, 0.85))
+    moved = changed(page, "model-image", recolored)
 
     choose(page, "tool", "delete")
     click_at(page, "model-image", 0.15, 0.85)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from compvae_pyg import CompVAE, Dots
-from compvae_pyg.demo.app import draw_curves, edit
+from compvae_pyg.demo.app import drag, draw_curves, edit
 from compvae_pyg.demo.drawing import SCALE, draw_sites, position_of
 from compvae_pyg.demo.scene import Scene
 from compvae_pyg.problems import COLORS, Sines
@@ -31,34 +31,33 @@ def test_pixels_and_positions_are_each_others_inverse():
 
 
 def test_an_added_site_is_where_the_click_was_and_shows_its_colour(scene):
-    edited, selected = edit(scene, None, "add", 2, pixel(-0.7, 0.7))
-    assert selected is None and edited.color.tolist() == [0, 4, 2]
+    edited = edit(scene, "add", 2, pixel(-0.7, 0.7))
+    assert edited.color.tolist() == [0, 4, 2]
     torch.testing.assert_close(edited.pos[2], torch.tensor([-0.7, 0.7]))
     for image in edited.images():
         assert (image[:, 27, 4] - torch.tensor([0.0, 0.0, 1.0])).abs().max() < 0.1
 
 
 def test_clicks_beyond_the_border_stay_within_the_data(scene):
-    edited, _ = edit(scene, None, "add", 2, (0.0, 383.0))
+    edited = edit(scene, "add", 2, (0.0, 383.0))
     torch.testing.assert_close(edited.pos[2], torch.tensor([-Dots.border, Dots.border]))
 
 
-def test_move_picks_the_nearest_site_and_then_puts_it_elsewhere(scene):
-    same, selected = edit(scene, None, "move", 2, pixel(0.6, 0.4))
-    assert selected == 1 and same is scene
-    moved, selected = edit(same, selected, "move", 2, pixel(0.5, -0.5))
-    assert selected is None and moved.color.tolist() == [0, 4]
+def test_a_drag_moves_the_nearest_site_and_a_click_moves_none(scene):
+    assert edit(scene, "move", 2, pixel(0.6, 0.4)) is scene
+    moved = drag(scene, pixel(0.6, 0.4), pixel(0.5, -0.5))
+    assert moved.color.tolist() == [0, 4]
     torch.testing.assert_close(moved.pos, torch.tensor([[-0.5, -0.5], [0.5, -0.5]]))
 
 
 def test_recolour_changes_one_colour_and_keeps_its_place(scene):
-    edited, _ = edit(scene, None, "recolour", 1, pixel(-0.4, -0.4))
+    edited = edit(scene, "recolour", 1, pixel(-0.4, -0.4))
     assert edited.color.tolist() == [1, 4] and torch.equal(edited.pos, scene.pos)
 
 
 def test_a_deleted_site_takes_nothing_else_with_it(scene):
     more = scene.add(2, (0.0, 0.8))
-    back, _ = edit(more, None, "delete", 0, pixel(0.0, 0.9))
+    back = edit(more, "delete", 0, pixel(0.0, 0.9))
     for after, before in zip(back.images(), scene.images(), strict=True):
         assert torch.equal(after, before)
 
@@ -66,7 +65,8 @@ def test_a_deleted_site_takes_nothing_else_with_it(scene):
 @pytest.mark.parametrize("tool", ["move", "recolour", "delete"])
 def test_there_may_be_no_site(model, tool):
     empty = Scene.empty(model)
-    assert edit(empty, None, tool, 0, (9.0, 9.0)) == (empty, None)
+    assert edit(empty, tool, 0, (9.0, 9.0)) is empty
+    assert drag(empty, (9.0, 9.0), (0.0, 0.0)) is empty
     assert (empty.images()[1] == 0).all()
 
 
@@ -85,7 +85,7 @@ def test_a_new_z_leaves_the_truth_alone(scene):
 
 def test_marks_have_the_colours_of_their_sites():
     pos = torch.tensor([[0.0, 0.0], [0.5, -0.5]])
-    drawn = draw_sites(torch.full((3, 32, 32), 0.5), torch.tensor([1, 3]), pos, selected=1)
+    drawn = draw_sites(torch.full((3, 32, 32), 0.5), torch.tensor([1, 3]), pos)
     assert drawn.shape == (32 * SCALE, 32 * SCALE, 3)
     for color, place in zip((1, 3), pos.tolist(), strict=True):
         x, y = (round(value) for value in pixel(*place))
