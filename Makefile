@@ -14,7 +14,7 @@ bin := $(VENV)/bin
 installed := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help dots test slow lint scatter wheel clean
+.PHONY: help dots test slow lint docs scatter wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,10 @@ lint: $(installed) ## check style and types
 	$(bin)/ruff format --check
 	$(bin)/mypy
 
+docs: $(installed) ## build the documentation site, into docs/_build/html
+	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[docs]"
+	$(bin)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
 scatter: $(installed) ## compile torch-scatter into the environment (takes minutes)
 	$(bin)/python -m pip install setuptools wheel
 	$(bin)/python -m pip install --no-build-isolation $(CONSTRAINTS) -e ".[scatter]"
@@ -47,5 +51,5 @@ wheel: $(installed) ## build the source distribution and the wheel, into dist/
 	$(bin)/python -m build
 
 clean: ## remove builds and caches; the environment and outputs/ stay
-	rm -rf build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build docs/generated .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find compvae_pyg tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

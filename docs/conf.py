@@ -1,0 +1,121 @@
+"""Settings of the documentation site; `make docs` builds it."""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+from types import FunctionType
+
+from sphinx.util.nodes import make_refnode
+
+import compvae_pyg
+
+project = "compvae_pyg"
+author = "compvae_pyg contributors"
+copyright = author
+version = release = compvae_pyg.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = project
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 4
+# The site shows what comes out when it is built: notebooks are run, and one that fails, fails it.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_output_stderr = "remove"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_custom_sections = [("Shapes", "params_style")]
+# A name of ours that the site does not have is an error. Other libraries' names, and private ones
+# in signatures, are not looked up: the site builds without a network.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!compvae_pyg\.)[a-z_]\w*[.\[].*"),
+    (r"py:class", r"compvae_pyg\.\w+\.\w+\.\w+|Index"),
+]
+
+HERE = Path(__file__).parent
+GENERATED = HERE / "generated"
+
+
+def write_api_pages() -> None:
+    """Write a page for each public module of the package."""
+    folder = GENERATED / "api"
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in folder.glob("*.md"):
+        page.unlink()
+    for found in pkgutil.iter_modules(compvae_pyg.__path__, "compvae_pyg."):
+        module = importlib.import_module(found.name)
+        short = found.name.partition(".")[2]
+        if short.startswith("_") or not hasattr(module, "__all__"):
+            continue
+        # Constants and aliases have no docstrings by which their module could list them.
+        constants = [
+            f".. py:data:: {found.name}.{name}\n   :value: {getattr(module, name)!r}\n\n"
+            for name in module.__all__
+            if not isinstance(getattr(module, name), type | FunctionType)
+        ]
+        listing = f".. automodule:: {found.name}\n   :members:\n   :show-inheritance:\n\n"
+        (folder / f"{short}.md").write_text(
+            f"# {found.name}\n\n```{{eval-rst}}\n{listing}{''.join(constants)}```\n",
+            encoding="utf-8",
+        )
+
+
+def write_readme_page() -> None:
+    """Make a page of the README, whose links are those of the folder above."""
+    text = (HERE.parent / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"\]\((?!\w+:|#)", "](../../", text).replace("](../../docs/", "](../")
+    text = text.replace("# compvae_pyg", "# README", 1)
+    (GENERATED / "readme.md").write_text(text, encoding="utf-8")
+
+
+def fit_links(app, docname: str, source: list[str]) -> None:
+    """Let links to the README lead to its page, and leave out those to folders, which have none."""
+    here = (HERE / docname).parent
+
+    def is_folder(link: re.Match[str]) -> str:
+        return link[1] if (here / link[2]).is_dir() else link[0]
+
+    text = re.sub(r"\]\(((?:\.\./)*)\.\./README\.md", r"](\1generated/readme.md", source[0])
+    source[0] = re.sub(r"(?<!!)\[([^][]+)\]\((?!\w+:|#)([^)#]+)\)", is_folder, text)
+
+
+def find_by_short_name(app, env, node, contnode):
+    """Resolve names as the package exports them, and as they are called within it."""
+    if node.get("refdomain") != "py":
+        return None
+    domain = env.get_domain("py")
+    end = "." + node["reftarget"].removeprefix("compvae_pyg.")
+    found = [(name, entry) for name, entry in domain.objects.items() if name.endswith(end)]
+    if len(found) != 1:
+        return None
+    name, entry = found[0]
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name)
+
+
+def skip_fields(app, kind, name: str, member, skip: bool, options) -> bool | None:
+    """Leave out the fields of named tuples, which the docstring of their class describes."""
+    return True if type(member).__name__ == "_tuplegetter" else None
+
+
+def setup(app) -> None:
+    """Connect the above with the build."""
+    write_api_pages()
+    write_readme_page()
+    app.connect("autodoc-skip-member", skip_fields)
+    app.connect("source-read", fit_links)
+    app.connect("missing-reference", find_by_short_name)
