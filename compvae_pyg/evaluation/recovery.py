@@ -10,7 +10,8 @@ from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
 from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.measuring import measure_wholes
+from compvae_pyg.evaluation.isolation import isolated
+from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
 from compvae_pyg.models import CompVAE, rank_parts
 from compvae_pyg.problems import Problem
 
@@ -112,7 +113,7 @@ def evaluate_recovery(
         ordered = itertools.combinations_with_replacement(values, size)
         return torch.tensor([*(ordered if alike else itertools.product(values, repeat=size))])
 
-    def measure(data: Batch, _: torch.Generator) -> dict[str, Tensor]:
+    def measure(data: Batch) -> dict[str, Tensor]:
         num_sets = data.num_graphs
         truth = data[field].view(num_sets, -1)
         size = truth.shape[1]
@@ -139,34 +140,31 @@ def evaluate_recovery(
         found = candidates[ranking.best - sets * count]
         is_true = (candidates == truth.unsqueeze(1)).all(dim=2)
         return {
-            "whole": (found == truth).all(dim=1).double(),
-            "part": _num_common(found, truth, alike) / size,
+            "whole_accuracy": (found == truth).all(dim=1).double(),
+            "part_accuracy": _num_common(found, truth, alike) / size,
             "confidence": ranking.probability[ranking.best],
-            "true": ranking.probability.view(num_sets, count)[is_true],
+            "true_probability": ranking.probability.view(num_sets, count)[is_true],
         }
 
-    measured = measure_wholes(
-        model,
-        problem,
-        measure,
-        num_parts=num_parts,
-        num_wholes=num_wholes,
-        seed=seed,
-        batch_size=batch_size,
-    )
-    return [
-        RecoveryRow(
-            num_parts=size,
-            num_wholes=num_wholes,
-            num_candidates=len(table(size)),
-            num_samples=num_samples,
-            whole_accuracy=Estimate.of(values["whole"]),
-            part_accuracy=Estimate.of(values["part"]),
-            confidence=Estimate.of(values["confidence"]),
-            true_probability=Estimate.of(values["true"]),
+    rows = []
+    for size in num_parts:
+        source = evaluation_generator(seed, size)
+        with isolated(model, seed) as device:
+            measured = [
+                measure(data)
+                for data in evaluation_wholes(problem, size, num_wholes, batch_size, source, device)
+            ]
+        values = {name: torch.cat([chunk[name] for chunk in measured]) for name in measured[0]}
+        rows.append(
+            RecoveryRow(
+                num_parts=size,
+                num_wholes=num_wholes,
+                num_candidates=len(table(size)),
+                num_samples=num_samples,
+                **{name: Estimate.of(value) for name, value in values.items()},
+            )
         )
-        for size, values in measured
-    ]
+    return rows
 
 
 def _num_common(found: Tensor, truth: Tensor, alike: bool) -> Tensor:
