@@ -28,7 +28,7 @@ class Options:
     model: str = "sines-small"
     """A shipped model, or the folder of one of your own."""
 
-    categories: tuple[int, ...] = (1, 1, 1, 1, 5, 5, 5, 8)
+    categories: tuple[int, ...] = (*range(10), 0, 2, 4, 6, 8, 9)
     """Categories of the waves that make a curve."""
 
     probability: float = 1e-4

@@ -29,6 +29,6 @@ def test_the_example_leaves_the_figure_and_the_numbers_that_it_prints(
         low, high = row["interval"]
         assert low < row["probability"] < high
         assert f"a peak over {row['level']:.3f}" in printed
-    # Eight waves cannot exceed eight, and saturate.
-    assert 7.5 < truth["level"] < 8.0
+    # Sixteen waves cannot exceed sixteen, and saturate.
+    assert 15.5 < truth["level"] < 16.0
     assert imread(output / "rare.png")[..., :3].std() > 0.05
