@@ -11,6 +11,8 @@ from compvae_pyg.models import (
     Elbo,
     NormalNetwork,
     Posterior,
+    Ranking,
+    rank_parts,
 )
 from compvae_pyg.nn import GraphBlock, Residual
 from compvae_pyg.problems import Dots, Problem, Sines
@@ -31,8 +33,10 @@ __all__ = [
     "NormalNetwork",
     "Posterior",
     "Problem",
+    "Ranking",
     "Residual",
     "Sines",
     "SumControlledNormal",
     "__version__",
+    "rank_parts",
 ]

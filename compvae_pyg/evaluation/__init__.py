@@ -10,6 +10,7 @@ from compvae_pyg.evaluation.dots_samples import (
 from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
 from compvae_pyg.evaluation.energy import SampledRow, energy_distance
 from compvae_pyg.evaluation.estimate import Estimate
+from compvae_pyg.evaluation.recovery import RecoveryRow, evaluate_recovery
 from compvae_pyg.evaluation.removal import DotsRemovalRow, RemovalRow, evaluate_removal
 from compvae_pyg.evaluation.report import format_table, read_evaluation, write_evaluation
 from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
@@ -31,6 +32,7 @@ __all__ = [
     "Estimate",
     "Recomposition",
     "Reconstructions",
+    "RecoveryRow",
     "RemovalRow",
     "SampledRow",
     "SinesNonlinearity",
@@ -41,6 +43,7 @@ __all__ = [
     "energy_distance",
     "evaluate_dots",
     "evaluate_elbo",
+    "evaluate_recovery",
     "evaluate_removal",
     "evaluate_sines",
     "format_table",

@@ -10,6 +10,7 @@ from compvae_pyg.models.generator import CompVAEGenerator, normal_sample
 from compvae_pyg.models.initialisation import start_as_code, start_at_prior, zero_linear
 from compvae_pyg.models.normal_network import NormalNetwork
 from compvae_pyg.models.parts import Parts, check_parts
+from compvae_pyg.models.ranking import Ranking, rank_parts
 from compvae_pyg.models.registry import build_architecture, register_architecture
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "NormalNetwork",
     "Parts",
     "Posterior",
+    "Ranking",
     "SeparateEmbedding",
     "build_architecture",
     "check_parts",
     "normal_sample",
+    "rank_parts",
     "register_architecture",
     "start_as_code",
     "start_at_prior",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from compvae_pyg.models.attribution import Attribution
+from compvae_pyg.models.chunks import repeat_batch, split_sets
 from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.elbo import Elbo, Inferred
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
@@ -143,6 +144,8 @@ class CompVAE(nn.Module):
         batch_size: int | None = None,
         *,
         num_samples: int = 64,
+        chunk_size: int = 256,
+        weight: Tensor | None = None,
     ) -> Tensor:
         r"""Estimate :math:`\log p(x \mid \{\ell_i\})` by importance sampling, ``[S]`` in nats.
 
@@ -150,8 +153,9 @@ class CompVAE(nn.Module):
             \log \frac1M \sum_{m=1}^M \frac{p(x, z^m, \{w_i^m\} \mid \{\ell_i\})}
                 {q(z^m, \{w_i^m\} \mid x, \{\ell_i\})}
 
-        A lower bound in expectation, which rises with the number of samples (Burda et al., 2016).
-        Memory does not depend on it.
+        A lower bound in expectation, which rises with the number of samples (Burda et al., 2016)
+        to the log-likelihood itself; where the posterior is exact, every sample gives it. Whether
+        the samples are enough can be seen by raising their number.
 
         Args:
             whole: Wholes, ``[S, *event]``.
@@ -159,27 +163,85 @@ class CompVAE(nn.Module):
             batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
             batch_size: Number of sets :math:`S`; needed when sets are empty.
             num_samples: Number :math:`M` of samples.
+            chunk_size: Number of wholes, counted once for each of their samples, that pass the
+                networks at once; bounds the memory.
+            weight: Weight of each part, ``[N]``, see :meth:`elbo`; by default 1.
 
         Raises:
-            ValueError: If ``num_samples`` is not positive, or an input does not fit.
+            ValueError: If ``num_samples`` or ``chunk_size`` is not positive, or an input does not
+                fit.
+
+        Example:
+            >>> model = CompVAE.from_pretrained("dots-small")
+            >>> red = {"color": torch.tensor([0]), "pos": torch.zeros(1, 2)}
+            >>> blue = {"color": torch.tensor([2]), "pos": torch.zeros(1, 2)}
+            >>> image = model.generate(red)
+            >>> bool(model.log_likelihood(image, red) > model.log_likelihood(image, blue))
+            True
         """
         check_count(num_samples, "num_samples")
         batch, batch_size = self._check(whole, parts, batch, batch_size)
-        w_prior = self.generator.w_prior(parts)
+        weight = check_weight(weight, batch.shape[0], whole)
+        return torch.cat(
+            [
+                self._log_likelihood(
+                    whole[chunk.sets],
+                    chunk.parts,
+                    chunk.batch,
+                    None if weight is None else weight[chunk.rows],
+                    num_samples,
+                    chunk_size // (chunk.sets.stop - chunk.sets.start),
+                )
+                for chunk in split_sets(parts, batch, batch_size, chunk_size)
+            ]
+        )
+
+    def _log_likelihood(
+        self,
+        whole: Tensor,
+        parts: Parts,
+        batch: Tensor,
+        weight: Tensor | None,
+        num_samples: int,
+        side_by_side: int,
+    ) -> Tensor:
+        # What depends on no sample is computed once, and copied for as many samples as pass the
+        # other networks at a time.
+        batch_size, num_parts = whole.shape[0], batch.shape[0]
+        copies = min(num_samples, side_by_side)
+        whole_features, part_features = (
+            features.repeat(copies, 1) for features in self.embedding(whole, parts, batch)
+        )
+        prior = self.generator.w_prior(parts)
+        loc, scale = prior.mean.repeat(copies, 1), prior.stddev.repeat(copies, 1)
+        wholes = whole.repeat(copies, *[1] * (whole.dim() - 1))
+        batches = repeat_batch(batch, batch_size, copies)
+        weights = None if weight is None else weight.repeat(copies)
         total = whole.new_full((batch_size,), -math.inf)
-        for _ in range(num_samples):
-            posterior = self._posterior(whole, parts, batch, batch_size, w_prior)
+        for done in range(0, num_samples, copies):
+            count = min(copies, num_samples - done)
+            sets, rows = count * batch_size, count * num_parts
+            w_prior = Normal(loc[:rows], scale[:rows], validate_args=False)
+            posterior = self.encoder(
+                whole_features[:sets],
+                part_features[:rows],
+                batches[:rows],
+                sets,
+                w_prior=w_prior if self.residual_posterior else None,
+            )
             noise, z = torch.randn_like(posterior.w.loc), posterior.z_sample
             w = posterior.w.transform(noise)
-            w_sum = set_sum(w, batch, batch_size)
+            own = weighted(w, None if weights is None else weights[:rows])
+            w_sum = set_sum(own, batches[:rows], sets)
             log_weight = (
-                self.generator.decoder(w_sum, z).log_prob(whole)
+                self.generator.decoder(w_sum, z).log_prob(wholes[:sets])
                 + self.generator.z_prior(w_sum).log_prob(z).sum(dim=-1)
-                + set_sum(w_prior.log_prob(w).sum(dim=-1), batch, batch_size)
+                + set_sum(w_prior.log_prob(w).sum(dim=-1), batches[:rows], sets)
                 - posterior.z.log_prob(z).sum(dim=-1)
                 - posterior.w.log_prob_from_noise(noise).sum(dim=-1)
             )
-            total = torch.logaddexp(total, log_weight)
+            log_weights = log_weight.view(count, batch_size)
+            total = torch.logaddexp(total, log_weights.logsumexp(dim=0))
         return total - math.log(num_samples)
 
     @torch.no_grad()

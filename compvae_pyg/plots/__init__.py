@@ -17,6 +17,7 @@ from compvae_pyg.plots.losses import plot_losses
 from compvae_pyg.plots.metrics import read_metrics
 from compvae_pyg.plots.operations import Operation, plot_operations
 from compvae_pyg.plots.quality import plot_energy_distances, plot_quality
+from compvae_pyg.plots.rare import plot_rare_curves
 
 __all__ = [
     "Operation",
@@ -27,6 +28,7 @@ __all__ = [
     "plot_nonlinearity",
     "plot_operations",
     "plot_quality",
+    "plot_rare_curves",
     "plot_recomposition",
     "plot_reconstructions",
     "plot_sines_recomposition",

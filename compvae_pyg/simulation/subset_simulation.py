@@ -1,0 +1,361 @@
+"""The probability of a rare event in standard normal space, and samples of it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from compvae_pyg.nn import set_sum
+
+__all__ = ["Level", "RareEvent", "subset_simulation"]
+
+# Share of moves to accept: Papaioannou et al. (2015) find the optimum near it.
+_ACCEPTANCE = 0.44
+_FIRST_STEP = 0.8
+
+
+@dataclass(frozen=True)
+class Level:
+    r"""One level of a subset simulation: samples of :math:`\varepsilon \mid f > b_{j-1}`.
+
+    Attributes:
+        threshold: :math:`b_j`, the score that the samples of the next level exceed.
+        probability: Estimate of :math:`P(f > b_j \mid f > b_{j-1})`.
+        coefficient_of_variation: That of this estimate, with the correlation along the Markov
+            chains (Au & Beck, 2001), as if their starts were independent.
+        acceptance: Share of the moves that were accepted; ``nan`` for the first level, whose
+            samples are independent.
+        step: Size :math:`\beta` of the last move; ``nan`` for the first level.
+    """
+
+    threshold: float
+    probability: float
+    coefficient_of_variation: float
+    acceptance: float
+    step: float
+
+
+@dataclass(frozen=True)
+class RareEvent:
+    r"""A rare event :math:`f(\varepsilon) > b` of standard normal noise: how rare, and samples.
+
+    Attributes:
+        level: The level :math:`b`.
+        probability: Estimate of :math:`P(f > b)`.
+        coefficient_of_variation: Estimate of its standard deviation over its mean. It is the
+            larger of two estimates, see :func:`subset_simulation`.
+        noise: Samples of the noise given the event, ``[M, D]``: states of Markov chains, so that
+            they are correlated and may repeat.
+        score: Their scores, ``[M]``.
+        num_ancestors: Number of independent samples of the first level from which they descend; a
+            handful means that there were too few samples.
+        num_evaluations: Number of scores that were computed.
+        levels: The levels, of which the last has ``threshold`` :math:`b`.
+    """
+
+    level: float
+    probability: float
+    coefficient_of_variation: float
+    noise: Tensor
+    score: Tensor
+    num_ancestors: int
+    num_evaluations: int
+    levels: tuple[Level, ...]
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        r"""Return a confidence interval of the probability, as if its logarithm were normal.
+
+        .. math::
+            \hat p \, e^{\pm q s}, \qquad s^2 = \log(1 + \mathrm{cv}^2)
+
+        Args:
+            confidence: Probability that intervals of many runs are to cover the truth with.
+
+        Raises:
+            ValueError: If ``confidence`` is not in (0, 1).
+        """
+        if not 0.0 < confidence < 1.0:
+            raise ValueError(f"confidence must lie in (0, 1) (got {confidence})")
+        spread = math.sqrt(math.log1p(self.coefficient_of_variation**2))
+        factor = math.exp(NormalDist().inv_cdf(0.5 + 0.5 * confidence) * spread)
+        return self.probability / factor, min(1.0, self.probability * factor)
+
+
+def subset_simulation(
+    score: Callable[[Tensor], Tensor],
+    num_channels: int,
+    *,
+    level: float | None = None,
+    probability: float | None = None,
+    num_samples: int = 2000,
+    level_probability: float = 0.1,
+    min_probability: float = 1e-12,
+    chunk_size: int = 1000,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+    progress: bool = True,
+) -> RareEvent:
+    r"""Estimate how likely a score of standard normal noise exceeds a level, and draw such noise.
+
+    The event is reached over levels :math:`b_1 < b_2 < \dots < b_m = b` that about one sample in
+    ten exceeds, given that it exceeds the one before (subset simulation, Au & Beck, 2001, also
+    known as adaptive multilevel splitting, Cérou et al., 2012):
+
+    .. math::
+        P(f(\varepsilon) > b) = \prod_{j=1}^m P\bigl(f(\varepsilon) > b_j \mid
+            f(\varepsilon) > b_{j-1}\bigr), \qquad \varepsilon \sim \mathcal{N}(0, I_D)
+
+    Samples above a level are the starts of Markov chains that stay above it. Their moves,
+
+    .. math::
+        \varepsilon' = \sqrt{1 - \beta^2}\, \varepsilon + \beta\, \xi, \qquad
+        \xi \sim \mathcal{N}(0, I_D)
+
+    (preconditioned Crank-Nicolson, Cotter et al., 2013), leave the normal law as it is, so that
+    :math:`\varepsilon'` is accepted when it exceeds the level; in many dimensions no smaller steps
+    are needed for that. The step :math:`\beta` follows the share of accepted moves over all chains
+    (Papaioannou et al., 2015).
+
+    **How exact.** A threshold is the highest score that is left behind, which makes the estimate
+    unbiased if the samples of a level are independent (Bréhier et al., 2015). The coefficient of
+    variation is the larger of two estimates: that of Au & Beck (2001) accounts for the correlation
+    along chains, but not between chains whose starts are related; that of Lee & Whiteley (2018)
+    for all of it, by the shares that the independent samples of the first level have in those of
+    the event, with more noise. Both need many chains: ``docs/rare-wholes.md`` says how far they
+    are right. For a figure that rests on no such theory, take the mean of repeated runs and its
+    standard error.
+
+    Args:
+        score: :math:`f`, from noise ``[n, D]``, ``n`` at most ``chunk_size``, to scores ``[n]``.
+        num_channels: Dimension :math:`D` of the noise.
+        level: The level :math:`b`, if its probability is asked for.
+        probability: The probability, if the level that is exceeded with it is asked for. The
+            result's probability differs from it by a few samples of the last level, whose states
+            may repeat.
+        num_samples: Number of samples of each level.
+        level_probability: Share of the samples that exceeds the next level.
+        min_probability: Probability at which the search for a ``level`` is given up.
+        chunk_size: Number of scores computed at once; bounds the memory that ``score`` takes.
+        dtype: Type of the noise; by default the default one.
+        device: Where the noise goes; by default the generator's device, or the default one.
+        generator: Source of the randomness, on any device; by default the global one.
+        progress: Whether to show a progress bar, on a terminal.
+
+    Returns:
+        The probability of the event, and the samples of the last level that belong to it: between
+        ``level_probability`` and all of ``num_samples``.
+
+    Raises:
+        ValueError: If an argument is out of range, not exactly one of ``level`` and
+            ``probability`` is given, or scores are NaN or not of shape ``[n]``.
+        RuntimeError: If all scores are equal, so that no level is next, or the level is not reached
+            before ``min_probability``.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> event = subset_simulation(lambda noise: noise.sum(dim=1) / 10.0, 100, level=4.753424,
+        ...                           generator=generator)
+        >>> low, high = event.interval()
+        >>> low < 1e-6 < high
+        True
+        >>> bool((event.noise.sum(dim=1) / 10.0 > 4.753424).all())
+        True
+    """
+    num_starts = round(level_probability * num_samples)
+    _check_target(level, probability)
+    if not 2 <= num_starts < num_samples:
+        raise ValueError(
+            "level_probability of num_samples must be at least 2 and not all of them "
+            f"(got {num_starts} of {num_samples})"
+        )
+    if min(num_channels, chunk_size) < 1:
+        raise ValueError(
+            f"num_channels and chunk_size must be at least 1 (got {num_channels} and {chunk_size})"
+        )
+    source = generator.device if generator is not None else device
+    device = device if device is not None else source
+
+    def draw(count: int) -> Tensor:
+        noise = torch.randn(count, num_channels, dtype=dtype, device=source, generator=generator)
+        return noise.to(device)
+
+    total = None
+    if probability is not None:
+        num_moves = math.ceil(math.log(probability) / math.log(level_probability) - 1e-9) - 1
+        total = num_samples + max(0, num_moves) * (num_samples - num_starts)
+    with (
+        torch.no_grad(),
+        tqdm(total=total, unit="score", disable=None if progress else True) as bar,
+    ):
+
+        def evaluate(noise: Tensor) -> Tensor:
+            scores = []
+            for chunk in noise.split(chunk_size):
+                scores.append(_check_score(score(chunk), chunk.shape[0]))
+                bar.update(chunk.shape[0])
+            return torch.cat(scores)
+
+        noise = draw(num_samples)
+        each = torch.arange(num_samples, device=noise.device)
+        samples = _Samples(noise, evaluate(noise), num_samples, ancestor=each)
+        num_evaluations, reached, levels = num_samples, 1.0, list[Level]()
+        while True:
+            ordered = samples.score.sort(descending=True).values
+            if level is not None:
+                last = bool(ordered[num_starts - 1] > level)
+                threshold = float(level) if last else _threshold(ordered, num_starts)
+            else:
+                assert probability is not None
+                count = min(round(probability / reached * num_samples), num_samples - 1)
+                last = count >= num_starts
+                threshold = _threshold(ordered, max(count, num_starts))
+            above = samples.score > threshold
+            levels.append(samples.level(threshold, above))
+            reached *= levels[-1].probability
+            if last:
+                break
+            if level is not None and reached < min_probability:
+                raise RuntimeError(
+                    f"level {level} was not reached (got a probability of {reached:.1e} for "
+                    f"scores above {threshold:.6g})"
+                )
+            bar.set_postfix_str(f"P(score > {threshold:.4g}) = {reached:.1e}")
+            samples = samples.move(above, threshold, draw, evaluate)
+            num_evaluations += num_samples - samples.num_chains
+    share = samples.shares(above)
+    related = (share - 1.0 / num_samples).square().sum().item()
+    along_chains = sum(each.coefficient_of_variation**2 for each in levels)
+    return RareEvent(
+        level=threshold,
+        probability=reached,
+        coefficient_of_variation=math.sqrt(max(along_chains, related)),
+        noise=samples.noise[above],
+        score=samples.score[above],
+        num_ancestors=int((share > 0.0).sum()),
+        num_evaluations=num_evaluations,
+        levels=tuple(levels),
+    )
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The samples of one level; rows of a chain follow each other ``num_chains`` apart.
+
+    Attributes:
+        noise: States, ``[N, D]``.
+        score: Their scores, ``[N]``.
+        num_chains: Number of Markov chains.
+        ancestor: The sample of the first level that each descends from, ``[N]``.
+        acceptance: Share of accepted moves.
+        step: Size of the last move.
+    """
+
+    noise: Tensor
+    score: Tensor
+    num_chains: int
+    ancestor: Tensor
+    acceptance: float = math.nan
+    step: float = math.nan
+
+    def level(self, threshold: float, above: Tensor) -> Level:
+        """Return what is known of this level, given which samples exceed the next threshold."""
+        probability = above.double().mean().item()
+        # The variance of a mean of clusters; with chains of one length it is that of Au & Beck,
+        # who write the squared sum along a chain as autocovariances.
+        chain = torch.arange(len(above), device=above.device) % self.num_chains
+        deviation = set_sum(above.double() - probability, chain, self.num_chains)
+        variance = deviation.square().sum().item() / len(above) ** 2
+        variance *= self.num_chains / max(1, self.num_chains - 1)
+        return Level(
+            threshold=threshold,
+            probability=probability,
+            coefficient_of_variation=math.sqrt(variance) / probability,
+            acceptance=self.acceptance,
+            step=self.step,
+        )
+
+    def shares(self, above: Tensor) -> Tensor:
+        """Return the shares of the first level's samples in those of an event, ``[N]``."""
+        count = set_sum(above.double(), self.ancestor, len(above))
+        return count / count.sum()
+
+    def move(
+        self,
+        above: Tensor,
+        threshold: float,
+        draw: Callable[[int], Tensor],
+        evaluate: Callable[[Tensor], Tensor],
+    ) -> "_Samples":
+        """Return as many samples above a threshold, by Markov chains from those that are there."""
+        num_samples, starts = len(above), above.nonzero().squeeze(1)
+        num_chains = len(starts)
+        noise, score = self.noise[starts], self.score[starts]
+        noises, scores, accepted = [noise], [score], 0
+        step = _FIRST_STEP if math.isnan(self.step) else self.step
+        for move, done in enumerate(range(num_chains, num_samples, num_chains), start=1):
+            count = min(num_chains, num_samples - done)
+            proposal = math.sqrt(1.0 - step**2) * noise[:count] + step * draw(count)
+            proposed = evaluate(proposal)
+            accept = proposed > threshold
+            noise = torch.where(accept.unsqueeze(1), proposal, noise[:count])
+            score = torch.where(accept, proposed, score[:count])
+            noises.append(noise)
+            scores.append(score)
+            num_accepted = int(accept.sum())
+            accepted += num_accepted
+            # Ever smaller changes, so that the chains forget that the step depends on them.
+            change = (num_accepted / count - _ACCEPTANCE) / math.sqrt(move)
+            step = min(1.0, step * math.exp(change))
+        chain = torch.arange(num_samples, device=starts.device) % num_chains
+        return _Samples(
+            noise=torch.cat(noises),
+            score=torch.cat(scores),
+            num_chains=num_chains,
+            ancestor=self.ancestor[starts][chain],
+            acceptance=accepted / (num_samples - num_chains),
+            step=step,
+        )
+
+
+def _check_target(level: float | None, probability: float | None) -> None:
+    if (level is None) == (probability is None):
+        raise ValueError(
+            f"exactly one of level and probability must be given (got {level} and {probability})"
+        )
+    if level is not None and not math.isfinite(level):
+        raise ValueError(f"level must be finite (got {level})")
+    if probability is not None and not 0.0 < probability < 1.0:
+        raise ValueError(f"probability must lie in (0, 1) (got {probability})")
+
+
+def _threshold(ordered: Tensor, count: int) -> float:
+    """Return the score, of those in descending order, that ``count`` samples exceed.
+
+    It is the highest that is left behind. States of chains repeat, so that hardly fewer may exceed
+    it; where ties of other states leave less than half, the next lower score is taken.
+    """
+    threshold = ordered[count]
+    num_above = int((ordered > threshold).sum())
+    if 2 * num_above < count:
+        lower = ordered[ordered < threshold]
+        if len(lower) > 0:
+            threshold = lower[0]
+        elif num_above == 0:
+            raise RuntimeError(f"scores must differ (got {threshold.item():.6g} for all samples)")
+    return threshold.item()
+
+
+def _check_score(score: Tensor, count: int) -> Tensor:
+    if not isinstance(score, Tensor):
+        raise TypeError(f"score must return a tensor (got {type(score).__name__})")
+    if score.shape != (count,):
+        raise ValueError(f"score must return [{count}], one a sample (got {list(score.shape)})")
+    num_nan = int(score.isnan().sum())
+    if num_nan > 0:
+        raise ValueError(f"score must be a number (got NaN for {num_nan} of {count} samples)")
+    return score.double()

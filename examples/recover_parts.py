@@ -1,0 +1,67 @@
+"""Tell which parts wholes are made of, by the likelihood of all parts that could have made them.
+
+Of the dots, the positions of the sites are known and their colours are hidden; of the sines, all
+that is known is how many waves a curve has. Every possible answer is a candidate, the model says
+how likely each would have made the whole, and the most likely one is compared to the truth.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from compvae_pyg import CompVAE, Dots, Sines
+from compvae_pyg.evaluation import evaluate_recovery, format_table, write_evaluation
+from compvae_pyg.problems import COLORS
+
+
+@dataclass(kw_only=True)
+class Options:
+    problem: Literal["dots", "sines"] = "dots"
+    """What is hidden: the colours of sites, or the frequencies of waves."""
+
+    output: Path = Path("outputs/recover-parts")
+    """Folder for the numbers."""
+
+    model: str | None = None
+    """A shipped model, or the folder of one of your own; by default the problem's small one."""
+
+    num_parts: tuple[int, ...] = (1, 2, 3)
+    """Numbers of parts."""
+
+    num_wholes: int = 100
+    """Number of wholes for each of them."""
+
+    num_samples: int = 4
+    """Number of importance samples of each candidate."""
+
+    seed: int = 0
+    """Seed of the wholes and of what the model draws."""
+
+
+def main(options: Options) -> None:
+    model = CompVAE.from_pretrained(options.model or f"{options.problem}-small")
+    sines = Sines()
+    problem, field, num_values = {
+        "dots": (Dots(), "color", len(COLORS)),
+        "sines": (sines, "category", sines.num_categories),
+    }[options.problem]
+    rows = evaluate_recovery(
+        model,
+        problem,
+        field,
+        num_values,
+        num_parts=options.num_parts,
+        num_wholes=options.num_wholes,
+        num_samples=options.num_samples,
+        seed=options.seed,
+    )
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
+    print(format_table(rows))
+    print(f"\nIn {options.output}: evaluation.json")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

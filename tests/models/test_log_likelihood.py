@@ -1,0 +1,165 @@
+"""How the likelihood is computed in pieces; what it is worth is in ``test_compvae.py``."""
+
+import math
+
+import pytest
+import torch
+
+from compvae_pyg.models.chunks import split_sets
+
+SIZES = (3, 0, 1, 5, 2, 0)
+S, N = 6, 11
+PART, WHOLE = 3, 5
+
+
+@pytest.fixture
+def inputs(batch_of, draw):
+    return draw(S, WHOLE), draw(N, PART, seed=1), batch_of(SIZES), S
+
+
+def copies(count, whole, parts, batch, batch_size):
+    shift = (torch.arange(count) * batch_size).repeat_interleave(len(batch))
+    return (
+        whole.repeat(count, 1),
+        parts.repeat(count, 1),
+        batch.repeat(count) + shift,
+        count * batch_size,
+    )
+
+
+@pytest.mark.parametrize("num_samples", [1, 7])
+@pytest.mark.parametrize("chunk_size", [1, 2, 6, 13, 100])
+def test_pieces_give_the_exact_likelihood_of_a_linear_model(
+    linear_gaussian, batch_of, draw, num_samples, chunk_size
+):
+    exact = linear_gaussian("scaled", slope=0.6)
+    batch, parts, whole = batch_of(SIZES), draw(N, 2, seed=1), 2.0 * draw(S, 3)
+    expected = exact.law(parts, batch, S).log_prob(whole)
+    out = exact.model.log_likelihood(
+        whole, parts, batch, S, num_samples=num_samples, chunk_size=chunk_size
+    )
+    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("residual_posterior", [False, True])
+def test_samples_side_by_side_are_copies_of_the_wholes(
+    small_model, seeded, inputs, residual_posterior
+):
+    model = small_model(residual_posterior=residual_posterior)
+    with seeded(7):
+        out = model.log_likelihood(*inputs, num_samples=3, chunk_size=3 * S)
+    with seeded(7):
+        single = model.log_likelihood(*copies(3, *inputs), num_samples=1)
+    expected = single.view(3, S).logsumexp(dim=0) - math.log(3.0)
+    torch.testing.assert_close(out, expected)
+    # A last group of samples may be smaller.
+    with seeded(7):
+        out = model.log_likelihood(*inputs, num_samples=5, chunk_size=3 * S + 1)
+    with seeded(7):
+        first = model.log_likelihood(*copies(3, *inputs), num_samples=1).view(3, S)
+        rest = model.log_likelihood(*copies(2, *inputs), num_samples=1).view(2, S)
+    expected = torch.cat([first, rest]).logsumexp(dim=0) - math.log(5.0)
+    torch.testing.assert_close(out, expected)
+
+
+def test_pieces_of_a_batch_are_batches_of_their_own(small_model, seeded, inputs, batch_of):
+    whole, parts, batch, _ = inputs
+    model = small_model()
+    with seeded(7):
+        out = model.log_likelihood(*inputs, num_samples=3, chunk_size=4)
+    with seeded(7):
+        first = model.log_likelihood(
+            whole[:4], parts[:9], batch[:9], 4, num_samples=3, chunk_size=4
+        )
+        rest = model.log_likelihood(
+            whole[4:], parts[9:], batch_of((2, 0)), 2, num_samples=3, chunk_size=4
+        )
+    torch.testing.assert_close(out, torch.cat([first, rest]))
+
+
+def test_weights_go_with_their_parts(small_model, seeded, inputs, batch_of, draw):
+    whole, parts, batch, _ = inputs
+    model, weight = small_model(), draw(N, seed=4)
+    with seeded(7):
+        plain = model.log_likelihood(*inputs, num_samples=5, chunk_size=4)
+    with seeded(7):
+        ones = model.log_likelihood(
+            *inputs, num_samples=5, chunk_size=4, weight=torch.ones(N, dtype=torch.long)
+        )
+    assert (plain == ones).all()
+    with seeded(7):
+        out = model.log_likelihood(*inputs, num_samples=5, chunk_size=4, weight=weight)
+    with seeded(7):
+        options = {"num_samples": 5, "chunk_size": 4}
+        first = model.log_likelihood(
+            whole[:4], parts[:9], batch[:9], 4, weight=weight[:9], **options
+        )
+        rest = model.log_likelihood(
+            whole[4:], parts[9:], batch_of((2, 0)), 2, weight=weight[9:], **options
+        )
+    torch.testing.assert_close(out, torch.cat([first, rest]))
+    assert ((out != plain) == (torch.tensor(SIZES) > 0)).all()
+
+
+def test_one_weighted_sample_is_the_weighted_bound_with_its_terms_sampled(
+    small_model, seeded, inputs, draw
+):
+    whole, parts, batch, _ = inputs
+    model, weight = small_model(coupling="scaled"), draw(N, seed=4)
+    with seeded(7):
+        elbo = model.elbo(*inputs, weight=weight)
+    with seeded(7):
+        estimate = model.log_likelihood(*inputs, num_samples=1, weight=weight)
+    with seeded(7):
+        posterior = model.encoder(*model.embedding(whole, parts, batch), batch, S)
+        w = posterior.w.rsample()
+    log_p = model.generator.w_prior(parts).log_prob(w).sum(-1)
+    log_p = torch.zeros(S).double().index_add(0, batch, log_p)
+    sampled_kl_w = posterior.w.log_prob(w).sum(-1) - log_p
+    torch.testing.assert_close(estimate, elbo.log_likelihood - elbo.kl_z - sampled_kl_w)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 5, 6, 20])
+def test_networks_see_no_more_wholes_at_once_than_allowed(small_model, inputs, chunk_size):
+    sizes = []
+    model = small_model()
+    for module in (model.encoder, model.generator.decoder):
+        module.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    model.embedding.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    model.log_likelihood(*inputs, num_samples=11, chunk_size=chunk_size)
+    assert max(sizes) <= chunk_size
+    # And no fewer than there is room for.
+    assert max(sizes) == (chunk_size if chunk_size < S else chunk_size // S * S)
+
+
+def test_features_are_computed_once_for_all_samples(small_model, inputs):
+    calls = []
+    model = small_model()
+    model.embedding.register_forward_hook(lambda *_: calls.append(1))
+    model.generator.w_prior.register_forward_hook(lambda *_: calls.append(1))
+    model.log_likelihood(*inputs, num_samples=9, chunk_size=S)
+    assert len(calls) == 2
+
+
+def test_pieces_hold_all_sets_in_order(batch_of):
+    parts = {"a": torch.arange(N), "b": torch.arange(2.0 * N).view(N, 2)}
+    for chunk_size in range(1, 8):
+        chunks = list(split_sets(parts, batch_of(SIZES), S, chunk_size))
+        assert [c.sets.start for c in chunks] == list(range(0, S, chunk_size))
+        assert [c.sets.stop for c in chunks] == [c.sets.start for c in chunks[1:]] + [S]
+        for name, value in parts.items():
+            torch.testing.assert_close(torch.cat([c.parts[name] for c in chunks]), value)
+            torch.testing.assert_close(torch.cat([value[c.rows] for c in chunks]), value)
+        rejoined = torch.cat([c.batch + c.sets.start for c in chunks])
+        torch.testing.assert_close(rejoined, batch_of(SIZES))
+
+
+def test_no_room_is_refused(refuses, small_model, inputs):
+    with refuses(ValueError, "chunk_size must be at least 1 (got 0)"):
+        small_model().log_likelihood(*inputs, chunk_size=0)
+
+
+def test_unfit_weights_are_refused(refuses, small_model, inputs):
+    message = "weight must have one entry per part (got shape [10], expected [11])"
+    with refuses(ValueError, message):
+        small_model().log_likelihood(*inputs, weight=torch.ones(10))

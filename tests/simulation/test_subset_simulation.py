@@ -1,0 +1,294 @@
+import math
+
+import pytest
+import torch
+
+from compvae_pyg.simulation import subset_simulation
+
+CHANNELS = 20
+
+
+def tail(level):
+    """Probability that a standard normal number exceeds a level."""
+    return 0.5 * math.erfc(level / math.sqrt(2.0))
+
+
+def linear(noise):
+    """Standard normal, whatever the dimension."""
+    return noise.sum(dim=1) / math.sqrt(noise.shape[1])
+
+
+def peak(noise):
+    """Exceeded in as many directions as there are channels, and their opposites."""
+    return noise.abs().amax(dim=1)
+
+
+def square(noise):
+    return noise.square().sum(dim=1)
+
+
+CASES = {
+    "linear, 0.3": (linear, 0.524400513, 0.3),
+    "linear, 1e-2": (linear, 2.326347874, 1e-2),
+    "linear, 1e-6": (linear, 4.753424309, 1e-6),
+    "peak": (peak, 5.0, 1.0 - (1.0 - 2.0 * tail(5.0)) ** CHANNELS),
+    # A sum of an even number of squares exceeds b with the chances of fewer than D / 2 events of
+    # a Poisson process by the time b / 2.
+    "square": (
+        square,
+        60.0,
+        sum(math.exp(-30.0) * 30.0**k / math.factorial(k) for k in range(CHANNELS // 2)),
+    ),
+}
+
+
+def simulate(score=linear, seed=0, channels=CHANNELS, **options):
+    generator = torch.Generator().manual_seed(seed)
+    fixed = {"num_samples": 1000, "dtype": torch.float64, "progress": False}
+    return subset_simulation(score, channels, **{**fixed, "generator": generator, **options})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mean_of_repeated_runs_is_the_tail_within_its_stated_error(case):
+    score, level, truth = CASES[case]
+    runs = [simulate(score, seed, level=level, num_samples=500) for seed in range(60)]
+    found = torch.tensor([run.probability for run in runs], dtype=torch.float64)
+    stated = torch.tensor([run.coefficient_of_variation for run in runs], dtype=torch.float64)
+    error = stated.square().mean().sqrt() * truth / math.sqrt(len(runs))
+    assert (found.mean() - truth).abs() < 4.0 * error
+    # The stated error is that of the runs: their spread is known to about a tenth.
+    assert 0.65 < found.log().std() / (1.0 + stated.square()).log().mean().sqrt() < 1.35
+    covered = [run.interval()[0] < truth < run.interval()[1] for run in runs]
+    assert sum(covered) >= 48
+
+
+def test_estimate_is_unbiased_with_few_samples():
+    # Were the threshold the lowest score of the survivors, it would be some 13 % too high.
+    truth = tail(3.0)
+    runs = [simulate(seed=seed, level=3.0, num_samples=200) for seed in range(1000)]
+    found = torch.tensor([run.probability for run in runs], dtype=torch.float64)
+    assert (found.mean() - truth).abs() < 4.0 * found.std() / math.sqrt(len(runs))
+    assert found.std() / math.sqrt(len(runs)) < 0.04 * truth
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.1, 1e-3, 3.7e-4])
+def test_level_that_is_found_has_the_probability_that_was_asked_for(probability):
+    runs = [simulate(seed=seed, probability=probability) for seed in range(30)]
+    for run in runs:
+        # To the nearest sample, of which a few may repeat.
+        assert run.probability == pytest.approx(probability, rel=0.06)
+        assert run.probability == run.levels[-1].probability * math.prod(
+            level.probability for level in run.levels[:-1]
+        )
+    truth = torch.tensor([tail(run.level) / run.probability for run in runs])
+    stated = torch.tensor([run.coefficient_of_variation for run in runs]).square().mean().sqrt()
+    assert (truth.log().mean()).abs() < 4.0 * stated / math.sqrt(len(runs))
+    assert 0.6 < truth.log().std() / stated < 1.4
+
+
+def test_samples_have_the_law_given_the_event():
+    level = 4.0
+    runs = [simulate(seed=seed, level=level, num_samples=1000) for seed in range(30)]
+    assert all((run.score > level).all() for run in runs)
+    assert all((run.score == linear(run.noise)).all() for run in runs)
+    density = math.exp(-0.5 * level**2) / math.sqrt(2.0 * math.pi)
+    excess = torch.stack([run.score.mean() for run in runs]) - density / tail(level)
+    assert excess.mean().abs() < 4.0 * excess.std() / math.sqrt(len(runs))
+    # The event says nothing of the directions that the score does not see.
+    across = torch.linspace(-1.0, 1.0, CHANNELS, dtype=torch.float64)
+    across = across / across.norm()
+    seen = torch.stack([(run.noise @ across).mean() for run in runs])
+    assert seen.mean().abs() < 4.0 * seen.std() / math.sqrt(len(runs))
+    spread = torch.stack([(run.noise @ across).square().mean() for run in runs]) - 1.0
+    assert spread.mean().abs() < 4.0 * spread.std() / math.sqrt(len(runs))
+    assert seen.std() < 0.5 and spread.std() < 0.5
+
+
+def test_more_dimensions_make_no_difference():
+    stated = []
+    for channels in (2, 2000):
+        runs = [
+            simulate(seed=seed, channels=channels, level=4.0, num_samples=300) for seed in range(12)
+        ]
+        found = torch.tensor([run.probability for run in runs]) / tail(4.0)
+        assert (found.mean() - 1.0).abs() < 4.0 * found.std() / math.sqrt(len(runs))
+        stated.append(sum(run.coefficient_of_variation for run in runs) / len(runs))
+        assert all(run.levels[-1].acceptance > 0.25 for run in runs)
+    assert stated[1] < 1.3 * stated[0]
+
+
+def test_an_event_that_is_not_rare_is_counted():
+    run = simulate(level=0.5, num_samples=400)
+    assert len(run.levels) == 1 and run.num_evaluations == 400
+    p = len(run.score) / 400
+    assert run.probability == p
+    assert run.coefficient_of_variation == pytest.approx(math.sqrt((1 - p) / (p * 399)))
+    assert run.num_ancestors == len(run.noise) == len(run.score)
+    assert math.isnan(run.levels[0].acceptance) and math.isnan(run.levels[0].step)
+
+
+def test_levels_tell_how_the_event_was_reached():
+    sizes = []
+
+    def score(noise):
+        sizes.append(len(noise))
+        return linear(noise)
+
+    run = simulate(score, level=4.0)
+    thresholds = [level.threshold for level in run.levels]
+    assert thresholds == sorted(set(thresholds)) and thresholds[-1] == run.level == 4.0
+    assert math.prod(level.probability for level in run.levels) == pytest.approx(run.probability)
+    assert run.levels[0].probability == 0.1
+    assert all(0.09 <= level.probability <= 0.1 for level in run.levels[:-1])
+    assert all(0.3 < level.acceptance < 0.6 and level.step < 1.0 for level in run.levels[1:])
+    moves = sum(1.0 - level.probability for level in run.levels[:-1])
+    assert run.num_evaluations == sum(sizes) == round(1000 * (1.0 + moves))
+    assert 1 < run.num_ancestors <= 100 <= len(run.noise)
+    # Rarer events are farther from the bulk, and moves that stay there are shorter.
+    assert run.levels[-1].step < run.levels[1].step
+
+
+def test_correlation_within_and_between_chains_counts_as_an_error():
+    run = simulate(level=4.0)
+    along = sum(level.coefficient_of_variation**2 for level in run.levels)
+    independent = sum((1 / level.probability - 1) / 1000 for level in run.levels)
+    assert run.coefficient_of_variation**2 >= along > 1.1 * independent
+    # The shares of so many ancestors cannot be more even than equal.
+    related = [simulate(seed=seed, level=4.0, num_samples=100) for seed in range(10)]
+    for few in related:
+        assert few.coefficient_of_variation**2 > 0.999 * (1.0 / few.num_ancestors - 0.01)
+    assert min(few.num_ancestors for few in related) == 1
+
+
+def test_intervals_widen_with_confidence():
+    run = simulate(level=4.0)
+    low, high = run.interval(0.5)
+    lower, higher = run.interval(0.99)
+    assert lower < low < run.probability < high < higher
+    assert low * high == pytest.approx(run.probability**2)
+
+
+def test_memory_is_bounded_and_nothing_else_depends_on_it():
+    largest = 0
+
+    def score(noise):
+        nonlocal largest
+        largest = max(largest, len(noise))
+        return linear(noise)
+
+    whole, parted = (simulate(score, level=3.0, chunk_size=size) for size in (10_000, 37))
+    assert largest == 1000
+    assert (whole.noise == parted.noise).all() and whole.levels == parted.levels
+    largest = 0
+    simulate(score, level=3.0, chunk_size=37)
+    assert largest == 37
+
+
+def test_randomness_is_the_generator_s():
+    state = torch.get_rng_state()
+    first, again, other = (simulate(seed=seed, level=3.0) for seed in (1, 1, 2))
+    assert (torch.get_rng_state() == state).all()
+    assert first.probability == again.probability and (first.noise == again.noise).all()
+    assert first.probability != other.probability
+    torch.manual_seed(3)
+    one = simulate(level=3.0, generator=None)
+    torch.manual_seed(3)
+    assert simulate(level=3.0, generator=None).probability == one.probability
+
+
+def test_noise_has_the_type_that_is_asked_for_and_no_gradient():
+    weight = torch.ones(5, dtype=torch.float64, requires_grad=True)
+    run = simulate(lambda noise: noise @ weight, channels=5, level=6.0, num_samples=100)
+    assert run.noise.dtype == torch.float64 and not run.score.requires_grad
+    single = simulate(lambda noise: noise[:, 0], level=2.0, num_samples=100, dtype=None)
+    assert single.noise.dtype == torch.float32
+
+
+def test_ties_are_no_obstacle():
+    # In steps of a half: more than 1.5 means at least 2.
+    runs = [
+        simulate(lambda noise: torch.floor(2.0 * linear(noise)) / 2.0, seed, level=3.0)
+        for seed in range(20)
+    ]
+    found = torch.tensor([run.probability for run in runs], dtype=torch.float64)
+    assert (found.mean() - tail(3.5)).abs() < 4.0 * found.std() / math.sqrt(len(runs))
+    # Nearly all scores are the lowest.
+    runs = [
+        simulate(lambda noise: (linear(noise) - 2.0).relu(), seed, level=0.5) for seed in range(20)
+    ]
+    found = torch.tensor([run.probability for run in runs], dtype=torch.float64)
+    assert (found.mean() - tail(2.5)).abs() < 4.0 * found.std() / math.sqrt(len(runs))
+    # Scores may be whole numbers, too.
+    run = simulate(lambda noise: torch.floor(linear(noise)).long(), level=1)
+    assert (run.score == 2).any() and run.probability == pytest.approx(tail(2.0), rel=0.5)
+
+
+def test_levels_out_of_reach_are_told(refuses):
+    with refuses(RuntimeError, "scores must differ (got 3 for all samples)"):
+        simulate(lambda noise: torch.full((len(noise),), 3.0), level=5.0)
+    with refuses(RuntimeError, "scores must differ (got 1 for all samples)"):
+        simulate(lambda noise: linear(noise).clamp(max=1.0), level=5.0)
+    with pytest.raises(RuntimeError, match=r"level 5\.0 was not reached \(got a probability of"):
+        simulate(lambda noise: torch.sigmoid(linear(noise)), level=5.0, num_samples=100)
+    with pytest.raises(RuntimeError, match=r"level 8\.0 was not reached"):
+        simulate(level=8.0, min_probability=1e-4, num_samples=100)
+
+
+def test_scores_that_cannot_be_compared_are_refused(refuses):
+    def not_a_number(noise):
+        return torch.where(torch.arange(len(noise)) < 3, torch.nan, noise[:, 0])
+
+    with refuses(ValueError, "score must be a number (got NaN for 3 of 1000 samples)"):
+        simulate(not_a_number, level=1.0)
+    # In later levels as well.
+    with pytest.raises(ValueError, match=r"score must be a number \(got NaN for"):
+        simulate(lambda noise: torch.where(linear(noise) > 2.5, torch.nan, linear(noise)), level=4)
+    with refuses(ValueError, "score must return [1000], one a sample (got [1000, 20])"):
+        simulate(lambda noise: noise, level=1.0)
+    with refuses(TypeError, "score must return a tensor (got float)"):
+        simulate(lambda noise: 1.0, level=1.0)
+
+
+def test_unfit_arguments_are_refused_before_any_score(refuses):
+    def unused(noise):
+        raise AssertionError
+
+    for options, message in (
+        ({}, "exactly one of level and probability must be given (got None and None)"),
+        (
+            {"level": 1.0, "probability": 0.1},
+            "exactly one of level and probability must be given (got 1.0 and 0.1)",
+        ),
+        ({"level": math.nan}, "level must be finite (got nan)"),
+        ({"probability": 0.0}, "probability must lie in (0, 1) (got 0.0)"),
+        ({"probability": 1.0}, "probability must lie in (0, 1) (got 1.0)"),
+        (
+            {"level": 1.0, "num_samples": 10},
+            "level_probability of num_samples must be at least 2 and not all of them (got 1 of 10)",
+        ),
+        (
+            {"level": 1.0, "level_probability": 1.0},
+            "level_probability of num_samples must be at least 2 and not all of them "
+            "(got 1000 of 1000)",
+        ),
+        (
+            {"level": 1.0, "chunk_size": 0},
+            "num_channels and chunk_size must be at least 1 (got 20 and 0)",
+        ),
+    ):
+        with refuses(ValueError, message):
+            simulate(unused, **options)
+    with refuses(ValueError, "num_channels and chunk_size must be at least 1 (got 0 and 1000)"):
+        simulate(unused, channels=0, level=1.0)
+    with refuses(ValueError, "confidence must lie in (0, 1) (got 95)"):
+        simulate(level=1.0).interval(95)
+
+
+def test_a_bar_is_shown_on_terminals_alone(capsys, monkeypatch):
+    simulate(level=3.0, progress=True)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    simulate(level=3.0, progress=True)
+    assert "P(score > " in capsys.readouterr().err
+    simulate(level=3.0, progress=False)
+    assert capsys.readouterr().err == ""

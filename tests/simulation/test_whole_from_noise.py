@@ -1,0 +1,145 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Laplace
+
+from compvae_pyg.simulation import WholeFromNoise
+
+W, Z, WHOLE = 3, 2, 4
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("observation_noise", [False, True])
+def test_wholes_have_the_law_of_the_model(build_model, parts, moments, observation_noise):
+    model = build_model()
+    draw = WholeFromNoise(model, parts, observation_noise=observation_noise)
+    assert draw.num_channels == W + Z + (WHOLE if observation_noise else 0)
+    mean, covariance = moments(model, parts, observation_noise)
+    # The map is affine, so that its law is told by its value and its slope at zero.
+    zero = torch.zeros(1, draw.num_channels, dtype=torch.float64)
+    slope = torch.autograd.functional.jacobian(lambda noise: draw(noise).squeeze(0), zero)
+    slope = slope.squeeze(1)
+    torch.testing.assert_close(draw(zero).squeeze(0), mean)
+    torch.testing.assert_close(slope @ slope.T, covariance)
+    far = 5.0 * normal(3, draw.num_channels)
+    torch.testing.assert_close(draw(far), mean + far @ slope.T)
+
+
+def test_wholes_are_what_their_latents_decode_to(build_model, parts):
+    model = build_model(bounded=True)
+    draw = WholeFromNoise(model, parts)
+    noise = normal(7, draw.num_channels)
+    w_sum, z = draw.latents(noise)
+    assert w_sum.shape == (7, W) and z.shape == (7, Z)
+    assert (draw(noise) == model.generator.decoder(w_sum, z).mean).all()
+
+
+@pytest.mark.parametrize("observation_noise", [False, True])
+def test_amounts_are_as_many_parts(build_model, parts, observation_noise):
+    model = build_model(bounded=True)
+    amounts = torch.tensor([2, 0, 5])
+    by_amount = WholeFromNoise(model, parts, amounts=amounts, observation_noise=observation_noise)
+    one_by_one = WholeFromNoise(
+        model, parts.repeat_interleave(amounts, 0), observation_noise=observation_noise
+    )
+    noise = normal(5, by_amount.num_channels)
+    torch.testing.assert_close(by_amount(noise), one_by_one(noise))
+    by_generator = model.generator.amounts_prior(amounts.unsqueeze(0), parts)
+    assert (by_amount.w_sum_prior.mean == by_generator.mean).all()
+    absent = by_amount.draw_parts(by_amount.latents(noise)[0])[:, 1]
+    assert (absent == 0.0).all()
+
+
+def test_a_million_parts_are_no_more_work(build_model, parts):
+    model = build_model(bounded=True)
+    draw = WholeFromNoise(model, parts, amounts=torch.tensor([10**6, 1, 10**6]))
+    assert draw.num_channels == W + Z
+    assert draw(normal(5, W + Z)).isfinite().all()
+
+
+def test_a_whole_may_have_no_parts(build_model, parts):
+    draw = WholeFromNoise(build_model(), parts[:0])
+    noise = normal(4, draw.num_channels)
+    assert (draw.latents(noise)[0] == 0.0).all()
+    assert draw(noise).shape == (4, WHOLE)
+    assert draw.draw_parts(draw.latents(noise)[0]).shape == (4, 0, W)
+
+
+@pytest.mark.parametrize("weight", [None, torch.tensor([2.0, -1.0, 0.5])])
+def test_parts_given_their_sum_have_the_law_of_the_prior_given_it(build_model, parts, weight):
+    model = build_model()
+    draw = WholeFromNoise(model, parts, weight=weight)
+    prior = model.generator.w_prior(parts)
+    a = torch.ones(3).double() if weight is None else weight.double()
+    count, w_sum = 40_000, normal(1, W, seed=1)
+    w = draw.draw_parts(w_sum.expand(count, W)).detach()
+    torch.testing.assert_close((a.unsqueeze(1) * w).sum(dim=1), w_sum.expand(count, W))
+    # Conditioning a Gaussian on a weighted sum of its coordinates, for each latent coordinate.
+    for d in range(W):
+        variance = prior.variance[:, d]
+        gain = a * variance / (a.square() * variance).sum()
+        mean = prior.mean[:, d] + gain * (w_sum[0, d] - (a * prior.mean[:, d]).sum())
+        covariance = variance.diag() - torch.outer(gain, a * variance)
+        error = (w[:, :, d].mean(dim=0) - mean) / (covariance.diagonal() / count).sqrt()
+        assert error.abs().max() < 4.5
+        found = torch.cov(w[:, :, d].T)
+        spread = covariance.diagonal()
+        spread = (torch.outer(spread, spread) + covariance.square()) / count
+        assert ((found - covariance) / spread.sqrt()).abs().max() < 4.5
+
+
+def test_weights_are_those_of_the_model(build_model, parts):
+    model, weight = build_model(bounded=True), torch.tensor([2.0, -1.0, 0.5])
+    draw = WholeFromNoise(model, parts, weight=weight)
+    law = model.generator.w_sum_prior(parts, weight=weight)
+    noise = normal(4, draw.num_channels)
+    expected = law.mean + law.stddev * noise[:, :W]
+    torch.testing.assert_close(draw.latents(noise)[0], expected)
+    without = WholeFromNoise(model, parts[:2])
+    absent = WholeFromNoise(model, parts, weight=torch.tensor([1, 1, 0]))
+    torch.testing.assert_close(absent(noise), without(noise))
+
+
+def test_parts_given_their_sum_obey_their_generator(build_model, parts):
+    draw = WholeFromNoise(build_model(), parts)
+    first, again, other = (
+        draw.draw_parts(normal(2, W), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert (first == again).all() and (first != other).all()
+
+
+def test_unfit_input_is_refused(refuses, build_model, parts):
+    model = build_model()
+    with refuses(ValueError, "amounts must be [3] (got [1, 3])"):
+        WholeFromNoise(model, parts, amounts=torch.ones(1, 3))
+    with pytest.raises(ValueError, match=r"amounts must be \[S, 3\]"):
+        WholeFromNoise(model, parts, amounts=torch.ones(2))
+    with pytest.raises(ValueError, match="amounts must not be negative"):
+        WholeFromNoise(model, parts, amounts=torch.tensor([1, -1, 1]))
+    with pytest.raises(ValueError, match="amounts must be finite"):
+        WholeFromNoise(model, parts, amounts=torch.tensor([1.0, math.nan, 1.0]))
+    with pytest.raises(ValueError, match="weight must have one entry per part"):
+        WholeFromNoise(model, parts, weight=torch.ones(2))
+    draw = WholeFromNoise(model, parts)
+    for noise, shape in ((normal(5, 4), "[5, 4]"), (normal(5), "[5]")):
+        with refuses(ValueError, f"noise must be [M, 5] (got {shape})"):
+            draw(noise)
+
+
+def test_observation_noise_needs_a_gaussian(build_model, parts):
+    class Heavy(nn.Module):
+        def forward(self, w_sum, z):
+            return Independent(Laplace(torch.zeros(len(z), WHOLE), torch.ones(WHOLE)), 1)
+
+    model = build_model()
+    model.generator.decoder = Heavy()
+    assert WholeFromNoise(model, parts)(normal(2, W + Z)).shape == (2, WHOLE)
+    draw = WholeFromNoise(model, parts, observation_noise=True)
+    with pytest.raises(TypeError, match="observation noise needs a decoder that returns a Normal"):
+        draw(normal(2, W + Z + WHOLE))
