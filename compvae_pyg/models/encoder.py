@@ -178,14 +178,15 @@ class CompVAEEncoder(nn.Module):
                 f"whole must have one row per set (got {whole.shape[0]} rows for {batch_size} "
                 "sets); give batch_size if the last sets are empty"
             )
-        check_fits(parts, "parts", self.blocks[0].update_net[0].weight)
-        check_fits(whole, "whole", self.blocks[0].update_net[0].weight)
+        weight = next(self.blocks.parameters())
+        check_fits(parts, "parts", weight)
+        check_fits(whole, "whole", weight)
         if w_prior is not None:
             _check_prior(w_prior, parts.shape[0], self.w_channels, parts.device)
         if z is not None:
             check_real(z, "z")
             check_shape(z, "z", (batch_size, self.z_channels))
-            check_fits(z, "z", self.blocks[0].update_net[0].weight)
+            check_fits(z, "z", weight)
         z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
         z_law = Normal(z_loc, torch.exp(0.5 * z_log_variance), validate_args=False)
         z_sample = z_law.rsample() if z is None else z
