@@ -28,7 +28,8 @@ class Residual(nn.Module):
         super().__init__()
         self.channels = channels
         self.lin1 = nn.Linear(channels, channels)
-        self.act = nn.ELU()
+        # In place: nobody else holds what lin1 returns, and the gradient is read off the result.
+        self.act = nn.ELU(inplace=True)
         self.lin2 = nn.Linear(channels, channels)
 
     def reset_parameters(self) -> None:
@@ -38,7 +39,11 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, of the shape of ``x``."""
-        return x + self.lin2(self.act(self.lin1(x)))
+        return self.after_first(x, self.lin1(x))
+
+    def after_first(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """Return the block's output, given what ``lin1`` makes of ``x``, which is overwritten."""
+        return self.lin2(self.act(hidden)).add_(x)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.channels})"
