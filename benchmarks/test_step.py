@@ -7,8 +7,13 @@ gradient, Adam. Its parts are timed by themselves, forward and backward, on what
 them. The floor is the matrix products and convolutions that the step made, with nothing between.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +26,7 @@ from compvae_pyg import Dots, Sines
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import Problem, Schedule
-from compvae_pyg.training import GeneratedDataset, objective
+from compvae_pyg.training import GeneratedDataset, keep_freed_memory, objective
 
 PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 # A CPU needs minutes for the 256 wholes of a step of the paper's networks.
@@ -145,6 +150,8 @@ class Step:
 @pytest.mark.parametrize("networks", ["small", "paper"])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_step(benchmark, device, request, networks, name) -> None:
+    if device.type == "cpu":
+        keep_freed_memory()  # as training does
     problem = PROBLEMS[name]
     schedule = problem.schedule("roads" if networks == "small" else "paper")
     if networks == "paper" and device.type == "cpu":
@@ -164,3 +171,53 @@ def test_step(benchmark, device, request, networks, name) -> None:
         parts=batch.num_nodes,
     )
     interleave(benchmark, {"step": step, "floor": floor, **step.parts()}, device, seconds=15.0)
+
+
+WORKER = """
+import sys, torch
+from benchmarks.test_step import PROBLEMS, Step
+from compvae_pyg.training import keep_freed_memory
+torch.set_num_threads(int(sys.argv[1]))
+if sys.argv[3] == "kept":
+    assert keep_freed_memory()
+problem = PROBLEMS[sys.argv[2]]
+model = problem.build("small").train()
+step = Step(problem, model, problem.schedule("roads"), False, torch.device("cpu"))
+for _ in sys.stdin:
+    step()
+    print(flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_kept_memory(benchmark, device, name) -> None:
+    """What it brings that the process keeps freed memory: two processes, step by step in turn."""
+    if device.type != "cpu":
+        pytest.skip("the device's memory is torch's own matter")
+    root = Path(__file__).parents[1]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    with ExitStack() as stack:
+
+        def worker(how: str) -> Callable[[], object]:
+            command = [sys.executable, "-c", WORKER, str(torch.get_num_threads()), name, how]
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(
+                command, cwd=root, env=env, stdin=pipe, stdout=pipe, text=True
+            )
+            stack.enter_context(process)
+            stdin, stdout = process.stdin, process.stdout
+            assert stdin is not None and stdout is not None
+
+            def step() -> None:
+                stdin.write("\n")
+                stdin.flush()
+                assert stdout.readline() == "\n", "the worker has died"
+
+            return step
+
+        contenders = {how: worker(how) for how in ("kept", "handed back")}
+        for step in contenders.values():
+            for _ in range(3):
+                step()
+        benchmark.extra_info.update(problem=name, networks="small", precision="float32")
+        interleave(benchmark, contenders, device)

@@ -39,7 +39,10 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, of the shape of ``x``."""
-        return self.after_first(x, self.lin1(x))
+        # A Linear returns a view for more than two dimensions, which autograd copies when it is
+        # changed in place.
+        rows = x.flatten(0, -2) if x.dim() > 2 else x
+        return self.after_first(rows, self.lin1(rows)).view(x.shape)
 
     def after_first(self, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the block's output, given what ``lin1`` makes of ``x``, which is overwritten."""
