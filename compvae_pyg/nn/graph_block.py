@@ -11,7 +11,14 @@ from torch_geometric.nn.aggr import Aggregation, MeanAggregation, SumAggregation
 from torch_geometric.nn.inits import reset
 
 from compvae_pyg.nn.residual import Residual
-from compvae_pyg.nn.sets import at_least_float32, resolve_batch, set_sizes, set_sum
+            # In 32 bits also under autocast: in large sets it is a difference of large numbers.
+            own = at_least_float32(message)
+            received = set_sum(own, batch, batch_size).index_select(0, batch) - own
+            if isinstance(self.aggr_module, MeanAggregation):
+                others = set_sizes(batch, batch_size, own.dtype) - 1.0
+                share = others.clamp(min=1.0).reciprocal()
+                received = received * share.index_select(0, batch).unsqueeze(-1)
+            received = received.to(message.dtype)
 
 __all__ = ["GraphBlock"]
 
@@ -127,12 +134,14 @@ class GraphBlock(MessagePassing):
         message = self.message_net[1:](first.after_first(state, hidden))
         if edge_index is None:
             assert batch is not None and batch_size is not None
-            total = set_sum(message, batch, batch_size)
-            received = total.index_select(0, batch) - message
+            # In 32 bits also under autocast: in large sets it is a difference of large numbers.
+            own = at_least_float32(message)
+            received = set_sum(own, batch, batch_size).index_select(0, batch) - own
             if isinstance(self.aggr_module, MeanAggregation):
-                others = set_sizes(batch, batch_size, at_least_float32(message).dtype) - 1.0
-                share = others.clamp(min=1.0).reciprocal().to(message.dtype)
+                others = set_sizes(batch, batch_size, own.dtype) - 1.0
+                share = others.clamp(min=1.0).reciprocal()
                 received = received * share.index_select(0, batch).unsqueeze(-1)
+            received = received.to(message.dtype)
         else:
             received = self.propagate(edge_index, message=message, size=None)
             if received.shape != message.shape:

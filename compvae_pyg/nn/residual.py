@@ -46,7 +46,7 @@ class Residual(nn.Module):
 
     def after_first(self, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the block's output, given what ``lin1`` makes of ``x``, which is overwritten."""
-        return self.lin2(self.act(hidden)).add_(x)
+        return x + self.lin2(self.act(hidden))
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.channels})"

@@ -65,12 +65,9 @@ def render_dots(
     highest = scatter(logits, batch, 0, batch_size, reduce="max")
     weight = torch.exp(logits - highest.index_select(0, batch))
     palette = torch.tensor(list(COLORS.values()), dtype=pos.dtype, device=pos.device)
-    # Sites of one colour are added up before they are coloured: one number a pixel, not three.
-    count = len(COLORS)
-    of_color = set_sum(weight, batch * count + color, batch_size * count)
-    of_color = of_color.view(batch_size, count, size * size)
-    total = of_color.sum(dim=1, keepdim=True)
-    mixed = palette.t() @ of_color
+    rgb = palette.index_select(0, color)
+    total = set_sum(weight, batch, batch_size).unsqueeze(1)
+    mixed = set_sum(weight.unsqueeze(1) * rgb.unsqueeze(-1), batch, batch_size)
     image = (mixed / total.clamp(min=1.0)).clamp(0.0, 1.0) ** (1.0 / 2.4)
     return image.view(batch_size, 3, size, size)
 
