@@ -11,14 +11,7 @@ from torch_geometric.nn.aggr import Aggregation, MeanAggregation, SumAggregation
 from torch_geometric.nn.inits import reset
 
 from compvae_pyg.nn.residual import Residual
-            # In 32 bits also under autocast: in large sets it is a difference of large numbers.
-            own = at_least_float32(message)
-            received = set_sum(own, batch, batch_size).index_select(0, batch) - own
-            if isinstance(self.aggr_module, MeanAggregation):
-                others = set_sizes(batch, batch_size, own.dtype) - 1.0
-                share = others.clamp(min=1.0).reciprocal()
-                received = received * share.index_select(0, batch).unsqueeze(-1)
-            received = received.to(message.dtype)
+from compvae_pyg.nn.sets import at_least_float32, resolve_batch, set_sizes, set_sum
 
 __all__ = ["GraphBlock"]
 
