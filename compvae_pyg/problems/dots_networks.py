@@ -14,7 +14,6 @@ it. Three choices make the road from the labels to the image short, and are not 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compvae_pyg.distributions import Coupling
@@ -119,7 +118,7 @@ class SiteField(nn.Module):
         self.lin1 = nn.Linear(5, hidden_channels)
         self.lin2 = nn.Linear(hidden_channels, hidden_channels)
         self.lin3 = nn.Linear(hidden_channels, 2 * channels)
-        self.act = nn.ELU(inplace=True)
+        self.act = nn.ELU()
         with torch.no_grad():
             self.lin3.weight[channels:] *= 0.1
             self.lin3.bias[channels:] = 2.0 * math.log(initial_scale)
@@ -129,14 +128,9 @@ class SiteField(nn.Module):
         color, pos = check_sites(parts)
         offset = self.cells - pos.unsqueeze(1)
         bumps = torch.exp(-offset.square().sum(dim=-1, keepdim=True) * self.decay)
-        # The embedding of the colour is added by the layer itself, from a column for each colour.
-        given = F.one_hot(color, NUM_COLORS).to(pos.dtype).unsqueeze(1)
-        given = given.expand(-1, offset.shape[1], -1)
-        rows = torch.cat([offset, bumps, given], dim=-1).flatten(0, 1)
-        weight = torch.cat([self.lin1.weight, self.color.weight.t()], dim=1)
-        h = self.act(F.linear(rows, weight, self.lin1.bias))
-        out = self.lin3(self.act(self.lin2(h)))
-        return out.view(*offset.shape[:2], -1).transpose(1, 2).flatten(1)
+        h = self.lin1(torch.cat([offset, bumps], dim=-1)) + self.color(color).unsqueeze(1)
+        h = self.lin2(self.act(h))
+        return self.lin3(self.act(h)).transpose(1, 2).flatten(1)
 
 
 class FieldDecoder(nn.Module):
@@ -178,7 +172,7 @@ class FieldDecoder(nn.Module):
         self.fine = nn.Conv2d(half, half, 3, padding=1)
         self.up2 = nn.Conv2d(half, 4 * 4, 3, padding=1)
         self.shuffle = nn.PixelShuffle(2)
-        self.act = nn.ELU(inplace=True)
+        self.act = nn.ELU()
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return the channels of the pixels."""
@@ -188,9 +182,7 @@ class FieldDecoder(nn.Module):
         from_z = self.z_lin(z).view(z.shape[0], grid, grid, -1).permute(0, 3, 1, 2)
         h = self.act(self.stem(field) + from_z)
         for conv, context in zip(self.convs, self.context, strict=True):
-            from_h = conv(h)
-            from_h += context(h.mean(dim=(2, 3)))[:, :, None, None]
-            h = h + self.act(from_h)
+            h = h + self.act(conv(h) + context(h.mean(dim=(2, 3)))[:, :, None, None])
         h = self.act(self.shuffle(self.up1(h)))
         h = h + self.act(self.fine(h))
         return self.shuffle(self.up2(h))
@@ -226,14 +218,14 @@ class GlimpseEmbedding(nn.Module):
         self.grid = IMAGE_SIZE // 4
         self.conv = nn.Sequential(
             nn.Conv2d(3, 32, 4, stride=2, padding=1),
-            nn.ELU(inplace=True),
+            nn.ELU(),
             nn.Conv2d(32, 48, 4, stride=2, padding=1),
-            nn.ELU(inplace=True),
+            nn.ELU(),
             nn.Conv2d(48, channels, 3, padding=1),
-            nn.ELU(inplace=True),
+            nn.ELU(),
         )
         self.whole = nn.Sequential(
-            nn.Flatten(), nn.Linear(channels * self.grid**2, whole_channels), nn.ELU(inplace=True)
+            nn.Flatten(), nn.Linear(channels * self.grid**2, whole_channels), nn.ELU()
         )
         self.color = nn.Embedding(NUM_COLORS, 32)
         frequencies = 0.5 * math.pi * 2.0 ** torch.arange(num_frequencies)
@@ -314,16 +306,12 @@ def build_dots_small(
         coupling=coupling,
         part_noise=False,
         z_head=nn.Sequential(
-            Residual(whole_channels),
-            nn.ELU(inplace=True),
-            zero_linear(whole_channels, 2 * z_channels),
+            Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
         ),
         aggr=aggr,
     )
     start_at_prior(encoder)
-    z_prior = nn.Sequential(
-        nn.Linear(w_channels, 128), nn.ELU(inplace=True), zero_linear(128, 2 * z_channels)
-    )
+    z_prior = nn.Sequential(nn.Linear(w_channels, 128), nn.ELU(), zero_linear(128, 2 * z_channels))
     model = CompVAE(
         encoder=encoder,
         generator=CompVAEGenerator(
