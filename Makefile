@@ -12,9 +12,10 @@ ARGS =
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
+suites := batching block step scaling generation
 
 .DEFAULT_GOAL := help
-.PHONY: help dots test slow lint scatter wheel clean
+.PHONY: help dots test slow lint bench scatter wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +39,13 @@ lint: $(installed) ## check style and types
 	$(bin)/ruff check
 	$(bin)/ruff format --check
 	$(bin)/mypy
+
+bench: $(suites:%=bench-%) ## run all benchmarks and write their tables (minutes); bench-batching, ... one
+
+bench-%: $(installed)
+	mkdir -p outputs/benchmarks
+	$(bin)/python -m pytest benchmarks/test_$*.py --benchmark-json=outputs/benchmarks/$*.json $(ARGS)
+	$(bin)/python benchmarks/summarise.py outputs/benchmarks/$*.json
 
 scatter: $(installed) ## compile torch-scatter into the environment (takes minutes)
 	$(bin)/python -m pip install setuptools wheel
