@@ -123,7 +123,7 @@ class CompVAEEncoder(nn.Module):
             )
             for k in range(num_blocks)
         )
-        self.act = nn.ELU()
+        self.act = nn.ELU(inplace=True)
         self.head_reads_parts = w_head is not None
         self.w_head = w_head or nn.Linear(hidden_channels, 3 * w_channels)
 
@@ -194,9 +194,10 @@ class CompVAEEncoder(nn.Module):
         if self.part_noise:
             parts = parts + torch.randn_like(parts)
         context = torch.cat([whole, z_sample], dim=-1)
-        h = torch.cat([context.index_select(0, batch), parts], dim=-1)
-        for block in self.blocks:
-            h = self.act(block(h, edge_index, batch, batch_size))
+        h = parts
+        for k, block in enumerate(self.blocks):
+            shared = context if k == 0 else None
+            h = self.act(block(h, edge_index, batch, batch_size, context=shared))
         out = at_least_float32(self.w_head(h, parts) if self.head_reads_parts else self.w_head(h))
         loc, log_variance, coupling_logits = out.chunk(3, dim=-1)
         scale = torch.exp(0.5 * log_variance)
