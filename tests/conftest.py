@@ -85,6 +85,14 @@ def dense_law() -> Callable[[Tensor, Tensor, Tensor, str], MultivariateNormal]:
     return build
 
 
+@pytest.fixture(autouse=True)
+def validation() -> Iterator[None]:
+    """Put back the validation of distributions, which compiling turns off for good."""
+    validates = Distribution._validate_args
+    yield
+    Distribution.set_default_validate_args(validates)
+
+
 @pytest.fixture
 def compile_once() -> Iterator[Callable[[Callable, str], Callable]]:
     """Compile a function as one graph for all shapes, with the random numbers of eager mode.
@@ -98,12 +106,9 @@ def compile_once() -> Iterator[Callable[[Callable, str], Callable]]:
         return torch.compile(function, backend=backend, fullgraph=True, dynamic=True)
 
     torch.compiler.reset()
-    validates = Distribution._validate_args
     with (
         torch._dynamo.config.patch(error_on_recompile=True),
         torch._inductor.config.patch(fallback_random=True),
     ):
         yield compile_with
     torch.compiler.reset()
-    # Compiling turns the validation of all distributions off, for good.
-    Distribution.set_default_validate_args(validates)
