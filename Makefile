@@ -12,9 +12,10 @@ ARGS =
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
+suites := batching block step scaling generation
 
 .DEFAULT_GOAL := help
-.PHONY: help dots test slow lint docs scatter wheel clean
+.PHONY: help dots test slow lint docs bench scatter wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +43,13 @@ lint: $(installed) ## check style and types
 docs: $(installed) ## build the documentation site, into docs/_build/html
 	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[docs]"
 	$(bin)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: $(suites:%=bench-%) ## run all benchmarks and write their tables (minutes); bench-batching, ... one
+
+bench-%: $(installed)
+	mkdir -p outputs/benchmarks
+	$(bin)/python -m pytest benchmarks/test_$*.py --benchmark-json=outputs/benchmarks/$*.json $(ARGS)
+	$(bin)/python benchmarks/report.py outputs/benchmarks/$*.json
 
 scatter: $(installed) ## compile torch-scatter into the environment (takes minutes)
 	$(bin)/python -m pip install setuptools wheel

@@ -1,57 +1,47 @@
-"""What packing buys over padding: one graph block, forward and backward.
+"""Packing against the other ways to run sets of many sizes: one encoder, forward and backward.
 
-    python -m pytest benchmarks/test_batching.py --benchmark-group-by=param:sizes
+    python -m pytest benchmarks/test_batching.py
 
-Both contenders run on the same sets with the same weights, and their results are checked to be
-equal first. The ideal ratio of their times is that of their rows, which the benchmark reports as
-``ideal``: the padded layout holds ``S * max(K)`` of them, the packed one ``sum(K)``.
+All contenders' outputs and gradients are checked to be equal first.
 """
 
 import pytest
 import torch
-from torch import Tensor
 
-from compvae_pyg import GraphBlock
-from compvae_pyg.problems import pack
+from benchmarks.layouts import CONTENDERS, SIZES, Case
+from benchmarks.measure import interleave, peak_bytes
 
-NUM_SETS = 256
-CHANNELS = 128
-SIZES = {
-    "all 8": lambda g: torch.full((NUM_SETS,), 8),
-    "uniform 1-16": lambda g: torch.randint(1, 17, (NUM_SETS,), generator=g),
-    "one of 500": lambda g: torch.cat(
-        [torch.randint(1, 9, (NUM_SETS - 1,), generator=g), torch.tensor([500])]
-    ),
-}
+# Width, number of sets, their sizes, contenders. Padding to the outlier takes gigabytes at width
+# 128.
+CASES = [(64 if "one" in sizes else 128, 256, sizes, tuple(CONTENDERS)) for sizes in SIZES]
+CASES += [
+    (width, sets, "uniform 1–16", ("packed", "padded")) for width, sets in ((512, 256), (1024, 128))
+]
 
 
-def padded(block: GraphBlock, x: Tensor, mask: Tensor) -> Tensor:
-    """Run the block's networks on ``[S, K_max, C]`` with a mask, as one would without packing."""
-    message = block.message_net(x) * mask
-    received = block.received_net(message.sum(dim=1, keepdim=True) - message)
-    return block.update_net(torch.cat([x, received], dim=-1)) * mask
+@pytest.mark.parametrize(("width", "sets", "sizes", "names"), CASES)
+def test_batching(benchmark, device, width, sets, sizes, names) -> None:
+    case = Case.draw(width, SIZES[sizes](sets), device)
+    contenders = {name: CONTENDERS[name](case) for name in names}
+    check_equal(contenders)
+    num_parts, longest = int(case.sizes.sum()), int(case.sizes.max())
+    benchmark.extra_info.update(
+        width=width,
+        sizes=sizes,
+        parts=num_parts,
+        real_share=num_parts / (sets * longest),
+        bytes={name: peak_bytes(run, device) for name, run in contenders.items()},
+    )
+    interleave(benchmark, contenders, device)
 
 
-@pytest.mark.parametrize("layout", ["packed", "padded"])
-@pytest.mark.parametrize("sizes", SIZES)
-def test_graph_block(benchmark, sizes: str, layout: str) -> None:
-    generator = torch.Generator().manual_seed(0)
-    num_parts = SIZES[sizes](generator)
-    batch, ptr = pack(num_parts)
-    place = (batch, torch.arange(batch.shape[0]) - ptr[batch])
-    block = GraphBlock(CHANNELS, CHANNELS)
-    x = torch.randn(batch.shape[0], CHANNELS, generator=generator)
-    shape = (NUM_SETS, int(num_parts.max()))
-    x_padded = torch.zeros(*shape, CHANNELS).index_put(place, x)
-    mask = torch.zeros(*shape, 1).index_put(place, torch.ones(1))
-
-    def run_packed() -> Tensor:
-        return block(x, batch=batch, batch_size=NUM_SETS)
-
-    def run_padded() -> Tensor:
-        return padded(block, x_padded, mask)
-
-    torch.testing.assert_close(run_padded()[place], run_packed(), rtol=1e-4, atol=1e-4)
-    run = run_packed if layout == "packed" else run_padded
-    benchmark.extra_info["ideal"] = shape[0] * shape[1] / batch.shape[0]
-    benchmark.pedantic(lambda: run().sum().backward(), rounds=20, warmup_rounds=3)
+def check_equal(contenders) -> None:
+    """Check that all return what the first does, to the rounding of sums in another order."""
+    (_, first), *others = contenders.items()
+    expected = first.results()
+    for name, other in others:
+        results = other.results()
+        assert results.keys() == expected.keys()
+        for key, value in results.items():
+            error = (value - expected[key]).norm() / expected[key].norm()
+            assert torch.isfinite(value).all() and error < 1e-4, f"{key} of {name}: {error:.1e}"

@@ -123,7 +123,7 @@ class CompVAEEncoder(nn.Module):
             )
             for k in range(num_blocks)
         )
-        self.act = nn.ELU()
+        self.act = nn.ELU(inplace=True)
         self.head_reads_parts = w_head is not None
         self.w_head = w_head or nn.Linear(hidden_channels, 3 * w_channels)
 
@@ -178,14 +178,15 @@ class CompVAEEncoder(nn.Module):
                 f"whole must have one row per set (got {whole.shape[0]} rows for {batch_size} "
                 "sets); give batch_size if the last sets are empty"
             )
-        check_fits(parts, "parts", self.w_head.weight)
-        check_fits(whole, "whole", self.w_head.weight)
+        weight = next(self.blocks.parameters())
+        check_fits(parts, "parts", weight)
+        check_fits(whole, "whole", weight)
         if w_prior is not None:
             _check_prior(w_prior, parts.shape[0], self.w_channels, parts.device)
         if z is not None:
             check_real(z, "z")
             check_shape(z, "z", (batch_size, self.z_channels))
-            check_fits(z, "z", self.w_head.weight)
+            check_fits(z, "z", weight)
         z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
         z_law = Normal(z_loc, torch.exp(0.5 * z_log_variance), validate_args=False)
         z_sample = z_law.rsample() if z is None else z
@@ -193,9 +194,10 @@ class CompVAEEncoder(nn.Module):
         if self.part_noise:
             parts = parts + torch.randn_like(parts)
         context = torch.cat([whole, z_sample], dim=-1)
-        h = torch.cat([context.index_select(0, batch), parts], dim=-1)
-        for block in self.blocks:
-            h = self.act(block(h, edge_index, batch, batch_size))
+        h = parts
+        for k, block in enumerate(self.blocks):
+            shared = context if k == 0 else None
+            h = self.act(block(h, edge_index, batch, batch_size, context=shared))
         out = at_least_float32(self.w_head(h, parts) if self.head_reads_parts else self.w_head(h))
         loc, log_variance, coupling_logits = out.chunk(3, dim=-1)
         scale = torch.exp(0.5 * log_variance)

@@ -1,8 +1,10 @@
 """Message passing on the complete graph of each set, in linear time."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import Aggregation, MeanAggregation, SumAggregation
@@ -33,6 +35,10 @@ class GraphBlock(MessagePassing):
     Another aggregation may take the place of the sum. The mean, the sum over :math:`K - 1`, is as
     cheap on the complete graph; all others need ``edge_index``.
 
+    Features that all parts of a set share can be given once a set, as ``context``
+    :math:`c`: then :math:`h_i = (c_s, x_i)` for a part of set :math:`s`, and what a Linear makes of
+    :math:`c_s` is computed once.
+
     Args:
         in_channels: Size of each input :math:`h_i`.
         out_channels: Size of each output :math:`h'_i`.
@@ -41,7 +47,8 @@ class GraphBlock(MessagePassing):
 
     Shapes:
         - **input:** parts :math:`(N, C_{in})`, edge indices :math:`(2, E)` *(optional)*,
-          batch :math:`(N)` *(optional)*
+          batch :math:`(N)` *(optional)*; with context :math:`(S, C_c)`, parts
+          :math:`(N, C_{in} - C_c)`
         - **output:** parts :math:`(N, C_{out})`
 
     Example:
@@ -67,13 +74,13 @@ class GraphBlock(MessagePassing):
         self.out_channels = out_channels
         self.message_net = nn.Sequential(
             Residual(in_channels),
-            nn.ELU(),
+            nn.ELU(inplace=True),
             Residual(in_channels),
         )
         self.received_net = nn.Sequential(nn.Tanh(), Residual(in_channels))
         self.update_net = nn.Sequential(
             nn.Linear(2 * in_channels, out_channels),
-            nn.ELU(),
+            nn.ELU(inplace=True),
             Residual(out_channels),
         )
 
@@ -89,6 +96,7 @@ class GraphBlock(MessagePassing):
         edge_index: Tensor | None = None,
         batch: Tensor | None = None,
         batch_size: int | None = None,
+        context: Tensor | None = None,
     ) -> Tensor:
         """Pass messages once.
 
@@ -97,9 +105,11 @@ class GraphBlock(MessagePassing):
             edge_index: Edges, ``[2, E]``; ``None`` means the complete graph of each set, for the
                 sum and the mean.
             batch: Set of each part, ``[N]``, sorted; ``None`` means one set. Not used with
-                ``edge_index``, which says all there is to say.
+                ``edge_index`` and without ``context``: the edges say all there is to say.
             batch_size: Number of sets; spares a device synchronisation when given, and is needed
                 when sets are empty.
+            context: Features of the sets, ``[S, C_c]``. The states are then those of the set and,
+                behind them, ``x``, which is ``[N, in_channels - C_c]``.
 
         Returns:
             New states, ``[N, out_channels]``.
@@ -107,22 +117,40 @@ class GraphBlock(MessagePassing):
         Raises:
             TypeError: If an argument is of another type.
             ValueError: If ``x`` is not ``[N, in_channels]``, ``batch`` or ``edge_index`` does not
-                fit it, or the aggregation needs ``edge_index`` or changes the size of the messages.
+                fit it, ``context`` does not have one row per set, or the aggregation needs
+                ``edge_index`` or changes the size of the messages.
             IndexError: If ``edge_index`` names a part that is not there.
         """
         check_real(x, "x")
-        check_shape(x, "x", ("N", self.in_channels))
+        shared = 0
+        if context is not None:
+            check_real(context, "context")
+            shared = context.shape[-1]
+        check_shape(x, "x", ("N", self.in_channels - shared))
         check_fits(x, "x", self.update_net[0].weight)  # type: ignore[arg-type]
         self.check_edge_index(edge_index, x)
-        message = self.message_net(x)
-        if edge_index is None:
+        if edge_index is None or context is not None:
             batch, batch_size = resolve_batch(x.shape[0], batch, batch_size, x.device)
-            total = set_sum(message, batch, batch_size)
-            received = total.index_select(0, batch) - message
+        if context is not None and (context.dim() != 2 or context.shape[0] != batch_size):
+            raise ValueError(f"context must be [{batch_size}, C] (got {list(context.shape)})")
+
+        state = x
+        if context is not None:
+            assert batch is not None
+            state = torch.cat([context.index_select(0, batch), x], dim=-1)
+        first, joint = cast(Residual, self.message_net[0]), cast(nn.Linear, self.update_net[0])
+        hidden = _linear_of_pieces(first.lin1, [x], context, batch)
+        message = self.message_net[1:](first.after_first(state, hidden))
+        if edge_index is None:
+            assert batch is not None and batch_size is not None
+            # In 32 bits also under autocast: in large sets it is a difference of large numbers.
+            own = at_least_float32(message)
+            received = set_sum(own, batch, batch_size).index_select(0, batch) - own
             if isinstance(self.aggr_module, MeanAggregation):
-                others = set_sizes(batch, batch_size, at_least_float32(message).dtype) - 1.0
-                share = others.clamp(min=1.0).reciprocal().to(message.dtype)
+                others = set_sizes(batch, batch_size, own.dtype) - 1.0
+                share = others.clamp(min=1.0).reciprocal()
                 received = received * share.index_select(0, batch).unsqueeze(-1)
+            received = received.to(message.dtype)
         else:
             received = self.propagate(edge_index, message=message, size=None)
             if received.shape != message.shape:
@@ -131,7 +159,7 @@ class GraphBlock(MessagePassing):
                     f"{message.shape[-1]} with {self.aggr})"
                 )
         received = self.received_net(received)
-        return self.update_net(torch.cat([x, received], dim=-1))
+        return self.update_net[1:](_linear_of_pieces(joint, [x, received], context, batch))
 
     def check_edge_index(self, edge_index: Tensor | None, parts: Tensor | None = None) -> None:
         """Refuse edges that are none, and to leave them out where the aggregation needs them.
@@ -186,3 +214,21 @@ class GraphBlock(MessagePassing):
     def __repr__(self) -> str:
         aggr = "" if self.aggr == "sum" else f", aggr={self.aggr!r}"
         return f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}{aggr})"
+
+
+def _linear_of_pieces(
+    linear: nn.Linear, pieces: Sequence[Tensor], context: Tensor | None, batch: Tensor | None
+) -> Tensor:
+    """Apply a layer to features of the sets and of the parts, as if concatenated.
+
+    The concatenation is never made, and what the layer makes of a set is computed once.
+    """
+    widths = [piece.shape[1] for piece in pieces]
+    of_context, *weights = linear.weight.split([linear.in_features - sum(widths), *widths], dim=1)
+    out = F.linear(pieces[0], weights[0], linear.bias)
+    for piece, weight in zip(pieces[1:], weights[1:], strict=True):
+        out += F.linear(piece, weight)
+    if context is not None:
+        assert batch is not None
+        out += F.linear(context, of_context).index_select(0, batch)
+    return out

@@ -31,7 +31,8 @@ class Residual(nn.Module):
         check_count(channels, "channels")
         self.channels = channels
         self.lin1 = nn.Linear(channels, channels)
-        self.act = nn.ELU()
+        # In place: nobody else holds what lin1 returns, and the gradient is read off the result.
+        self.act = nn.ELU(inplace=True)
         self.lin2 = nn.Linear(channels, channels)
 
     def reset_parameters(self) -> None:
@@ -50,7 +51,14 @@ class Residual(nn.Module):
         if x.dim() == 0 or x.shape[-1] != self.channels:
             raise ValueError(f"x must be [*, {self.channels}] (got {list(x.shape)})")
         check_fits(x, "x", self.lin1.weight)
-        return x + self.lin2(self.act(self.lin1(x)))
+        # A Linear returns a view for more than two dimensions, which autograd copies when it is
+        # changed in place.
+        rows = x.flatten(0, -2) if x.dim() > 2 else x
+        return self.after_first(rows, self.lin1(rows)).view(x.shape)
+
+    def after_first(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """Return the block's output, given what ``lin1`` makes of ``x``, which is overwritten."""
+        return x + self.lin2(self.act(hidden))
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.channels})"

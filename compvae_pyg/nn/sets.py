@@ -134,7 +134,9 @@ def set_sum(src: Tensor, batch: Tensor, batch_size: int, dim: int = 0) -> Tensor
         >>> set_sum(torch.tensor([1., 2., 4.]), torch.tensor([0, 0, 2]), 3)
         tensor([3., 0., 4.])
     """
-    return scatter(at_least_float32(src), batch, dim, batch_size, reduce="sum").to(src.dtype)
+    # On the CPU, scattering from strided memory takes many times as long as the copy.
+    members = at_least_float32(src).contiguous()
+    return scatter(members, batch, dim, batch_size, reduce="sum").to(src.dtype)
 
 
 def set_sizes(batch: Tensor, batch_size: int, dtype: torch.dtype) -> Tensor:
@@ -185,7 +187,7 @@ def set_softmax_with_null(logits: Tensor, batch: Tensor, batch_size: int) -> Nul
         >>> out.log_null.exp()
         tensor([0.3333, 0.5000])
     """
-    logits = at_least_float32(logits)
+    logits = at_least_float32(logits).contiguous()
     # The shift cancels from the result, so that no gradient need flow through it.
     shift = scatter(logits.detach(), batch, 0, batch_size, reduce="max").clamp(min=0.0)
     shifted = logits - shift.index_select(0, batch)

@@ -27,7 +27,7 @@ from compvae_pyg.models import (
     start_at_prior,
     zero_linear,
 )
-from compvae_pyg.nn import Residual
+from compvae_pyg.nn import Residual, at_least_float32
 
 __all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small", "check_sites"]
 
@@ -247,7 +247,7 @@ class GlimpseEmbedding(nn.Module):
     def _look_up(self, features: Tensor, at: Tensor, batch: Tensor) -> Tensor:
         """Interpolate maps ``[S, C, G, G]`` at points ``[N, P, 2]`` of the sites' own images."""
         grid = self.grid
-        rows = features.permute(0, 2, 3, 1).flatten(0, 2)
+        rows = at_least_float32(features).permute(0, 2, 3, 1).flatten(0, 2)
         pixel = (at + 1.0) * (0.5 * (IMAGE_SIZE - 1))
         cell = ((pixel - 1.5) / 4.0).clamp(0.0, grid - 1.0)
         low = cell.detach().floor().clamp(max=grid - 2.0)

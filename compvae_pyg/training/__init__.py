@@ -3,6 +3,7 @@
 from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run
 from compvae_pyg.training.data import GeneratedData, GeneratedDataset
 from compvae_pyg.training.guard import NonFiniteGuard, TrainingDivergedError
+from compvae_pyg.training.memory import keep_freed_memory
 from compvae_pyg.training.metrics import RunningMetrics
 from compvae_pyg.training.metrics_file import MetricsFile
 from compvae_pyg.training.module import CompVAEModule
@@ -23,6 +24,7 @@ __all__ = [
     "RunningMetrics",
     "TrainingDivergedError",
     "check_same_run",
+    "keep_freed_memory",
     "objective",
     "train",
 ]

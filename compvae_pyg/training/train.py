@@ -19,6 +19,7 @@ from compvae_pyg.models import CompVAE
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run, check_writable
 from compvae_pyg.training.data import GeneratedData
+from compvae_pyg.training.memory import keep_freed_memory
 from compvae_pyg.training.metrics_file import MetricsFile
 from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.progress import Progress
@@ -52,7 +53,8 @@ def train(
     ``checkpoints/last.ckpt``. Training that was interrupted, by Ctrl-C or by a power cut, and then
     resumed gives on the CPU the same model, bit for bit, as training that was not.
 
-    Seeds torch's global random state.
+    Seeds torch's global random state. On the CPU it lets the process keep the memory that tensors
+    free, see :func:`keep_freed_memory`.
 
     Args:
         problem: Source of the wholes.
@@ -137,6 +139,8 @@ def train(
         partial = any(s.inferred != "all" or s.loss != "likelihood" for s in schedule.stages)
         strategy = DDPStrategy(find_unused_parameters=partial)
 
+    if accelerator == "cpu":
+        keep_freed_memory()
     module = CompVAEModule(model.train(), schedule, problem.parts)
     with _without_tips():
         trainer = L.Trainer(

@@ -89,6 +89,32 @@ def test_gradients_equal_those_through_the_edge_list(batch_of):
         torch.testing.assert_close(ours, edges)
 
 
+@pytest.mark.parametrize("edges", [False, True])
+def test_context_is_as_if_stood_before_the_states_of_all_parts(batch_of, edges):
+    block, batch = build(), batch_of(SIZES)
+    where = {"batch": batch, "batch_size": 6}
+    if edges:
+        where["edge_index"] = complete_graph(batch)
+    weight, gradients = states(len(batch), 3, seed=3), []
+    for given_apart in (True, False):
+        context = states(6, 1, seed=4).requires_grad_()
+        x = states(len(batch), 3).requires_grad_()
+        if given_apart:
+            out = block(x, **where, context=context)
+        else:
+            out = block(torch.cat([context[batch], x], dim=1), **where)
+        loss = (weight * out).sum()
+        gradients.append((out, *torch.autograd.grad(loss, [x, context, *block.parameters()])))
+    for apart, joined in zip(*gradients, strict=True):
+        torch.testing.assert_close(apart, joined)
+
+
+def test_context_alone_may_describe_the_parts(batch_of):
+    block, batch, context = build(), batch_of(SIZES), states(6)
+    out = block(states(11, 0), batch=batch, batch_size=6, context=context)
+    torch.testing.assert_close(out, block(context[batch], batch=batch, batch_size=6))
+
+
 def test_without_batch_all_parts_are_neighbours():
     block, x = build(), states(4)
     torch.testing.assert_close(block(x), loop_over_sets(block, x, torch.zeros(4).long(), 1))
@@ -328,6 +354,14 @@ def test_repr():
 def test_states_of_a_wrong_shape_are_refused(refuses, shape):
     with refuses(ValueError, f"x must be [N, 4] (got {list(shape)})"):
         build()(torch.zeros(shape, dtype=torch.float64))
+
+
+def test_context_of_a_wrong_shape_is_refused(refuses, batch_of):
+    batch = batch_of((2, 3))
+    with refuses(ValueError, "x must be [N, 3] (got [5, 4])"):
+        build()(states(5), batch=batch, context=states(2, 1))
+    with refuses(ValueError, "context must be [2, C] (got [3, 1])"):
+        build()(states(5, 3), batch=batch, context=states(3, 1))
 
 
 def test_batch_of_a_wrong_length_is_refused(refuses):

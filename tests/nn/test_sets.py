@@ -133,6 +133,14 @@ def test_set_sum_is_the_sum_over_a_loop(batch_of, dim):
         torch.testing.assert_close(total.select(dim, s), src.index_select(dim, mine).sum(dim))
 
 
+def test_strided_members_are_the_same_members(batch_of):
+    batch, wide = batch_of(SIZES), torch.randn(11, 9, dtype=torch.float64)
+    middle = wide[:, 3:6]
+    assert torch.equal(set_sum(middle, batch, 6), set_sum(wide, batch, 6)[:, 3:6])
+    whole, part = set_softmax_with_null(wide, batch, 6), set_softmax_with_null(middle, batch, 6)
+    assert all(torch.equal(p, w[:, 3:6]) for p, w in zip(part, whole, strict=True))
+
+
 def test_empty_sets_sum_to_exactly_zero(batch_of):
     total = set_sum(torch.randn(11, 2), batch_of(SIZES), len(SIZES))
     assert (total[[1, 5]] == 0).all()

@@ -1,0 +1,73 @@
+"""What the suites share: the device, sizes of runs, and what a result must say of its origin."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("torch", "torch_geometric", "lightning", "torch_scatter", "numpy", "pytest-benchmark")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("compvae")
+    group.addoption("--device", default="cpu", help="where the suites run: cpu or cuda")
+    group.addoption("--bf16", action="store_true", help="training steps under bf16 autocast")
+    group.addoption("--threads", type=int, help="threads of torch; by default its own choice")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    threads = config.getoption("--threads")
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.config.getoption("--device"))
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(0)
+
+
+def _git(*args: str) -> str:
+    done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: Any) -> None:
+    device = torch.device(config.getoption("--device"))
+    output_json["origin"] = {
+        "command": " ".join(["python -m pytest", *sys.argv[1:]]),
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--", "compvae_pyg", "benchmarks/*.py")),
+        "machine": (torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {name: v for name in PACKAGES if (v := _version(name)) is not None},
+    }

@@ -1,0 +1,386 @@
+"""Turn results of the suites into tables, plots and the page that shows them.
+
+    python benchmarks/report.py outputs/benchmarks/*.json    # new results
+    python benchmarks/report.py                              # tables and plots of those kept
+
+Of each file of pytest-benchmark's it keeps the medians and quartiles, with command, commit,
+versions, machine and threads, as ``benchmarks/results/SUITE.json``. From these it writes the plots
+beside them, and the tables into ``docs/performance.md``, between marks that name them.
+"""
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+MARKS = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Row = dict[str, Any]
+Rows = list[Row]
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    """First quartile, median and third quartile."""
+    if len(values) < 2:
+        return [values[0]] * 3
+    return statistics.quantiles(values, n=4, method="inclusive")
+
+
+def compact(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what is kept of a file of pytest-benchmark's, by suite.
+
+    Times are in seconds; ``ratio`` is each contender's time over the first one's, round by round.
+    """
+    suites: dict[str, dict[str, Any]] = {}
+    for benchmark in raw["benchmarks"]:
+        suite, test = re.search(r"test_(\w+)\.py::test_(\w+)", benchmark["fullname"]).groups()
+        info = dict(benchmark["extra_info"])
+        seconds = info.pop("seconds")
+        first = next(iter(seconds.values()))
+        row = {
+            "test": test,
+            **info,
+            "rounds": len(first),
+            "seconds": {name: quartiles(times) for name, times in seconds.items()},
+            "ratio": {
+                name: quartiles([a / b for a, b in zip(times, first, strict=True)])
+                for name, times in seconds.items()
+            },
+        }
+        result = suites.setdefault(suite, {"origin": raw["origin"], "rows": []})
+        result["rows"].append(row)
+    return suites
+
+
+def rounded(value: Any) -> Any:
+    """Keep four digits of all real numbers."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["--:"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def number(value: float) -> str:
+    """Three digits, without an exponent."""
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{digits}f}"
+
+
+def spread(values: Sequence[float], unit: float = 1.0) -> str:
+    """Median, with the quartiles where they differ from it."""
+    low, middle, high = (number(value / unit) for value in values)
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def inverse(values: Sequence[float]) -> list[float]:
+    return [1.0 / value for value in reversed(values)]
+
+
+def batching(rows: Rows) -> str:
+    names = [*dict.fromkeys(name for row in rows for name in row["seconds"])]
+    header = ["sizes", "width", "real share", *names]
+
+    def lines(cell: Callable[[Row, str], str]) -> list[list[object]]:
+        return [
+            [row["sizes"], row["width"], f"{row['real_share']:.1%}"]
+            + [cell(row, name) if name in row["seconds"] else "" for name in names]
+            for row in rows
+        ]
+
+    def time(row: Row, name: str) -> str:
+        ratio = "" if name == "packed" else f"; × {number(row['ratio'][name][1])}"
+        return spread(row["seconds"][name], 1e-6 * row["parts"]) + ratio
+
+    memory = lines(lambda row, name: number(row["bytes"][name] / 1e6))
+    return (
+        "Microseconds a part, and the ratio to packed:\n\n"
+        + table(header, lines(time))
+        + "\nPeak memory of tensors, MB:\n\n"
+        + table(header, memory)
+    )
+
+
+def block(rows: Rows) -> str:
+    of = {(row["test"], row["width"]): row for row in rows}
+    widths = [row["width"] for row in rows if row["test"] == "encoder"]
+    lines = []
+    for width in widths:
+        layer, encoder = of["block", width], of["encoder", width]
+        lines.append(
+            [
+                width,
+                spread(layer["seconds"]["block"], 1e-3),
+                spread(inverse(layer["ratio"]["products"])),
+                spread(encoder["seconds"]["encoder"], 1e-3),
+                spread(inverse(encoder["ratio"]["products"])),
+                spread(inverse(encoder["ratio"]["made"])),
+            ]
+        )
+    header = [
+        "width",
+        "block, ms",
+        "over its products",
+        "encoder, ms",
+        "over its products",
+        "over those that it makes",
+    ]
+    return table(header, lines)
+
+
+def step(rows: Rows) -> str:
+    steps = [row for row in rows if row["test"] == "step"]
+    parts = [name for name in steps[0]["seconds"] if name not in ("step", "floor")]
+    lines = [
+        [
+            f"{row['problem']}, {row['networks']}, {row['precision']}",
+            row["wholes"],
+            row["parts"],
+            spread(row["seconds"]["step"], 1e-3),
+            spread(row["seconds"]["floor"], 1e-3),
+            spread(inverse(row["ratio"]["floor"])),
+            *(f"{number(1e3 * row['seconds'][p][1])} ({row['ratio'][p][1]:.0%})" for p in parts),
+        ]
+        for row in steps
+    ]
+    header = ["step of", "wholes", "parts", "step, ms", "floor, ms", "ratio", *parts]
+    text = table(header, lines)
+    kept = [row for row in rows if row["test"] == "kept_memory"]
+    if kept:
+        lines = [
+            [
+                f"{row['problem']}, {row['networks']}",
+                spread(row["seconds"]["kept"], 1e-3),
+                spread(row["seconds"]["handed back"], 1e-3),
+                spread(row["ratio"]["handed back"]),
+            ]
+            for row in kept
+        ]
+        header = ["step of", "memory kept, ms", "handed back, ms", "ratio"]
+        text += "\n" + table(header, lines)
+    return text
+
+
+def scaling(rows: Rows) -> str:
+    titles = {
+        "parts": "sets of 8",
+        "one set": "one set",
+        "sets": "10,000 parts",
+        "process": "one set, a whole process",
+    }
+    lines = []
+    for row in rows:
+        seconds, held = row["seconds"]["packed"], row["bytes"]["packed"]
+        lines.append(
+            [
+                titles[row["axis"]],
+                row["width"],
+                f"{row['parts']:,}",
+                f"{row['sets']:,}",
+                spread(seconds, 1e-3),
+                number(1e6 * seconds[1] / row["parts"]),
+                number(held / 1e6),
+                number(held / row["parts"]),
+            ]
+        )
+    header = ["", "width", "parts", "sets", "ms", "µs a part", "peak MB", "bytes a part"]
+    return table(header, lines)
+
+
+def generation(rows: Rows) -> str:
+    lines = []
+    for row in rows:
+        by = row["seconds"]
+        rates = [
+            number(row["wholes"] / by[how][1]) if how in by else ""
+            for how in ("from parts", "from amounts")
+        ]
+        lines.append(
+            [
+                f"{row['problem']}, {row['networks']}",
+                f"{row['parts_each']:,}",
+                row["wholes"],
+                *rates,
+            ]
+        )
+    header = ["model", "parts a whole", "wholes a batch", "from parts", "from amounts"]
+    return "Wholes a second:\n\n" + table(header, lines)
+
+
+TABLES: dict[str, Callable[[Rows], str]] = {
+    "batching": batching,
+    "block": block,
+    "step": step,
+    "scaling": scaling,
+    "generation": generation,
+}
+
+
+def bars(results: dict[str, dict[str, Any]]) -> str:
+    """What was aimed at beside what was measured; of several cases the worst counts."""
+    lines: list[list[object]] = []
+
+    def bar(aim: str, worst: float | None, met: Callable[[float], bool], form: str) -> None:
+        if worst is not None:
+            lines.append([aim, form.format(worst), "yes" if met(worst) else "no"])
+
+    def rows(suite: str, test: str) -> Rows:
+        found = results.get(suite, {"rows": []})["rows"]
+        return [row for row in found if row["test"] == test]
+
+    compared = rows("batching", "batching")
+    gains = [row["ratio"]["padded"][1] * row["real_share"] for row in compared]
+    bar(
+        "packed against padded, of the ideal ratio: ≥ 0.95",
+        min(gains, default=None),
+        lambda v: v >= 0.95,
+        "{:.2f}",
+    )
+    encoders = {row["width"]: 1.0 / row["ratio"]["products"][1] for row in rows("block", "encoder")}
+    for aim, bound, widths in (
+        ("encoder over its products, width 128: ≤ 1.4", 1.4, [128]),
+        ("width 256: ≤ 1.25", 1.25, [256]),
+        ("width 512 and more: ≤ 1.05", 1.05, [512, 1024, 2048]),
+    ):
+        found = [encoders[width] for width in widths if width in encoders]
+        bar(aim, max(found, default=None), lambda v, bound=bound: v <= bound, "{:.2f}")
+    for row in rows("step", "step"):
+        if row["networks"] == "small":
+            over = 1.0 / row["ratio"]["floor"][1]
+            bar(
+                f"step of the small {row['problem']} over its floor: ≤ 1.5",
+                over,
+                lambda v: v <= 1.5,
+                "{:.2f}",
+            )
+        bar(
+            f"data of the {row['networks']} {row['problem']}, of the step: ≤ 5 %",
+            row["ratio"]["data"][1],
+            lambda v: v <= 0.05,
+            "{:.1%}",
+        )
+    # The weights and their gradients are there whatever the number of parts.
+    grown = {row["parts"]: row["bytes"]["packed"] for row in rows("scaling", "parts")}
+    if len(grown) > 2:
+        sizes = sorted(grown)
+        slopes = [(grown[b] - grown[a]) / (b - a) for a, b in pairwise(sizes[1:])]
+        bar(
+            "memory linear in the number of parts: slopes within 5 %",
+            max(slopes) / min(slopes) - 1.0,
+            lambda v: v <= 0.05,
+            "{:.1%}",
+        )
+    for row in rows("scaling", "a_process_with_one_set_of_100000_parts"):
+        bar(
+            "a set of 100,000 parts, width 128: < 4 GB",
+            row["bytes"]["packed"] / 1e9,
+            lambda v: v < 4.0,
+            "{:.2f} GB",
+        )
+    return table(["aim", "measured", "met"], lines)
+
+
+def origin(result: dict[str, Any]) -> str:
+    source = result["origin"]
+    versions = ", ".join(f"{name} {version}" for name, version in source["versions"].items())
+    commit = source["commit"] + (" with changes" if source["changed"] else "")
+    return (
+        f"\n`{source['command']}` at {commit}: {source['machine']}, {source['cores']} cores, "
+        f"{source['threads']} threads, Python {source['python']}, {versions}. Medians, with "
+        "quartiles in brackets.\n"
+    )
+
+
+def draw(results: dict[str, dict[str, Any]]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9})
+
+    def save(name: str) -> None:
+        plt.tight_layout()
+        plt.savefig(RESULTS / f"{name}.png", dpi=150, metadata={"Software": None})
+        plt.close()
+
+    if "batching" in results:
+        rows = [row for row in results["batching"]["rows"] if len(row["seconds"]) > 2]
+        names = list(rows[0]["seconds"])
+        _, axis = plt.subplots(figsize=(8.0, 3.6))
+        for k, name in enumerate(names):
+            times = [row["seconds"][name] for row in rows]
+            at = [i + 0.8 * (k - (len(names) - 1) / 2) / len(names) for i in range(len(rows))]
+            per_part = [t[1] / row["parts"] * 1e6 for t, row in zip(times, rows, strict=True)]
+            axis.bar(at, per_part, 0.8 / len(names), label=name, color=f"C{k}")
+        ideal = [
+            row["seconds"]["packed"][1] / row["parts"] * 1e6 / row["real_share"] for row in rows
+        ]
+        axis.plot(range(len(rows)), ideal, "k_", markersize=60, label="packed ÷ real share")
+        axis.set_xticks(range(len(rows)), [f"{r['sizes']}\nwidth {r['width']}" for r in rows])
+        axis.set(yscale="log", ylabel="µs a part, forward and backward")
+        axis.legend(fontsize=7, ncols=2, markerscale=0.2, frameon=False)
+        save("batching")
+    if "block" in results:
+        _, axis = plt.subplots(figsize=(5.0, 3.2))
+        for test in ("block", "encoder"):
+            rows = [row for row in results["block"]["rows"] if row["test"] == test]
+            widths = [row["width"] for row in rows]
+            low, middle, high = zip(*(inverse(r["ratio"]["products"]) for r in rows), strict=True)
+            axis.plot(widths, middle, "o-", label=test)
+            axis.fill_between(widths, low, high, alpha=0.2)
+        axis.axhline(1.0, color="k", linewidth=0.8)
+        axis.set(xscale="log", xlabel="width", ylabel="time over the bare matrix products")
+        axis.set_xticks(widths, [str(width) for width in widths])
+        axis.minorticks_off()
+        axis.legend(frameon=False)
+        save("block")
+    if "scaling" in results:
+        _, axes = plt.subplots(1, 2, figsize=(8.0, 3.2))
+        for axis_name, label in (("parts", "sets of 8"), ("one set", "one set")):
+            rows = [row for row in results["scaling"]["rows"] if row["axis"] == axis_name]
+            parts = [row["parts"] for row in rows]
+            axes[0].plot(parts, [row["seconds"]["packed"][1] for row in rows], "o-", label=label)
+            axes[1].plot(parts, [row["bytes"]["packed"] / 1e6 for row in rows], "o-", label=label)
+        for axis, label in zip(axes, ("seconds", "peak MB"), strict=True):
+            axis.set(xscale="log", yscale="log", xlabel="parts", ylabel=label)
+        axes[0].legend(frameon=False)
+        save("scaling")
+
+
+def main(files: list[str]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    for file in files:
+        for suite, result in compact(json.loads(Path(file).read_text(encoding="utf-8"))).items():
+            text = json.dumps(rounded(result), indent=1, ensure_ascii=False)
+            (RESULTS / f"{suite}.json").write_text(text + "\n", encoding="utf-8")
+    results = {
+        suite: json.loads((RESULTS / f"{suite}.json").read_text(encoding="utf-8"))
+        for suite in TABLES
+        if (RESULTS / f"{suite}.json").exists()
+    }
+    texts = {suite: TABLES[suite](r["rows"]) + origin(r) for suite, r in results.items()}
+    texts["bars"] = bars(results)
+
+    def fill(mark: re.Match[str]) -> str:
+        text = texts.get(mark[2], "")
+        return f"{mark[1]}\n{text}\n{mark[3]}" if text else mark[0]
+
+    PAGE.write_text(MARKS.sub(fill, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    draw(results)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,182 @@
+"""Batches that are filled up to a number of parts."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+__all__ = ["PartBudgetSampler"]
+
+Batches = list[list[int]]
+
+
+class PartBudgetSampler(Sampler[list[int]]):
+    """Draws batches of sets that have at most so many parts in all.
+
+    Where some sets are far larger than others, a fixed number of sets gives batches of very
+    different cost. Here each batch has as many sets as fit into a budget of parts; a set that is
+    larger than the budget is a batch of its own. In each epoch every set is drawn once. The number
+    of batches is the same in all epochs and for all ranks, and is known beforehand: it is that of
+    the best-fit-decreasing packing, and shuffling exchanges sets between batches without breaking
+    the budget. (PyG's ``DynamicBatchSampler`` fills up batches in the order in which sets come: it
+    has no length unless batches are left out, reads every datum to learn its size, cannot be
+    seeded, and gives all ranks the same batches.)
+
+    Use it as a ``batch_sampler``. When several processes train together each draws its own share;
+    tell Lightning's ``Trainer`` then ``use_distributed_sampler=False``. Lightning calls
+    :meth:`set_epoch` by itself.
+
+    Args:
+        sizes: Number of parts of each datum, ``[M]``.
+        max_parts: Number of parts of a batch at most.
+        shuffle: Whether batches are drawn anew in each epoch, or else filled in the order of the
+            data, once and for all.
+        seed: Seed of the order, not negative; the same on all ranks.
+        rank: Rank of this process; by default that of ``torch.distributed``, or 0.
+        num_ranks: Number of processes that train together; by default likewise, or 1.
+
+    Raises:
+        ValueError: If an argument is out of range, or there are fewer data than ranks.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> from torch_geometric.loader import DataLoader
+        >>> data = [Data(num_nodes=n) for n in (3, 9, 1, 2, 4, 40)]
+        >>> sampler = PartBudgetSampler([d.num_nodes for d in data], max_parts=10, seed=1)
+        >>> loader = DataLoader(data, batch_sampler=sampler)
+        >>> len(loader), sorted(batch.num_nodes for batch in loader)
+        (3, [9, 10, 40])
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int] | Tensor,
+        max_parts: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int | None = None,
+        num_ranks: int | None = None,
+    ) -> None:
+        self.sizes = torch.as_tensor(sizes).tolist()
+        if not self.sizes or not all(isinstance(size, int) and size >= 0 for size in self.sizes):
+            raise ValueError("sizes must be whole numbers, not negative, and at least one of them")
+        if max_parts < 1:
+            raise ValueError(f"max_parts must be at least 1 (got {max_parts})")
+        if seed < 0:
+            raise ValueError(f"seed must not be negative (got {seed})")
+        if (rank is None) != (num_ranks is None):
+            raise ValueError(f"rank and num_ranks go together (got {rank} and {num_ranks})")
+        if rank is not None and num_ranks is not None and not 0 <= rank < num_ranks:
+            raise ValueError(f"rank must lie in [0, {num_ranks}) (got {rank})")
+        self.max_parts = max_parts
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.num_ranks = num_ranks
+        self.epoch = 0
+        fill = _best_fit_decreasing if shuffle else _next_fit
+        self._filled = fill(self.sizes, max_parts)
+
+    @property
+    def sampler(self) -> "PartBudgetSampler":
+        """Itself: where Lightning looks for :meth:`set_epoch`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches are drawn next, the same on all ranks."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches that this rank draws in an epoch."""
+        _, num_ranks = self._place()
+        return -(-len(self._filled) // num_ranks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rank, num_ranks = self._place()
+        batches = self._split(num_ranks)
+        if self.shuffle:
+            random = np.random.default_rng([self.seed, self.epoch])
+            batches = self._exchange(batches, random)
+            batches = [batches[b] for b in random.permutation(len(batches))]
+        return iter(batches[rank::num_ranks])
+
+    def _place(self) -> tuple[int, int]:
+        """Return rank and number of ranks, which a launcher may set after construction."""
+        if self.rank is not None and self.num_ranks is not None:
+            return self.rank, self.num_ranks
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank(), torch.distributed.get_world_size()
+        return 0, 1
+
+    def _split(self, num_ranks: int) -> Batches:
+        """Halve batches until their number can be shared out."""
+        batches = [list(batch) for batch in self._filled]
+        if len(self.sizes) < -(-len(batches) // num_ranks) * num_ranks:
+            raise ValueError(
+                f"{len(self.sizes)} sets in {len(batches)} batches cannot be shared out among "
+                f"{num_ranks} ranks"
+            )
+        while len(batches) % num_ranks:
+            at = max(range(len(batches)), key=lambda b: len(batches[b]))
+            half = len(batches[at]) // 2
+            batches[at : at + 1] = [batches[at][:half], batches[at][half:]]
+        return batches
+
+    def _exchange(self, batches: Batches, random: np.random.Generator) -> Batches:
+        """Deal the sets of pairs of batches anew, until every set can have come anywhere."""
+        # After each round a set may be in twice as many batches as before.
+        for _ in range(2 * len(batches).bit_length()):
+            order = random.permutation(len(batches)).tolist()
+            for a, b in zip(order[::2], order[1::2], strict=False):
+                batches[a], batches[b] = self._deal(batches[a], batches[b], random)
+        return batches
+
+    def _deal(
+        self, one: list[int], other: list[int], random: np.random.Generator
+    ) -> tuple[list[int], list[int]]:
+        pool = one + other
+        hands: tuple[list[int], list[int]] = ([], [])
+        room = [self.max_parts, self.max_parts]
+        sides = random.integers(2, size=len(pool)).tolist()
+        for at, side in zip(random.permutation(len(pool)).tolist(), sides, strict=True):
+            size = self.sizes[pool[at]]
+            if size > room[side]:
+                side = 1 - side
+            if size > room[side]:
+                return one, other
+            room[side] -= size
+            hands[side].append(pool[at])
+        return hands if hands[0] and hands[1] else (one, other)
+
+
+def _next_fit(sizes: Sequence[int], max_parts: int) -> Batches:
+    batches: Batches = []
+    room = -1
+    for index, size in enumerate(sizes):
+        if not batches or size > room:
+            batches.append([])
+            room = max_parts
+        batches[-1].append(index)
+        room -= size
+    return batches
+
+
+def _best_fit_decreasing(sizes: Sequence[int], max_parts: int) -> Batches:
+    batches: Batches = []
+    rooms: list[tuple[int, int]] = []  # what is left in a batch, and the batch, in order
+    for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        size = sizes[index]
+        at = bisect_left(rooms, (size, -1))
+        if at < len(rooms):
+            room, batch = rooms.pop(at)
+        else:
+            room, batch = max_parts, len(batches)
+            batches.append([])
+        batches[batch].append(index)
+        if room >= size:
+            insort(rooms, (room - size, batch))
+    return batches
