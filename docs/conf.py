@@ -86,14 +86,16 @@ def write_readme_page() -> None:
 
 
 def fit_links(app, docname: str, source: list[str]) -> None:
-    """Let links to the README lead to its page, and leave out those to folders, which have none."""
+    """Let links to the README lead to its page, and leave out those to what has no page."""
     here = (HERE / docname).parent
 
-    def is_folder(link: re.Match[str]) -> str:
-        return link[1] if (here / link[2]).is_dir() else link[0]
+    def keep_if_here(link: re.Match[str]) -> str:
+        target = (here / link[2]).resolve()
+        elsewhere = target.suffix == ".md" and not target.is_relative_to(HERE)
+        return link[1] if elsewhere or target.is_dir() else link[0]
 
     text = re.sub(r"\]\(((?:\.\./)*)\.\./README\.md", r"](\1generated/readme.md", source[0])
-    source[0] = re.sub(r"(?<!!)\[([^][]+)\]\((?!\w+:|#)([^)#]+)\)", is_folder, text)
+    source[0] = re.sub(r"(?<!!)\[([^][]+)\]\((?!\w+:|#)([^)#]+)\)", keep_if_here, text)
 
 
 def find_by_short_name(app, env, node, contnode):
