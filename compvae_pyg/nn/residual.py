@@ -39,9 +39,11 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, of the shape of ``x``."""
-        # A Linear returns a view for more than two dimensions, which autograd copies when it is
+        if x.dim() <= 2 or x.is_nested:
+            return self.after_first(x, self.lin1(x))
+        # Of more than two dimensions a Linear returns a view, which autograd copies when it is
         # changed in place.
-        rows = x.flatten(0, -2) if x.dim() > 2 else x
+        rows = x.flatten(0, -2)
         return self.after_first(rows, self.lin1(rows)).view(x.shape)
 
     def after_first(self, x: Tensor, hidden: Tensor) -> Tensor:
