@@ -18,6 +18,8 @@ from compvae_pyg import CompVAEEncoder, GraphBlock
 from compvae_pyg.nn import Residual, set_sum
 from compvae_pyg.problems import pack
 
+Combine = Callable[[Tensor, Tensor], Tensor]
+
 __all__ = ["CONTENDERS", "SIZES", "Case", "Contender"]
 
 
@@ -100,18 +102,18 @@ class Case:
 
 
 class Layout:
-    """Where the members of sets lie."""
+    """Where the members of sets lie: each in a row, some rows perhaps empty."""
 
     def arrange(self, x: Tensor) -> Tensor:
         """Lay packed members out."""
-        raise NotImplementedError
+        return x
 
     def pack(self, x: Tensor) -> Tensor:
         """Pack them again."""
-        raise NotImplementedError
+        return x
 
-    def spread(self, per_set: Tensor) -> Tensor:
-        """Give features of sets to their members, or a shape that broadcasts to them."""
+    def broadcast(self, combine: Combine, per_set: Tensor, x: Tensor) -> Tensor:
+        """Combine what belongs to sets with what belongs to their members."""
         raise NotImplementedError
 
     def total(self, x: Tensor) -> Tensor:
@@ -124,7 +126,7 @@ class Layout:
 
     def join(self, per_set: Tensor, x: Tensor) -> Tensor:
         """Stand features of sets before those of their members."""
-        return torch.cat([self.spread(per_set).expand(*x.shape[:-1], -1), x], dim=-1)
+        return self.broadcast(lambda a, b: torch.cat([a, b], dim=-1), per_set, x)
 
 
 def linear(
@@ -136,7 +138,7 @@ def linear(
     for piece, weight in zip(pieces[1:], weights[1:], strict=True):
         out += F.linear(piece, weight)
     if context is not None:
-        out += layout.spread(F.linear(context, of_context))
+        out = layout.broadcast(torch.add, F.linear(context, of_context), out)
     return out
 
 
@@ -146,8 +148,8 @@ def pass_messages(block: GraphBlock, layout: Layout, x: Tensor, context: Tensor 
     state = x if context is None else layout.join(context, x)
     hidden = linear(first.lin1, layout, [x], context)
     message = block.message_net[1:](first.after_first(state, hidden))
-    received = block.received_net(layout.spread(layout.total(message)) - message)
-    return block.update_net[1:](linear(joint, layout, [x, received], context))
+    others = layout.broadcast(torch.sub, layout.total(message), message)
+    return block.update_net[1:](linear(joint, layout, [x, block.received_net(others)], context))
 
 
 def encode(
@@ -162,60 +164,60 @@ def encode(
         context = None
     loc, log_variance, logits = encoder.w_head(h).chunk(3, dim=-1)
     shift = layout.largest(logits.detach()).clamp(min=0.0)
-    shifted = logits - layout.spread(shift)
+    shifted = layout.broadcast(lambda a, b: b - a, shift, logits)
     log_total = torch.log(torch.exp(-shift) + layout.total(torch.exp(shifted)))
-    rho = torch.exp(shifted - layout.spread(log_total))
+    rho = torch.exp(layout.broadcast(lambda a, b: b - a, log_total, shifted))
     z_scale, scale = torch.exp(0.5 * z_log_variance), torch.exp(0.5 * log_variance)
     return Outputs(z_loc, z_scale, loc, scale, rho, -shift - log_total)
 
 
-class Padded(Layout):
-    """Every set as long as the longest, with a mask: ``[S, K_max, C]``."""
-
-    def __init__(self, sizes: Tensor, device: torch.device) -> None:
-        batch, ptr = pack(sizes, device)
-        self.place = (batch, torch.arange(len(batch), device=device) - ptr[batch])
-        self.shape = (len(sizes), int(sizes.max()))
-        there = torch.zeros(*self.shape, 1, device=device)
-        self.mask = there.index_put(self.place, torch.ones(1, device=device))
-        self.absent = self.mask == 0.0
-
-    def arrange(self, x: Tensor) -> Tensor:
-        return x.new_zeros(*self.shape, x.shape[-1]).index_put(self.place, x)
-
-    def pack(self, x: Tensor) -> Tensor:
-        return x[self.place]
-
-    def spread(self, per_set: Tensor) -> Tensor:
-        return per_set.unsqueeze(1)
-
-    def total(self, x: Tensor) -> Tensor:
-        return (x * self.mask).sum(dim=1)
-
-    def largest(self, x: Tensor) -> Tensor:
-        return x.masked_fill(self.absent, -torch.inf).amax(dim=1)
-
-
 class Equal(Layout):
-    """Sets of one size: ``[S, K, C]``, and nothing to mask."""
+    """Sets of one size, ``[S * K, C]``, and nothing to mask."""
 
     def __init__(self, num_parts: int) -> None:
         self.num_parts = num_parts
 
-    def arrange(self, x: Tensor) -> Tensor:
-        return x.view(-1, self.num_parts, x.shape[-1])
+    def by_set(self, x: Tensor) -> Tensor:
+        return x.unflatten(0, (-1, self.num_parts))
 
-    def pack(self, x: Tensor) -> Tensor:
-        return x.flatten(0, 1)
-
-    def spread(self, per_set: Tensor) -> Tensor:
-        return per_set.unsqueeze(1)
+    def broadcast(self, combine: Combine, per_set: Tensor, x: Tensor) -> Tensor:
+        return combine(per_set.unsqueeze(1), self.by_set(x)).flatten(0, 1)
 
     def total(self, x: Tensor) -> Tensor:
-        return x.sum(dim=1)
+        return self.by_set(x).sum(dim=1)
 
     def largest(self, x: Tensor) -> Tensor:
-        return x.amax(dim=1)
+        return self.by_set(x).amax(dim=1)
+
+    def join(self, per_set: Tensor, x: Tensor) -> Tensor:
+        members = self.by_set(x)
+        spread = per_set.unsqueeze(1).expand(*members.shape[:2], -1)
+        return torch.cat([spread, members], dim=-1).flatten(0, 1)
+
+
+class Padded(Equal):
+    """Every set as long as the longest, ``[S * K_max, C]``, with a mask."""
+
+    def __init__(self, sizes: Tensor, device: torch.device) -> None:
+        super().__init__(int(sizes.max()))
+        batch, ptr = pack(sizes, device)
+        rank = torch.arange(len(batch), device=device) - ptr[batch]
+        self.place = batch * self.num_parts + rank
+        self.rows = len(sizes) * self.num_parts
+        self.mask = torch.zeros(self.rows, 1, device=device).index_fill(0, self.place, 1.0)
+        self.absent = self.mask == 0.0
+
+    def arrange(self, x: Tensor) -> Tensor:
+        return x.new_zeros(self.rows, x.shape[-1]).index_copy(0, self.place, x)
+
+    def pack(self, x: Tensor) -> Tensor:
+        return x[self.place]
+
+    def total(self, x: Tensor) -> Tensor:
+        return super().total(x * self.mask)
+
+    def largest(self, x: Tensor) -> Tensor:
+        return super().largest(x.masked_fill(self.absent, -torch.inf))
 
 
 class Nested(Layout):
@@ -236,8 +238,8 @@ class Nested(Layout):
     def pack(self, x: Tensor) -> Tensor:
         return x.values()
 
-    def spread(self, per_set: Tensor) -> Tensor:
-        return per_set.unsqueeze(1)
+    def broadcast(self, combine: Combine, per_set: Tensor, x: Tensor) -> Tensor:
+        return combine(per_set.unsqueeze(1), x)
 
     def total(self, x: Tensor) -> Tensor:
         return set_sum(x.values(), self.batch, len(self.ptr) - 1)
@@ -250,18 +252,8 @@ class Nested(Layout):
         return self.arrange(torch.cat([spread, x.values()], dim=-1))
 
 
-class Packed(Layout):
-    """Members one behind the other, ``[N, C]``."""
-
-    def arrange(self, x: Tensor) -> Tensor:
-        return x
-
-    def pack(self, x: Tensor) -> Tensor:
-        return x
-
-
-class SegmentCSR(Packed):
-    """Added up by torch-scatter over runs of members."""
+class SegmentCSR(Layout):
+    """Packed, ``[N, C]``, and added up by torch-scatter over runs of members."""
 
     def __init__(self, sizes: Tensor, device: torch.device) -> None:
         import torch_scatter
@@ -269,8 +261,8 @@ class SegmentCSR(Packed):
         self.ops = torch_scatter
         _, self.ptr = pack(sizes, device)
 
-    def spread(self, per_set: Tensor) -> Tensor:
-        return self.ops.gather_csr(per_set, self.ptr)
+    def broadcast(self, combine: Combine, per_set: Tensor, x: Tensor) -> Tensor:
+        return combine(self.ops.gather_csr(per_set, self.ptr), x)
 
     def total(self, x: Tensor) -> Tensor:
         return self.ops.segment_csr(x, self.ptr, reduce="sum")
@@ -280,15 +272,15 @@ class SegmentCSR(Packed):
 
 
 class Scatter(SegmentCSR):
-    """Added up by torch-scatter's scatter."""
+    """Packed, ``[N, C]``, and added up by torch-scatter's scatter."""
 
     def __init__(self, sizes: Tensor, device: torch.device) -> None:
         super().__init__(sizes, device)
         self.batch, _ = pack(sizes, device)
         self.count = len(sizes)
 
-    def spread(self, per_set: Tensor) -> Tensor:
-        return per_set.index_select(0, self.batch)
+    def broadcast(self, combine: Combine, per_set: Tensor, x: Tensor) -> Tensor:
+        return combine(per_set.index_select(0, self.batch), x)
 
     def total(self, x: Tensor) -> Tensor:
         return self.ops.scatter(x, self.batch, 0, dim_size=self.count, reduce="sum")
@@ -397,7 +389,7 @@ class PackedContender(Contender):
         device = case.parts.device
         self.batch, _ = pack(case.sizes, device)
         self.edge_index = complete_graph(case.sizes).to(device) if self.edges else None
-        return [(Packed(), all_sets(case))]
+        return [(Layout(), all_sets(case))]
 
     def outputs(self, piece: Piece) -> Outputs:
         posterior = self.encoder(

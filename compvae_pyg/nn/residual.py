@@ -51,9 +51,11 @@ class Residual(nn.Module):
         if x.dim() == 0 or x.shape[-1] != self.channels:
             raise ValueError(f"x must be [*, {self.channels}] (got {list(x.shape)})")
         check_fits(x, "x", self.lin1.weight)
-        # A Linear returns a view for more than two dimensions, which autograd copies when it is
+        if x.dim() <= 2 or x.is_nested:
+            return self.after_first(x, self.lin1(x))
+        # Of more than two dimensions a Linear returns a view, which autograd copies when it is
         # changed in place.
-        rows = x.flatten(0, -2) if x.dim() > 2 else x
+        rows = x.flatten(0, -2)
         return self.after_first(rows, self.lin1(rows)).view(x.shape)
 
     def after_first(self, x: Tensor, hidden: Tensor) -> Tensor:
