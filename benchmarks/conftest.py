@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("compvae")
     group.addoption("--device", default="cpu", help="where the suites run: cpu or cuda")
     group.addoption("--bf16", action="store_true", help="training steps under bf16 autocast")
+    group.addoption("--compile", action="store_true", help="training steps compiled as well")
     group.addoption("--threads", type=int, help="threads of torch; by default its own choice")
 
 

@@ -140,9 +140,17 @@ def block(rows: Rows) -> str:
     return table(header, lines)
 
 
+def over_floor(row: Row, name: str) -> str:
+    if name not in row["ratio"]:
+        return ""
+    return number(row["seconds"][name][1] / row["seconds"]["floor"][1])
+
+
 def step(rows: Rows) -> str:
     steps = [row for row in rows if row["test"] == "step"]
-    parts = [name for name in steps[0]["seconds"] if name not in ("step", "floor")]
+    whole = ("step", "compiled", "floor")
+    parts = [name for name in steps[0]["seconds"] if name not in whole]
+    compiled = any("compiled" in row["seconds"] for row in steps)
     lines = [
         [
             f"{row['problem']}, {row['networks']}, {row['precision']}",
@@ -151,11 +159,13 @@ def step(rows: Rows) -> str:
             spread(row["seconds"]["step"], 1e-3),
             spread(row["seconds"]["floor"], 1e-3),
             spread(inverse(row["ratio"]["floor"])),
+            *([over_floor(row, "compiled")] if compiled else []),
             *(f"{number(1e3 * row['seconds'][p][1])} ({row['ratio'][p][1]:.0%})" for p in parts),
         ]
         for row in steps
     ]
-    header = ["step of", "wholes", "parts", "step, ms", "floor, ms", "ratio", *parts]
+    extra = ["ratio, compiled"] if compiled else []
+    header = ["step of", "wholes", "parts", "step, ms", "floor, ms", "ratio", *extra, *parts]
     text = table(header, lines)
     kept = [row for row in rows if row["test"] == "kept_memory"]
     if kept:
@@ -218,6 +228,12 @@ def generation(rows: Rows) -> str:
     header = ["model", "parts a whole", "wholes a batch", "from parts", "from amounts"]
     return "Wholes a second:\n\n" + table(header, lines)
 
+
+PLOTS = {
+    "batching": "Time per part of each contender",
+    "block": "Time over the bare products against width",
+    "scaling": "Time and memory against the number of parts",
+}
 
 TABLES: dict[str, Callable[[Rows], str]] = {
     "batching": batching,
@@ -372,6 +388,8 @@ def main(files: list[str]) -> None:
         if (RESULTS / f"{suite}.json").exists()
     }
     texts = {suite: TABLES[suite](r["rows"]) + origin(r) for suite, r in results.items()}
+    for suite in PLOTS.keys() & texts.keys():
+        texts[suite] += f"\n![{PLOTS[suite]}](../benchmarks/results/{suite}.png)\n"
     texts["bars"] = bars(results)
 
     def fill(mark: re.Match[str]) -> str:

@@ -23,7 +23,7 @@ from torch.distributions import Distribution, Independent, kl_divergence
 
 from benchmarks.measure import Products, interleave
 from compvae_pyg import Dots, Sines
-from compvae_pyg.models import CompVAE
+from compvae_pyg.models import CompVAE, Elbo
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training import GeneratedDataset, keep_freed_memory, objective
@@ -72,15 +72,14 @@ class Step:
             model.parameters(), lr=1e-6, betas=schedule.betas, fused=True
         )
         self.autocast = autocast
+        self.elbo: Callable[..., Elbo] = model.elbo
 
     def data(self) -> Any:
         return self.dataset[self.last]
 
     def forward(self, batch: Any) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            terms = self.model.elbo(
-                batch.whole, self.problem.parts(batch), batch.batch, batch.num_graphs
-            )
+            terms = self.elbo(batch.whole, self.problem.parts(batch), batch.batch, batch.num_graphs)
         return objective(terms, batch.whole, self.weights).mean()
 
     def optimise(self) -> None:
@@ -170,7 +169,13 @@ def test_step(benchmark, device, request, networks, name) -> None:
         wholes=schedule.batch_size,
         parts=batch.num_nodes,
     )
-    interleave(benchmark, {"step": step, "floor": floor, **step.parts()}, device, seconds=15.0)
+    contenders: dict[str, Callable[[], object]] = {"step": step, "floor": floor, **step.parts()}
+    if request.config.getoption("--compile"):
+        compiled = Step(problem, model, schedule, autocast, device)
+        compiled.elbo = torch.compile(model.elbo, dynamic=True)
+        compiled()
+        contenders["compiled"] = compiled
+    interleave(benchmark, contenders, device, seconds=15.0)
 
 
 WORKER = """
