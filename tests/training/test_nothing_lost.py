@@ -42,26 +42,29 @@ def resumed_is_uninterrupted(run, output, expected, options):
     assert rows_without_times(output) == rows_without_times(expected)
 
 
-def test_training_killed_at_several_steps_is_uninterrupted_training(tmp_path, run, faults):
+def test_training_killed_at_several_steps_is_uninterrupted_training(tmp_path, run, model, faults):
     output, options = tmp_path / "killed", {"checkpoint_every": 1, "log_every": 1}
     run(tmp_path / "whole", **options)
-    for kill_at in (3, 4, 11, 17):
+    total = 0
+    for steps in (3, 1, 7, 5):
         resume = (output / "checkpoints" / "last.ckpt").exists()
 
-        def die(step, kill_at=kill_at):
-            if step == kill_at:
+        # A process counts the steps of its own.
+        def die(step, steps=steps):
+            if step == steps:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         def train(resume=resume, die=die):
             faults.before = die
-            run(output, resume=resume, **options)
+            run(output, model, resume=resume, **options)
 
         process = fork.Process(target=train)
         process.start()
         process.join(120)
         assert process.exitcode == -signal.SIGKILL
         # The file is complete, and no step before the last is lost.
-        assert last_step(output) >= kill_at - 1
+        total += steps
+        assert last_step(output) >= total - 1
     resumed_is_uninterrupted(run, output, tmp_path / "whole", options)
 
 
