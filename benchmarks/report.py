@@ -341,13 +341,15 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
             at = [i + 0.8 * (k - (len(names) - 1) / 2) / len(names) for i in range(len(rows))]
             per_part = [t[1] / row["parts"] * 1e6 for t, row in zip(times, rows, strict=True)]
             axis.bar(at, per_part, 0.8 / len(names), label=name, color=f"C{k}")
-        ideal = [
-            row["seconds"]["packed"][1] / row["parts"] * 1e6 / row["real_share"] for row in rows
-        ]
-        axis.plot(range(len(rows)), ideal, "k_", markersize=60, label="packed ÷ real share")
+            if name == "padded":
+                ideal = [
+                    row["seconds"]["packed"][1] / row["parts"] * 1e6 / row["real_share"]
+                    for row in rows
+                ]
+                axis.plot(at, ideal, "k_", markersize=14, zorder=3, label="packed ÷ real share")
         axis.set_xticks(range(len(rows)), [f"{r['sizes']}\nwidth {r['width']}" for r in rows])
         axis.set(yscale="log", ylabel="µs a part, forward and backward")
-        axis.legend(fontsize=7, ncols=2, markerscale=0.2, frameon=False)
+        axis.legend(fontsize=7, ncols=2, frameon=False)
         save("batching")
     if "block" in results:
         _, axis = plt.subplots(figsize=(5.0, 3.2))
