@@ -148,7 +148,7 @@ def over_floor(row: Row, name: str) -> str:
 
 def step(rows: Rows) -> str:
     steps = [row for row in rows if row["test"] == "step"]
-    whole = ("step", "compiled", "floor")
+    whole = ("step", "compiled", "floor", "square product")
     parts = [name for name in steps[0]["seconds"] if name not in whole]
     compiled = any("compiled" in row["seconds"] for row in steps)
     lines = [
@@ -280,6 +280,17 @@ def bars(results: dict[str, dict[str, Any]]) -> str:
                 over,
                 lambda v: v <= 1.5,
                 "{:.2f}",
+            )
+        if row["networks"] == "paper" and "square product" in row["seconds"]:
+            seconds = row["seconds"]
+            rate = row["flops"] / seconds["step"][1]
+            share = rate * seconds["square product"][1] / row["square_flops"]
+            bar(
+                f"step of the paper's {row['problem']} in {row['precision']}, of the rate of a "
+                "large matrix product: ≥ 50 %",
+                share,
+                lambda v: v >= 0.5,
+                "{:.0%}",
             )
         bar(
             f"data of the {row['networks']} {row['problem']}, of the step: ≤ 5 %",
