@@ -31,6 +31,8 @@ from compvae_pyg.training import GeneratedDataset, keep_freed_memory, objective
 PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 # A CPU needs minutes for the 256 wholes of a step of the paper's networks.
 PAPER_BATCH_ON_CPU = 32
+# A GPU is measured by a product that is large enough to keep it busy.
+SQUARE = 8192
 
 
 def tensors_of(value: Any) -> list[Tensor]:
@@ -170,6 +172,12 @@ def test_step(benchmark, device, request, networks, name) -> None:
         parts=batch.num_nodes,
     )
     contenders: dict[str, Callable[[], object]] = {"step": step, "floor": floor, **step.parts()}
+    if device.type == "cuda":
+        square = torch.randn(SQUARE, SQUARE, device=device)
+        square = square.bfloat16() if autocast else square
+        contenders["square product"] = lambda: torch.mm(square, square)
+        # Convolutions are not counted, so that the rate is a lower bound.
+        benchmark.extra_info.update(flops=floor.flops, square_flops=2 * SQUARE**3)
     if request.config.getoption("--compile"):
         compiled = Step(problem, model, schedule, autocast, device)
         compiled.elbo = torch.compile(model.elbo, dynamic=True)
