@@ -116,12 +116,15 @@ def glitches(size: int) -> Entry:
     return entry
 
 
+def processor(machine: dict[str, Any]) -> str:
+    cores, threads = machine["cores"], machine["threads"]
+    used = f"{cores}" if threads == cores else f"{threads} of {cores}"
+    return f"{used} CPU cores ({machine['cpu_capability']})"
+
+
 def where(results: Results) -> str:
     machines = [run.report["machine"] for run in results.runs]
-    names = {
-        machine.get("gpu") or "{cores} CPU cores ({cpu_capability})".format(**machine)
-        for machine in machines
-    }
+    names = {machine.get("gpu") or processor(machine) for machine in machines}
     return ", ".join(sorted(names))
 
 

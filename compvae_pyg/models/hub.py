@@ -99,9 +99,9 @@ def push_model(
         save_model(model, folder)
         Path(folder, "README.md").write_text(card, encoding="utf-8")
         api = HfApi(token=token)
-        api.create_repo(repo, private=private, exist_ok=True)
+        address = api.create_repo(repo, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload model")
-    return f"https://huggingface.co/{repo}"
+    return str(address)
 
 
 def download_model(repo: str, revision: str | None = None) -> Path:

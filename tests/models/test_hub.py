@@ -23,6 +23,7 @@ def hub(monkeypatch, tmp_path):
 
         def create_repo(self, repo, private=None, exist_ok=False):
             asked.append(("create", repo, private, exist_ok))
+            return f"hub://{repo}"
 
         def upload_folder(self, repo_id, folder_path, commit_message):
             shutil.copytree(folder_path, tmp_path / repo_id)
@@ -43,7 +44,7 @@ def test_a_model_comes_back_from_the_hub_as_it_was(hub):
     torch.manual_seed(1)
     model = Dots().build("small", channels=2)
     address = model.push_to_hub("me/dots", evaluation="| K |\n|--:|", private=True, token="t")
-    assert address == "https://huggingface.co/me/dots"
+    assert address == "hub://me/dots"
     files = sorted(path.name for path in (folder / "me" / "dots").iterdir())
     assert files == ["README.md", "config.json", "model.safetensors"]
     again = CompVAE.from_hub("me/dots", revision="v1")
