@@ -1,5 +1,7 @@
 """Wholes as they come in: checked against their parts and the model."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -64,8 +66,11 @@ def check_wholes(
             "sets); give batch_size if the last sets are empty"
         )
     if not torch.compiler.is_compiling() and not sync_free:
-        finite = torch.isfinite(whole)
-        if not bool(finite.all()):
+        # The sum is not finite if a number is not, and is several times as fast as to look at each.
+        if not math.isfinite(float(whole.detach().sum())):
+            finite = torch.isfinite(whole)
+            if bool(finite.all()):
+                return batch, batch_size
             at = (~finite).nonzero()[0].tolist()
             raise ValueError(f"whole must be finite (got {float(whole[tuple(at)])} at {at})")
     return batch, batch_size

@@ -145,7 +145,8 @@ class GraphBlock(MessagePassing):
             assert batch is not None and batch_size is not None
             # In 32 bits also under autocast: in large sets it is a difference of large numbers.
             own = at_least_float32(message)
-            received = set_sum(own, batch, batch_size).index_select(0, batch) - own
+            received = set_sum(own, batch, batch_size).index_select(0, batch)
+            received -= own
             if isinstance(self.aggr_module, MeanAggregation):
                 others = set_sizes(batch, batch_size, own.dtype) - 1.0
                 share = others.clamp(min=1.0).reciprocal()

@@ -60,7 +60,9 @@ class Residual(nn.Module):
 
     def after_first(self, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the block's output, given what ``lin1`` makes of ``x``, which is overwritten."""
-        return x + self.lin2(self.act(hidden))
+        out = self.lin2(self.act(hidden))
+        out += x
+        return out
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.channels})"

@@ -12,6 +12,7 @@ from compvae_pyg.nn import set_sum
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
 from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
+from compvae_pyg.problems.dots_networks import check_sites
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["COLORS", "Dots", "render_dots"]
@@ -53,23 +54,30 @@ def render_dots(
     Returns:
         Images ``[S, 3, size, size]`` in [0, 1]; an image without sites is black.
 
+    Raises:
+        TypeError: If ``color`` does not hold 64-bit integers, or ``pos`` no real numbers.
+        ValueError: If a shape, a colour or a position is out of range; values are looked at on the
+            CPU.
+
     Example:
         >>> one = render_dots(torch.tensor([0]), torch.zeros(1, 2), torch.tensor([7.0]),
         ...                   torch.tensor([0]), 1)
         >>> one[0, :, 5, 5]
         tensor([1., 0., 0.])
     """
+    check_sites({"color": color, "pos": pos})
     line = torch.linspace(-1.0, 1.0, size, dtype=pos.dtype, device=pos.device)
     offset = (line - pos.unsqueeze(-1)).square() * intensity.view(-1, 1, 1)
     # Along x and along y the squared distances add, [N, size] each.
     logits = -(offset[:, 1].unsqueeze(-1) + offset[:, 0].unsqueeze(-2)).flatten(1)
     highest = scatter(logits, batch, 0, batch_size, reduce="max")
     weight = torch.exp(logits - highest.index_select(0, batch))
+    # Sites of one colour are added up before they are mixed with others.
+    row = batch * len(COLORS) + color
+    of_color = set_sum(weight, row, batch_size * len(COLORS)).view(batch_size, len(COLORS), -1)
     palette = torch.tensor(list(COLORS.values()), dtype=pos.dtype, device=pos.device)
-    rgb = palette.index_select(0, color)
-    total = set_sum(weight, batch, batch_size).unsqueeze(1)
-    mixed = set_sum(weight.unsqueeze(1) * rgb.unsqueeze(-1), batch, batch_size)
-    image = (mixed / total.clamp(min=1.0)).clamp(0.0, 1.0) ** (1.0 / 2.4)
+    total = of_color.sum(dim=1, keepdim=True)
+    image = (palette.T @ of_color / total.clamp(min=1.0)).clamp(0.0, 1.0) ** (1.0 / 2.4)
     return image.view(batch_size, 3, size, size)
 
 

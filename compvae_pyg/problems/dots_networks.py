@@ -118,7 +118,7 @@ class SiteField(nn.Module):
         self.lin1 = nn.Linear(5, hidden_channels)
         self.lin2 = nn.Linear(hidden_channels, hidden_channels)
         self.lin3 = nn.Linear(hidden_channels, 2 * channels)
-        self.act = nn.ELU()
+        self.act = nn.ELU(inplace=True)
         with torch.no_grad():
             self.lin3.weight[channels:] *= 0.1
             self.lin3.bias[channels:] = 2.0 * math.log(initial_scale)
@@ -126,11 +126,14 @@ class SiteField(nn.Module):
     def forward(self, parts: Parts) -> Tensor:
         """Return means and log-variances, one after the other."""
         color, pos = check_sites(parts)
+        num_parts, num_cells = pos.shape[0], self.cells.shape[0]
         offset = self.cells - pos.unsqueeze(1)
         bumps = torch.exp(-offset.square().sum(dim=-1, keepdim=True) * self.decay)
         h = self.lin1(torch.cat([offset, bumps], dim=-1)) + self.color(color).unsqueeze(1)
-        h = self.lin2(self.act(h))
-        return self.lin3(self.act(h)).transpose(1, 2).flatten(1)
+        # One row a cell: what a Linear returns of more dimensions cannot be changed in place.
+        h = self.lin2(self.act(h).flatten(0, 1))
+        out = self.lin3(self.act(h)).view(num_parts, num_cells, -1)
+        return out.transpose(1, 2).flatten(1)
 
 
 class FieldDecoder(nn.Module):
@@ -172,7 +175,7 @@ class FieldDecoder(nn.Module):
         self.fine = nn.Conv2d(half, half, 3, padding=1)
         self.up2 = nn.Conv2d(half, 4 * 4, 3, padding=1)
         self.shuffle = nn.PixelShuffle(2)
-        self.act = nn.ELU()
+        self.act = nn.ELU(inplace=True)
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return the channels of the pixels."""
@@ -218,14 +221,14 @@ class GlimpseEmbedding(nn.Module):
         self.grid = IMAGE_SIZE // 4
         self.conv = nn.Sequential(
             nn.Conv2d(3, 32, 4, stride=2, padding=1),
-            nn.ELU(),
+            nn.ELU(inplace=True),
             nn.Conv2d(32, 48, 4, stride=2, padding=1),
-            nn.ELU(),
+            nn.ELU(inplace=True),
             nn.Conv2d(48, channels, 3, padding=1),
-            nn.ELU(),
+            nn.ELU(inplace=True),
         )
         self.whole = nn.Sequential(
-            nn.Flatten(), nn.Linear(channels * self.grid**2, whole_channels), nn.ELU()
+            nn.Flatten(), nn.Linear(channels * self.grid**2, whole_channels), nn.ELU(inplace=True)
         )
         self.color = nn.Embedding(NUM_COLORS, 32)
         frequencies = 0.5 * math.pi * 2.0 ** torch.arange(num_frequencies)

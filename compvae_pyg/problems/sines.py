@@ -13,6 +13,7 @@ from compvae_pyg.nn import set_sizes, set_sum
 from compvae_pyg.nn.checks import check_count, check_number
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
 from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
+from compvae_pyg.problems.categories import check_categories
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["Sines", "render_sines"]
@@ -27,6 +28,7 @@ def render_sines(
     *,
     nonlinearity: float = 3.0,
     period: float = 100.0,
+    num_categories: int = 10,
     num_samples: int = 200,
 ) -> Tensor:
     r"""Draw curves that are made of sine waves, each by the number :math:`K` of its own waves.
@@ -38,7 +40,7 @@ def render_sines(
     (paper, section 4.2, whose sum starts at 0 by a slip).
 
     Args:
-        category: Category of each wave, ``[N]``, numbered from 0: the frequency is
+        category: Category of each wave, ``[N]``, in ``[0, num_categories)``: the frequency is
             :math:`\ell = \text{category} + 1`.
         amplitude: Amplitude :math:`a` of each wave, ``[N]``.
         phase: Phase :math:`\kappa` of each wave, in radians, ``[N]``.
@@ -46,10 +48,15 @@ def render_sines(
         batch_size: Number of curves :math:`S`.
         nonlinearity: :math:`C`.
         period: Period :math:`T_0` of the lowest frequency, in samples.
+        num_categories: Number of frequencies.
         num_samples: Number of samples of a curve.
 
     Returns:
         Curves ``[S, num_samples]`` in :math:`[-K, K]`; one without waves is zero.
+
+    Raises:
+        TypeError: If ``category`` does not hold 64-bit integers.
+        ValueError: If a category is out of range; looked at on the CPU.
 
     Example:
         >>> waves = torch.tensor([0, 0]), torch.tensor([1.0, 1.0]), torch.tensor([0.0, math.pi])
@@ -58,12 +65,17 @@ def render_sines(
         tensor([[ 0.9951, -0.9951],
                 [-0.9951,  0.9951]])
     """
-    time = torch.arange(num_samples, dtype=amplitude.dtype, device=amplitude.device)
-    frequency = (category + 1).to(amplitude.dtype).unsqueeze(-1)
-    # Whole turns are exact in this product and leave it exactly; as angles they would be rounded.
-    turns = torch.remainder(frequency * time, period) / period
-    waves = amplitude.unsqueeze(-1) * torch.cos(2.0 * math.pi * turns + phase.unsqueeze(-1))
-    total = set_sum(waves, batch, batch_size)
+    check_categories({"category": category}, num_categories)
+    angle = torch.outer(
+        torch.arange(1, num_categories + 1, dtype=torch.float64, device=phase.device),
+        torch.arange(num_samples, dtype=torch.float64, device=phase.device),
+    ).mul_(2.0 * math.pi / period)
+    basis = torch.cat([torch.cos(angle), torch.sin(angle)]).to(amplitude.dtype)
+    # cos(a + b) = cos(a) cos(b) - sin(a) sin(b): the waves of one frequency add up to one wave.
+    own = torch.stack([amplitude * torch.cos(phase), -amplitude * torch.sin(phase)], dim=-1)
+    row = batch * num_categories + category
+    of_frequency = set_sum(own, row, batch_size * num_categories)
+    total = of_frequency.view(batch_size, num_categories, 2).mT.flatten(1) @ basis
     count = set_sizes(batch, batch_size, amplitude.dtype).unsqueeze(-1)
     return count * torch.tanh(nonlinearity / count.clamp(min=1.0) * total)
 
@@ -195,6 +207,7 @@ class Sines(Problem):
             batch_size,
             nonlinearity=self.nonlinearity,
             period=self.period,
+            num_categories=self.num_categories,
             num_samples=self.num_samples,
         )
 

@@ -141,17 +141,21 @@ class WaveDecoder(nn.Module):
         self.category = nn.Parameter(0.1 * torch.randn(num_categories, hidden_channels))
         self.z_lin = zero_linear(z_channels, hidden_channels)
         self.rows = nn.Sequential(
-            nn.ELU(),
+            nn.ELU(inplace=True),
             Residual(hidden_channels),
-            nn.ELU(),
+            nn.ELU(inplace=True),
             Residual(hidden_channels),
-            nn.ELU(),
+            nn.ELU(inplace=True),
             nn.Linear(hidden_channels, num_waves),
         )
         self.waves = nn.Linear(num_categories * num_waves, num_curves * NUM_SAMPLES)
         last = nn.Linear(32, 1)
         self.spread = nn.Sequential(
-            nn.Linear(num_curves, 32), nn.ELU(), nn.Linear(32, 32), nn.ELU(), last
+            nn.Linear(num_curves, 32),
+            nn.ELU(inplace=True),
+            nn.Linear(32, 32),
+            nn.ELU(inplace=True),
+            last,
         )
         with torch.no_grad():
             last.weight *= 0.1
@@ -160,10 +164,13 @@ class WaveDecoder(nn.Module):
         """Return means and log-variances of the samples."""
         table = w_sum.view(-1, *self.table_shape)
         size = table[..., 0].sum(dim=1, keepdim=True).clamp(min=0.5)
-        weights = self.rows(self.row(table) + self.category + self.z_lin(z).unsqueeze(1))
-        curves = self.waves(weights.flatten(1) / size).view(-1, self.num_curves, NUM_SAMPLES).mT
-        loc = size * torch.tanh(curves[..., 0])
-        spread = floor_log_variance(self.spread(curves).squeeze(-1), self.min_relative_scale)
+        # Two dimensions throughout: what a Linear returns of more cannot be changed in place.
+        shared = (self.category + self.z_lin(z).unsqueeze(1)).flatten(0, 1)
+        weights = self.rows(self.row(table.flatten(0, 1)) + shared).view(len(table), -1)
+        curves = self.waves(weights / size).view(-1, self.num_curves, NUM_SAMPLES)
+        loc = size * torch.tanh(curves[:, 0])
+        spread = self.spread(curves.mT.flatten(0, 1)).view(loc.shape)
+        spread = floor_log_variance(spread, self.min_relative_scale)
         return torch.cat([loc, spread + 2.0 * size.log()], dim=1)
 
 
@@ -186,7 +193,7 @@ class SpectralEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.table_shape = (num_categories, channels)
-        self.points = nn.Sequential(nn.Linear(1, 16), nn.ELU(), nn.Linear(16, 4), nn.Flatten())
+        self.points = nn.Sequential(nn.Linear(1, 16), nn.ELU(inplace=True), nn.Linear(16, 4))
         self.analyse = nn.Linear(4 * NUM_SAMPLES, num_categories * channels)
         self.act = nn.ELU()
         self.res = Residual(channels)
@@ -201,7 +208,8 @@ class SpectralEmbedding(nn.Module):
         batch_size = whole.shape[0]
         size = set_sizes(batch, batch_size, whole.dtype).clamp(min=1.0)
         size_column = size.unsqueeze(1)
-        said = self.analyse(self.points((whole / size_column).unsqueeze(-1)))
+        points = self.points((whole / size_column).view(-1, 1))
+        said = self.analyse(points.view(batch_size, -1))
         # Times the size, so that the same part says the same in curves of any size.
         table = (said * size_column).view(-1, self.table_shape[1])
         table = torch.cat([table, self.act(self.res(self.act(table)))], dim=-1)
