@@ -53,7 +53,8 @@ def test_shipped_weights_reproduce_the_committed_table(committed, name, size):
     for estimate in estimates:
         first, second = getattr(new, estimate), getattr(old, estimate)
         error = (first.standard_error**2 + second.standard_error**2) ** 0.5
-        assert abs(first.mean - second.mean) <= 4.0 * error, estimate
+        # The truth's own leak is rounding, which another order of sums changes.
+        assert abs(first.mean - second.mean) <= 4.0 * error + 1e-6, estimate
 
 
 def test_shipped_dots_meet_the_bar(committed):
