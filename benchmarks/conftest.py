@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from compvae_pyg.training import keep_freed_memory
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "torch_geometric", "lightning", "torch_scatter", "numpy", "pytest-benchmark")
 
@@ -31,7 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
-    return torch.device(request.config.getoption("--device"))
+    device = torch.device(request.config.getoption("--device"))
+    if device.type == "cpu":
+        keep_freed_memory()  # as training does
+    return device
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from compvae_pyg import Dots, Sines
 from compvae_pyg.models import CompVAE, Elbo
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import Problem, Schedule
-from compvae_pyg.training import GeneratedDataset, keep_freed_memory, objective
+from compvae_pyg.training import GeneratedDataset, objective
 
 PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 # A CPU needs minutes for the 256 wholes of a step of the paper's networks.
@@ -151,8 +151,6 @@ class Step:
 @pytest.mark.parametrize("networks", ["small", "paper"])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_step(benchmark, device, request, networks, name) -> None:
-    if device.type == "cpu":
-        keep_freed_memory()  # as training does
     problem = PROBLEMS[name]
     schedule = problem.schedule("roads" if networks == "small" else "paper")
     if networks == "paper" and device.type == "cpu":
