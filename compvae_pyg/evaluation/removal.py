@@ -94,6 +94,8 @@ class SinesRemovalRow(RemovalRow):
     frequency that goes, what is left there is not measured.
 
     Attributes:
+        alone_rmse: ``removal_rmse`` of the curves that have no other wave of the frequency that
+            goes.
         amplitude: Mean of :math:`|c_\ell|` at the frequency that goes, in the reconstruction,
             before anything is taken away.
         amplitude_left: That after the removal.
@@ -105,6 +107,7 @@ class SinesRemovalRow(RemovalRow):
         others_removal_error: That of the whole after the removal to the truth without the wave.
     """
 
+    alone_rmse: Estimate
     amplitude: Estimate
     amplitude_left: Estimate
     leak: Estimate
@@ -115,6 +118,7 @@ class SinesRemovalRow(RemovalRow):
         """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
         return {
             **super().cells(),
+            "alone": f"{self.alone_rmse.mean:.3f}",
             "amplitude": f"{self.amplitude.mean:.3f}",
             "left": f"{self.amplitude_left.mean:.3f}",
             "leak": f"{self.leak.mean:.3f}",
@@ -256,6 +260,7 @@ def _row(num_parts: int, num_wholes: int, values: dict[str, Tensor]) -> RemovalR
         num_parts,
         num_wholes,
         **rmse,
+        alone_rmse=Estimate.ratio(alone * values["removal"], alone).root(),
         amplitude=Estimate.ratio(values["amplitude"], alone),
         amplitude_left=Estimate.ratio(values["amplitude_left"], alone),
         leak=Estimate.ratio(values["leak"], values["num_absent"]),
