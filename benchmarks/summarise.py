@@ -97,7 +97,7 @@ def side_by_side(folders: tuple[Path, ...]) -> tuple[str, str]:
     counts = (f"{max(map(len, kind.values()))} of `{name}`" for name, kind in kinds.items())
     problem = "dots" if "true_accuracy" in row else "sines"
     seen = (
-        f"Trainings of the {problem}, by folder of [results](results/), {', '.join(counts)}. "
+        f"Trainings of the {problem}, by folder of `docs/results`, {', '.join(counts)}. "
         "Means, with the smallest and the largest in brackets; "
         f"`python benchmarks/summarise.py --beside {' '.join(map(str, folders))}`:"
     )
