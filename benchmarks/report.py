@@ -210,23 +210,26 @@ def scaling(rows: Rows) -> str:
 
 
 def generation(rows: Rows) -> str:
+    ways = ("from parts", "from amounts")
     lines = []
     for row in rows:
+        if row["test"] == "amounts":
+            continue
         by = row["seconds"]
-        rates = [
-            number(row["wholes"] / by[how][1]) if how in by else ""
-            for how in ("from parts", "from amounts")
-        ]
-        lines.append(
-            [
-                f"{row['problem']}, {row['networks']}",
-                f"{row['parts_each']:,}",
-                row["wholes"],
-                *rates,
+        rates = [number(row["wholes"] / by[how][1]) if how in by else "" for how in ways]
+        name = f"{row['problem']}, {row['networks']}"
+        lines.append([name, f"{row['parts_each']:,}", row["wholes"], *rates])
+    header = ["model", "parts a whole", "wholes a batch", *ways]
+    text = "Wholes a second:\n\n" + table(header, lines)
+    for row in rows:
+        if row["test"] == "amounts":
+            lines = [
+                [amount, spread(seconds, 1e-3), spread(row["ratio"][amount])]
+                for amount, seconds in row["seconds"].items()
             ]
-        )
-    header = ["model", "parts a whole", "wholes a batch", "from parts", "from amounts"]
-    return "Wholes a second:\n\n" + table(header, lines)
+            header = ["parts of each of ten kinds", f"{row['wholes']} wholes, ms", "ratio"]
+            text += "\n" + table(header, lines)
+    return text
 
 
 PLOTS = {
@@ -315,6 +318,13 @@ def bars(results: dict[str, dict[str, Any]]) -> str:
             row["bytes"]["packed"] / 1e9,
             lambda v: v < 4.0,
             "{:.2f} GB",
+        )
+    for row in rows("generation", "amounts"):
+        bar(
+            "amounts of 1,000,000 over amounts of 1: ≤ 1.10",
+            row["ratio"]["1,000,000"][1],
+            lambda v: v <= 1.10,
+            "{:.2f}",
         )
     return table(["aim", "measured", "met"], lines)
 

@@ -1,16 +1,24 @@
-"""Summarise trainings on the dots, or on the sines, over their seeds, as a Markdown table.
+"""Summarise trainings on the dots, or on the sines, as a Markdown table.
 
     python benchmarks/summarise.py docs/results/dots-small/seed*
+    python benchmarks/summarise.py --beside docs/results/dots-small docs/results/dots-mean
 
 Each folder holds an ``evaluation.json``. An entry is the mean over the seeds; where they differ
-visibly, the smallest and the largest of them stand beside it.
+visibly, the smallest and the largest of them stand beside it. With ``--beside`` the folders are
+trainings of different kinds, of one seed or of several in ``seed*/``, and the table goes into
+``docs/compositions.md`` as well, between the marks of its problem.
 """
 
 import json
 import math
-import sys
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import tyro
+
+PAGE = Path(__file__).parents[1] / "docs" / "compositions.md"
 COLUMNS = {
     "generated site accuracy": ("generated_accuracy", "{:.3f}"),
     "truth's": ("true_accuracy", "{:.3f}"),
@@ -27,26 +35,115 @@ COLUMNS = {
     "KL_z (bits)": ("kl_z", "{:.1f}"),
     "ELBO (nats)": ("elbo", "{:.0f}"),
 }
+# What trainings of different kinds are compared by.
+BESIDE = ("ratio", "amplitude", "its sd", "rec. rmse", "KL_w (bits)", "ELBO (nats)")
+
+Rows = dict[int, dict[str, Any]]
 
 
-def main(folders: list[str]) -> None:
-    reports = [json.loads((Path(f) / "evaluation.json").read_text()) for f in folders]
+@dataclass
+class Options:
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders with an evaluation.json, or, with --beside, with seed*/evaluation.json."""
+
+    beside: bool = False
+    """Compare trainings of different kinds, and put the table into docs/compositions.md."""
+
+
+def main(options: Options) -> None:
+    if not options.beside:
+        print(over_seeds([rows_of(folder) for folder in options.folders]))
+        return
+    problem, text = side_by_side(options.folders)
+    print(text)
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), problem, text), encoding="utf-8")
+
+
+def over_seeds(reports: list[Rows]) -> str:
+    """One line for each number of parts, which all reports must have."""
+    if any(report.keys() != reports[0].keys() for report in reports):
+        raise ValueError("all evaluations must have the same numbers of parts")
     # What both problems have in common, and what this one has.
-    columns = {t: (n, f) for t, (n, f) in COLUMNS.items() if n in reports[0]["rows"][0]}
-    print(f"| K | {' | '.join(columns)} |")
-    print("|--:|" + "--:|" * len(columns))
-    for rows in zip(*(report["rows"] for report in reports), strict=True):
-        cells = [str(rows[0]["num_parts"])]
-        for title, (name, form) in columns.items():
-            unit = math.log(2.0) if "bits" in title else 1.0
-            values = [row[name]["mean"] / unit for row in rows]
-            mean, low, high = (
-                form.format(value)
-                for value in (sum(values) / len(values), min(values), max(values))
-            )
-            cells.append(mean if low == high else f"{mean} ({low}–{high})")
-        print(f"| {' | '.join(cells)} |")
+    columns = [title for title, (name, _) in COLUMNS.items() if name in first_row(reports[0])]
+    lines = [
+        [str(size), *(cell(title, [report[size] for report in reports]) for title in columns)]
+        for size in reports[0]
+    ]
+    return table(["K", *columns], lines)
+
+
+def side_by_side(folders: tuple[Path, ...]) -> tuple[str, str]:
+    """The problem, and trainings beside each other for the numbers of parts that all have."""
+    kinds = {}
+    for folder in folders:
+        seeds = [rows_of(seed) for seed in sorted(folder.glob("seed*"))]
+        # The weights that are kept, one of the seeds, may have been evaluated further.
+        further = rows_of(folder) if (folder / "evaluation.json").exists() else {}
+        sizes = sorted({size for rows in [further, *seeds] for size in rows})
+        kinds[folder.name] = {
+            size: [rows[size] for rows in seeds if size in rows] or [further[size]]
+            for size in sizes
+        }
+    common = sorted(set.intersection(*(set(kind) for kind in kinds.values())))
+    if not common:
+        raise ValueError("the folders must have evaluations of the same numbers of parts")
+    row = next(iter(kinds.values()))[common[0]][0]
+    titles = [title for title in BESIDE if COLUMNS[title][0] in row]
+    lines = [
+        [str(size), *(cell(title, kind[size]) for title in titles for kind in kinds.values())]
+        for size in common
+    ]
+    header = ["K", *(f"{title}: {name}" for title in titles for name in kinds)]
+    counts = (f"{max(map(len, kind.values()))} of `{name}`" for name, kind in kinds.items())
+    problem = "dots" if "true_accuracy" in row else "sines"
+    seen = (
+        f"Trainings of the {problem}, by folder of `docs/results`, {', '.join(counts)}. "
+        "Means, with the smallest and the largest in brackets; "
+        f"`python benchmarks/summarise.py --beside {' '.join(map(str, folders))}`:"
+    )
+    return problem, f"{seen}\n\n{table(header, lines)}"
+
+
+def renewed(page: str, problem: str, text: str) -> str:
+    """A page with a text between the marks of a problem."""
+    begin, end = f"<!-- aggregations of the {problem} -->\n", "<!-- end -->"
+    before, *after = re.split(f"{begin}.*?{end}", page, flags=re.DOTALL)
+    if len(after) != 1:
+        raise ValueError(f"the page must have the marks of the {problem} once (got {len(after)})")
+    return f"{before}{begin}\n{text}\n\n{end}{after[0]}"
+
+
+def rows_of(folder: Path) -> Rows:
+    report = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    return {row["num_parts"]: row for row in report["rows"]}
+
+
+def first_row(rows: Rows) -> dict[str, Any]:
+    return next(iter(rows.values()))
+
+
+def cell(title: str, rows: list[dict[str, Any]]) -> str:
+    name, form = COLUMNS[title]
+    unit = math.log(2.0) if "bits" in title else 1.0
+    means = [row[name]["mean"] for row in rows]
+    if None in means:  # what no whole of the evaluation had
+        return ""
+    values = [mean / unit for mean in means]
+    mean, low, high = (
+        form.format(value) for value in (sum(values) / len(values), min(values), max(values))
+    )
+    return mean if low == high else f"{mean} ({low}–{high})"
+
+
+def table(header: list[str], lines: list[list[str]]) -> str:
+    return "\n".join(
+        [
+            f"| {' | '.join(header)} |",
+            "|--:|" + "--:|" * (len(header) - 1),
+            *(f"| {' | '.join(line)} |" for line in lines),
+        ]
+    )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(tyro.cli(Options, description=__doc__))

@@ -43,7 +43,7 @@ def main(options: Options) -> None:
     amplitude, phase = sines.features(6, torch.Generator().manual_seed(options.seed))
     curves = sines.render(category, amplitude, phase, batch, 2)
     seen = model.infer(curves, {"category": category}, batch)
-    one, other = seen.select(0), seen.select(1)
+    first, second = seen.select(0), seen.select(1)
 
     # Of all six waves, those that a true curve is drawn of; what a wave is goes with its number.
     def true_curve(waves):
@@ -54,20 +54,22 @@ def main(options: Options) -> None:
     def operation(title, composition, waves):
         return Operation(title, true_curve(waves), composition.decode().mean[0])
 
-    # A wave goes; one of the other curve comes; two change places; the curves unite.
-    stranger = {"category": category[3:4]}
+    # A wave goes, a wave of the second curve comes, and the first waves of both change places.
+    of_first, of_second = {"category": category[:1]}, {"category": category[3:4]}
     operations = [
-        operation("observed", one, [0, 1, 2]),
-        operation(r"$\ell=3$ removed", one.remove(1), [0, 2]),
-        operation(r"$\ell=2$ added", one.add(stranger, w=other.w[:1]), [0, 1, 2, 3]),
-        operation(r"$\ell=1$ for $\ell=2$", one.replace(0, stranger, w=other.w[:1]), [3, 1, 2]),
-        operation("the other", other, [3, 4, 5]),
-        operation("united", one + other, [0, 1, 2, 3, 4, 5]),
+        operation("first, observed", first, [0, 1, 2]),
+        operation(r"$\ell=3$ removed", first.remove(1), [0, 2]),
+        operation(r"$\ell=2$ added", first.add(of_second, w=second.w[:1]), [0, 1, 2, 3]),
+        operation("second, observed", second, [3, 4, 5]),
+        operation("first, exchanged", first.replace(0, of_second, w=second.w[:1]), [3, 1, 2]),
+        operation("second, exchanged", second.replace(0, of_first, w=first.w[:1]), [0, 4, 5]),
+        operation("united", first + second, [0, 1, 2, 3, 4, 5]),
     ]
 
     # A wave fades over into another of its category, with an amplitude and a phase of its own.
-    fresh = one.replace(1, {"category": category[1:2]})
-    fading = [one.with_latents(w=one.w.lerp(fresh.w, share)) for share in torch.linspace(0, 1, 6)]
+    drawn = first.replace(1, {"category": category[1:2]})
+    shares = torch.linspace(0, 1, len(operations))
+    fading = [first.with_latents(w=first.w.lerp(drawn.w, share)) for share in shares]
     series = {r"$\ell=3$ fades over": torch.cat([step.decode().mean for step in fading])}
     options.output.mkdir(parents=True, exist_ok=True)
     plot_operations(operations, series).savefig(options.output / "operations.png")

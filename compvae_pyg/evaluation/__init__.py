@@ -11,7 +11,12 @@ from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
 from compvae_pyg.evaluation.energy import SampledRow, energy_distance
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.recovery import RecoveryRow, evaluate_recovery
-from compvae_pyg.evaluation.removal import DotsRemovalRow, RemovalRow, evaluate_removal
+from compvae_pyg.evaluation.removal import (
+    DotsRemovalRow,
+    RemovalRow,
+    SinesRemovalRow,
+    evaluate_removal,
+)
 from compvae_pyg.evaluation.report import format_table, read_evaluation, write_evaluation
 from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
 from compvae_pyg.evaluation.sines_samples import (
@@ -37,6 +42,7 @@ __all__ = [
     "SampledRow",
     "SinesNonlinearity",
     "SinesRecomposition",
+    "SinesRemovalRow",
     "SinesRow",
     "SinesVariety",
     "Spectrum",

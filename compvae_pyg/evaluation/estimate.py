@@ -69,9 +69,7 @@ class Estimate:
             >>> Estimate.root_mean(torch.tensor([4.0, 4.0]))
             Estimate(mean=2.0, standard_error=0.0)
         """
-        square = cls.of(squares)
-        root = math.sqrt(square.mean)
-        return cls(root, square.standard_error / (2.0 * root) if root > 0.0 else 0.0)
+        return cls.of(squares).root()
 
     @classmethod
     def corrected(cls, values: Tensor, correction: Tensor) -> "Estimate":
@@ -105,6 +103,18 @@ class Estimate:
             return cls(mean, math.nan)
         both = (values[:m] / n + correction / m).var().item()
         return cls(mean, math.sqrt((n - m) / n**2 * values.var().item() + m * both))
+
+    def root(self) -> "Estimate":
+        """Return the square root of the estimate, its error to first order; 0 below zero.
+
+        Example:
+            >>> Estimate(4.0, 0.4).root()
+            Estimate(mean=2.0, standard_error=0.1)
+        """
+        if math.isnan(self.mean):
+            return self
+        root = math.sqrt(max(self.mean, 0.0))
+        return Estimate(root, self.standard_error / (2.0 * root) if root > 0.0 else 0.0)
 
     def scaled(self, factor: float) -> "Estimate":
         """Return the estimate in another unit, ``factor`` of which make one of this."""

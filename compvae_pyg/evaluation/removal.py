@@ -5,18 +5,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
 from compvae_pyg.evaluation.elbo import mean_square
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.isolation import isolated
 from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
+from compvae_pyg.evaluation.sines import sines_spectrum
 from compvae_pyg.evaluation.site_accuracy import sites_shown
+from compvae_pyg.evaluation.spectrum import Spectrum
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import Dots, Sines
 
-__all__ = ["DotsRemovalRow", "RemovalRow", "evaluate_removal"]
+__all__ = ["DotsRemovalRow", "RemovalRow", "SinesRemovalRow", "evaluate_removal"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,49 @@ class DotsRemovalRow(RemovalRow):
         }
 
 
+@dataclass(frozen=True)
+class SinesRemovalRow(RemovalRow):
+    r"""Curves of one number of waves, from which one wave is taken away.
+
+    What a frequency has in a curve is :math:`c_\ell`, the sum of :math:`a e^{\mathrm{i} \kappa}`
+    over its waves, by :func:`~compvae_pyg.evaluation.spectrum`. Where waves of one frequency are
+    added up, no curve tells how much of it each of them is: of curves that have another wave of the
+    frequency that goes, what is left there is not measured.
+
+    Attributes:
+        alone_rmse: ``removal_rmse`` of the curves that have no other wave of the frequency that
+            goes.
+        amplitude: Mean of :math:`|c_\ell|` at the frequency that goes, in the reconstruction,
+            before anything is taken away.
+        amplitude_left: That after the removal.
+        leak: Mean of :math:`|c_\ell|` of the frequencies that a curve does not have, in the
+            reconstruction: what there is where no wave is.
+        others_error: Root mean square of the difference in :math:`c_\ell` of the reconstruction to
+            the whole that was observed, at the frequencies of the waves that stay and that the wave
+            that goes does not share.
+        others_removal_error: That of the whole after the removal to the truth without the wave.
+    """
+
+    alone_rmse: Estimate
+    amplitude: Estimate
+    amplitude_left: Estimate
+    leak: Estimate
+    others_error: Estimate
+    others_removal_error: Estimate
+
+    def cells(self) -> dict[str, str]:
+        """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
+        return {
+            **super().cells(),
+            "alone": f"{self.alone_rmse.mean:.3f}",
+            "amplitude": f"{self.amplitude.mean:.3f}",
+            "left": f"{self.amplitude_left.mean:.3f}",
+            "leak": f"{self.leak.mean:.3f}",
+            "others off by": f"{self.others_error.mean:.3f}",
+            "after removal": f"{self.others_removal_error.mean:.3f}",
+        }
+
+
 def evaluate_removal(
     model: CompVAE,
     problem: Dots | Sines,
@@ -108,7 +154,8 @@ def evaluate_removal(
         batch_size: Number of wholes at a time; bounds the memory.
 
     Returns:
-        One row for each :math:`K`, of images with the accuracy of their sites.
+        One row for each :math:`K`: of images with the accuracy of their sites, of curves with the
+        amplitudes of their waves.
 
     Raises:
         ValueError: If a number of parts is less than 2, or ``num_wholes`` or ``batch_size`` is not
@@ -158,7 +205,39 @@ def _measure(model: CompVAE, problem: Dots | Sines, data: Batch) -> dict[str, Te
         for name, images in (("true_accuracy", truth), ("removal_accuracy", removed)):
             shown = sites_shown(images, parts["color"], parts["pos"], batch).to(images.dtype)
             values[name] = set_sum(shown, batch, size) / (data.ptr.diff() - 1)
+    else:
+        values |= _wave_values(problem, data, stays, kept, removed)
     return values
+
+
+def _wave_values(
+    problem: Sines, data: Batch, stays: Tensor, kept: Tensor, removed: Tensor
+) -> dict[str, Tensor]:
+    """Return sums over the frequencies of each curve, and how many they are, ``[S]`` each."""
+    size, number = data.num_graphs, data.ptr.diff()
+    each = one_hot(data.category, problem.num_categories)
+    there = set_sum(each[stays], data.batch[stays], size) > 0
+    gone = each[~stays] > 0
+    alone, others, absent = gone & ~there, there & ~gone, ~there & ~gone
+    true, before = (sines_spectrum(problem, x, number) for x in (data.whole, kept))
+    after = sines_spectrum(problem, removed, number - 1)
+
+    def total(which: Tensor, value: Tensor) -> Tensor:
+        return torch.where(which, value, 0.0).sum(dim=1)
+
+    def square_error(waves: Spectrum) -> Tensor:
+        return (waves.coefficient - true.coefficient).abs().square()
+
+    return {
+        "num_alone": alone.sum(dim=1).double(),
+        "num_others": others.sum(dim=1).double(),
+        "num_absent": absent.sum(dim=1).double(),
+        "amplitude": total(alone, before.amplitude),
+        "amplitude_left": total(alone, after.amplitude),
+        "leak": total(absent, before.amplitude),
+        "others_error": total(others, square_error(before)),
+        "others_removal_error": total(others, square_error(after)),
+    }
 
 
 def _row(num_parts: int, num_wholes: int, values: dict[str, Tensor]) -> RemovalRow:
@@ -166,14 +245,25 @@ def _row(num_parts: int, num_wholes: int, values: dict[str, Tensor]) -> RemovalR
         f"{name}_rmse": Estimate.root_mean(values[name])
         for name in ("reconstruction", "removal", "generated", "kept")
     }
-    if "true_accuracy" not in values:
-        return RemovalRow(num_parts, num_wholes, **rmse)
-    true, removal = values["true_accuracy"], values["removal_accuracy"]
-    return DotsRemovalRow(
+    if "true_accuracy" in values:
+        true, removal = values["true_accuracy"], values["removal_accuracy"]
+        return DotsRemovalRow(
+            num_parts,
+            num_wholes,
+            **rmse,
+            true_accuracy=Estimate.of(true),
+            removal_accuracy=Estimate.of(removal),
+            accuracy_ratio=Estimate.ratio(removal, true),
+        )
+    alone, others = values["num_alone"], values["num_others"]
+    return SinesRemovalRow(
         num_parts,
         num_wholes,
         **rmse,
-        true_accuracy=Estimate.of(true),
-        removal_accuracy=Estimate.of(removal),
-        accuracy_ratio=Estimate.ratio(removal, true),
+        alone_rmse=Estimate.ratio(alone * values["removal"], alone).root(),
+        amplitude=Estimate.ratio(values["amplitude"], alone),
+        amplitude_left=Estimate.ratio(values["amplitude_left"], alone),
+        leak=Estimate.ratio(values["leak"], values["num_absent"]),
+        others_error=Estimate.ratio(values["others_error"], others).root(),
+        others_removal_error=Estimate.ratio(values["others_removal_error"], others).root(),
     )

@@ -1,6 +1,5 @@
 """How well a model composes curves of sine waves."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,12 @@ from compvae_pyg.evaluation.elbo import measure_wholes
 from compvae_pyg.evaluation.energy import SampledRow, check_samples, compare_samples
 from compvae_pyg.evaluation.estimate import Estimate, pair
 from compvae_pyg.evaluation.sampling import evaluation_generator
-from compvae_pyg.evaluation.spectrum import spectrum
+from compvae_pyg.evaluation.spectrum import Spectrum, spectrum
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import Sines
 
-__all__ = ["SinesRow", "evaluate_sines"]
+__all__ = ["SinesRow", "evaluate_sines", "sines_spectrum"]
 
 # Amplitudes further above their mean, in standard deviations, occur once in 30,000 waves.
 _REACH = 4.0
@@ -157,6 +156,30 @@ def evaluate_sines(
     return rows
 
 
+def sines_spectrum(problem: Sines, whole: Tensor, num_parts: Tensor) -> Spectrum:
+    """Find the waves of curves of a problem, as far as amplitudes that occur reach.
+
+    Args:
+        problem: The ground truth, whose parameters are used.
+        whole: Curves, ``[S, 200]``.
+        num_parts: Number of waves of each curve, ``[S]``.
+
+    Example:
+        >>> sines = Sines(amplitude_std=0.0)
+        >>> data = sines.sample(torch.tensor([1]))
+        >>> sines_spectrum(sines, data.whole, torch.tensor([1])).amplitude.max()
+        tensor(1.0000, dtype=torch.float64)
+    """
+    return spectrum(
+        whole,
+        num_parts,
+        num_categories=problem.num_categories,
+        nonlinearity=problem.nonlinearity,
+        period=problem.period,
+        reach=problem.amplitude_mean + _REACH * problem.amplitude_std,
+    )
+
+
 def _composition_values(model: CompVAE, problem: Sines, data: Batch) -> dict[str, Tensor]:
     """Return sums over the categories of each curve, ``[S]`` each."""
     generated = model.generate(problem.parts(data), data.batch, data.num_graphs)
@@ -165,14 +188,7 @@ def _composition_values(model: CompVAE, problem: Sines, data: Batch) -> dict[str
     once, absent = (times == 1).double(), (times == 0).double()
     values = {"once": once.sum(dim=1), "absent": absent.sum(dim=1)}
     for name, whole in (("true", data.whole), ("generated", generated)):
-        waves = spectrum(
-            whole,
-            data.ptr.diff(),
-            num_categories=problem.num_categories,
-            nonlinearity=problem.nonlinearity,
-            period=problem.period,
-            reach=problem.amplitude_mean + _REACH * problem.amplitude_std,
-        )
+        waves = sines_spectrum(problem, whole, data.ptr.diff())
         values |= {
             f"{name}_once": (once * waves.amplitude).sum(dim=1),
             f"{name}_once_square": (once * waves.amplitude.square()).sum(dim=1),
@@ -191,14 +207,8 @@ def _spectrum_estimates(values: dict[str, Tensor], name: str) -> dict[str, Any]:
     variance = Estimate.ratio(square + amplitude.mean**2 * once, once)
     return {
         f"{name}_amplitude": amplitude,
-        f"{name}_amplitude_std": _root(variance),
+        f"{name}_amplitude_std": variance.root(),
         f"{name}_leak": Estimate.ratio(values[f"{name}_absent"], values["absent"]),
         f"{name}_outside": Estimate.of(values[f"{name}_outside"]),
         f"{name}_clipped": Estimate.of(values[f"{name}_clipped"]),
     }
-
-
-def _root(estimate: Estimate) -> Estimate:
-    """Return the root of an estimate, its error to first order."""
-    root = math.sqrt(max(estimate.mean, 0.0))
-    return Estimate(root, estimate.standard_error / (2.0 * root) if root > 0.0 else 0.0)

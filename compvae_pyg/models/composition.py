@@ -17,6 +17,7 @@ from compvae_pyg.models.generator import (
     standard_normal,
 )
 from compvae_pyg.models.parts import Parts, check_alike, check_index, check_parts, map_parts
+from compvae_pyg.models.rows import rows_of_sets, rows_without
 from compvae_pyg.models.weights import check_weight, weighted
 from compvae_pyg.nn import resolve_batch, set_sum
 from compvae_pyg.nn.checks import check_real
@@ -258,27 +259,8 @@ class Composition:
                 fields of the parts differ.
         """
         self._check_same(other)
-        latents = torch.cat([self._identity(), other._identity()])
-        _, kind = torch.unique(latents, dim=0, return_inverse=True)
-        sets = torch.cat([self.batch, other.batch])
-        _, kind = torch.unique(kind * self.batch_size + sets, return_inverse=True)
-        mine, theirs = kind.split([self.num_parts, other.num_parts])
-        num_kinds = int(kind.max()) + 1 if kind.numel() else 0
-        there = torch.bincount(mine, minlength=num_kinds)
-        gone = torch.bincount(theirs, minlength=num_kinds)
-        lacking = (gone > there).index_select(0, theirs).nonzero()
-        if lacking.numel():
-            at = int(lacking[0])
-            raise ValueError(
-                f"a - b needs every part of b in a (got none with the latent of part {at} of b, "
-                f"in set {int(other.batch[at])})"
-            )
-        # The place of each part among those of its kind, of which the first ones stay.
-        order = torch.argsort(mine, stable=True)
-        start = there.cumsum(0) - there
-        place = torch.empty_like(mine)
-        place[order] = torch.arange(self.num_parts, device=mine.device) - start[mine[order]]
-        return self._only((place < (there - gone)[mine]).nonzero().squeeze(1))
+        left = rows_without(self._identity(), self.batch, other._identity(), other.batch)
+        return self._only(left)
 
     def __add__(self, other: Composition) -> Composition:
         return self.merge(other) if isinstance(other, Composition) else NotImplemented
@@ -297,13 +279,9 @@ class Composition:
             ValueError: If it is out of range.
         """
         sets = check_index(sets, self.batch_size, self.batch.device, name="sets")
-        sizes = torch.bincount(self.batch, minlength=self.batch_size)
-        chosen = sizes.index_select(0, sets)
-        batch = torch.arange(sets.shape[0], device=sets.device).repeat_interleave(chosen)
-        shift = (sizes.cumsum(0) - sizes)[sets] - (chosen.cumsum(0) - chosen)
-        index = torch.arange(batch.shape[0], device=sets.device) + shift[batch]
+        rows, batch = rows_of_sets(self.batch, self.batch_size, sets)
         return self._only(
-            index,
+            rows,
             batch=batch,
             batch_size=sets.shape[0],
             z_noise=self.z_noise.index_select(0, sets),

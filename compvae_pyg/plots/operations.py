@@ -94,7 +94,8 @@ def plot_operations(
     width, height = (1.7, 1.2) if curves else (1.05, 1.05)
     figure = Figure(
         figsize=(columns * width + 0.4, (rows + len(series)) * height + 0.5),
-        dpi=200,
+        # Lines need fewer points than pixels of images, and take more inches.
+        dpi=130 if curves else 200,
         layout="constrained",
     )
     heights = [rows * height + 0.3, *[height] * len(series)]

@@ -1,11 +1,12 @@
 import dataclasses
+import math
 
 import pytest
 import torch
 from torch import nn
 
 from compvae_pyg import Sines
-from compvae_pyg.evaluation import DotsRemovalRow, evaluate_removal, format_table
+from compvae_pyg.evaluation import SinesRemovalRow, evaluate_removal, format_table
 from compvae_pyg.evaluation.sampling import evaluation_generator
 from compvae_pyg.problems import render_dots
 
@@ -89,13 +90,85 @@ def test_rows_depend_on_the_seed_alone(untrained, dots):
     assert other != again
 
 
+class Waves:
+    """What stands for a composition: waves of amplitude 1, phase 0, drawn by the ground truth."""
+
+    def __init__(self, sines, category, batch, batch_size, goes):
+        self.sines, self.category, self.batch, self.batch_size = sines, category, batch, batch_size
+        self.goes = goes
+
+    def remove(self, index):
+        stays = torch.ones(len(self.batch), dtype=torch.bool)
+        stays[self.goes(index)] = False
+        return Waves(
+            self.sines, self.category[stays], self.batch[stays], self.batch_size, self.goes
+        )
+
+    def decode(self):
+        one = torch.ones(len(self.batch))
+        self.mean = self.sines.render(self.category, one, 0.0 * one, self.batch, self.batch_size)
+        return self
+
+
+class Listener(nn.Module):
+    """Hears the waves of a curve as they are, and lets go those that it is told to, or others."""
+
+    def __init__(self, sines, goes):
+        super().__init__()
+        self.sines, self.goes = sines, goes
+
+    def infer(self, whole, parts, batch, batch_size):
+        return Waves(self.sines, parts["category"], batch, batch_size, self.goes)
+
+    def generate(self, parts, batch, batch_size):
+        return self.infer(None, parts, batch, batch_size).decode().mean
+
+
+def test_who_hears_the_waves_removes_one_and_leaves_the_others():
+    sines = Sines(amplitude_std=0.0, phase_std=0.0)
+    listener = Listener(sines, goes=lambda index: index)
+    (row,) = evaluate_removal(listener, sines, num_parts=[4], num_wholes=60, batch_size=25)
+    for rmse in (row.reconstruction_rmse, row.removal_rmse, row.alone_rmse):
+        assert rmse.mean < 1e-5
+    assert row.amplitude.mean == pytest.approx(1.0, abs=1e-3)
+    for rest in (row.amplitude_left, row.leak, row.others_error, row.others_removal_error):
+        assert rest.mean < 1e-3
+    assert row.kept_rmse.mean > 0.5
+
+
+def test_a_wave_that_is_left_and_one_that_is_lost_are_seen():
+    sines = Sines(amplitude_std=0.0, phase_std=0.0)
+    # Of two waves the other one goes.
+    listener = Listener(sines, goes=lambda index: index + 1)
+    (row,) = evaluate_removal(listener, sines, num_parts=[2], num_wholes=60)
+    assert row.others_error.mean < 1e-3 and row.leak.mean < 1e-3
+    assert row.amplitude_left.mean == pytest.approx(1.0, abs=1e-3)
+    assert row.others_removal_error.mean == pytest.approx(1.0, abs=1e-3)
+    # Two waves of one frequency are alike, and it does not matter which of them goes.
+    num_alone = round(60 * (row.removal_rmse.mean / row.alone_rmse.mean) ** 2)
+    data = sines.sample(torch.full((60,), 2), evaluation_generator(0, 2))
+    first, second = data.category.view(60, 2).T
+    assert num_alone == int((first != second).sum()) < 60
+
+
+def test_waves_of_one_frequency_are_not_told_apart():
+    sines = Sines(num_categories=1, amplitude_std=0.0, phase_std=0.0)
+    listener = Listener(sines, goes=lambda index: index)
+    (row,) = evaluate_removal(listener, sines, num_parts=[2], num_wholes=5)
+    assert all(math.isnan(x.mean) for x in (row.amplitude, row.amplitude_left, row.leak))
+    assert math.isnan(row.others_error.mean) and row.removal_rmse.mean < 1e-5
+
+
 def test_curves_are_measured_as_well():
     torch.manual_seed(0)
     sines = Sines()
     (row,) = evaluate_removal(sines.build("small"), sines, num_parts=[3], num_wholes=8)
-    assert not isinstance(row, DotsRemovalRow)
+    assert isinstance(row, SinesRemovalRow)
     assert all(getattr(row, f.name) for f in dataclasses.fields(row))
-    assert "site accuracy" not in format_table([row])
+    header = format_table([row]).split("\n")[0]
+    for title in ("alone", "amplitude", "left", "leak", "others off by", "after removal"):
+        assert f" {title} |" in header
+    assert "site accuracy" not in header
 
 
 def test_table_shows_each_column(untrained, dots):
