@@ -31,7 +31,8 @@ from compvae_pyg.models import (
     zero_linear,
 )
 from compvae_pyg.nn import Residual, floor_log_variance, set_sizes
-from compvae_pyg.problems.categories import check_categories
+from compvae_pyg.problems.checks import check_categories
+from compvae_pyg.problems.whole_latent import StandardNormal, whole_posterior
 
 __all__ = ["build_sines_small"]
 
@@ -75,26 +76,6 @@ class CategoryRows(nn.Module):
         """Return means and log-variances, one after the other."""
         category = check_categories(parts, self.num_categories)
         return self.moments.index_select(0, category)
-
-
-class StandardNormal(nn.Module):
-    """Mean and log-variance of a standard normal latent, whatever the sum of the parts is.
-
-    Args:
-        channels: Size of the latent.
-
-    Shapes:
-        - **input:** sum of the latents :math:`(S, D_w)`
-        - **output:** zeros :math:`(S, 2 D_z)`
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, w_sum: Tensor) -> Tensor:
-        """Return means and log-variances, one after the other."""
-        return w_sum.new_zeros(w_sum.shape[0], 2 * self.channels)
 
 
 class WaveDecoder(nn.Module):
@@ -250,9 +231,7 @@ def build_sines_small(
         z_channels,
         num_blocks=num_blocks,
         coupling=coupling,
-        z_head=nn.Sequential(
-            Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
-        ),
+        z_head=whole_posterior(whole_channels, z_channels),
         # Most parts have next to no variance in a row, and are to have no share of its noise.
         prior_coupling=True,
         aggr=aggr,
