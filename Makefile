@@ -15,7 +15,7 @@ installed := $(VENV)/.installed
 suites := batching block step scaling generation
 
 .DEFAULT_GOAL := help
-.PHONY: help dots test slow lint docs bench scatter wheel clean
+.PHONY: help dots demo test slow browser lint docs bench scatter wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -29,11 +29,20 @@ $(installed): pyproject.toml constraints-cpu.txt
 dots: $(installed) ## train on the coloured dots and draw the images composed
 	$(bin)/python examples/train_dots.py $(ARGS)
 
+demo: $(installed) ## play with the shipped models in a browser
+	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[demo]"
+	$(bin)/python -m compvae_pyg.demo
+
 test: $(installed) ## run the tests and the docstrings' examples
 	$(bin)/python -m pytest $(ARGS)
 
 slow: $(installed) ## run the tests that take minutes
 	$(bin)/python -m pytest -m slow $(ARGS)
+
+browser: $(installed) ## test the demo in Chromium or Chrome, which is to be there with its driver
+	command -v chromedriver
+	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[browser]"
+	$(bin)/python -m pytest tests/demo $(ARGS)
 
 lint: $(installed) ## check style and types
 	$(bin)/ruff check

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from types import FunctionType
 
+from docutils import nodes
 from sphinx.util.nodes import make_refnode
 
 import compvae_pyg
@@ -18,13 +19,18 @@ version = release = compvae_pyg.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinxcontrib.katex",
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = project
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
+# Formulas become MathML, which browsers draw by themselves: no fonts, and nothing from elsewhere.
+katex_options = 'output: "mathml"'
+katex_css_path = "katex-math.css"
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
@@ -38,7 +44,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-napoleon_custom_sections = [("Shapes", "params_style")]
+napoleon_custom_sections = ["Shapes"]
 # A name of ours that the site does not have is an error. Other libraries' names, private ones in
 # signatures, and whatever else a signature holds, are not looked up: the site builds without a
 # network.
@@ -116,10 +122,19 @@ def skip_fields(app, kind, name: str, member, skip: bool, options) -> bool | Non
     return True if type(member).__name__ == "_tuplegetter" else None
 
 
+def align_rows(app, doctree) -> None:
+    """Put formulas of several rows into the environment that aligns them."""
+    for formula in doctree.findall(nodes.math_block):
+        text = formula.astext()
+        if r"\\" in text and r"\begin" not in text:
+            formula[:] = [nodes.Text(rf"\begin{{aligned}}{text}\end{{aligned}}")]
+
+
 def setup(app) -> None:
     """Connect the above with the build."""
     write_api_pages()
     write_readme_page()
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("source-read", fit_links)
+    app.connect("doctree-read", align_rows)
     app.connect("missing-reference", find_by_short_name)

@@ -18,14 +18,17 @@ from sklearn.svm import SVC
 from torch_geometric.utils import scatter
 
 from compvae_pyg import Problem, plots
-from compvae_pyg.evaluation import ElboRow, Estimate, format_table, write_evaluation
-from compvae_pyg.evaluation.elbo import mean_square, measure_wholes
+from compvae_pyg.evaluation import (
+    Estimate,
+    MeasuredRow,
+    format_table,
+    mean_square,
+    measure_wholes,
+    write_evaluation,
+)
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import (
-    Curriculum,
-    LearningRate,
     Schedule,
-    Stage,
     build_placed,
     cut_patches,
     pack,
@@ -35,7 +38,7 @@ from compvae_pyg.problems import (
 from compvae_pyg.training import train
 from compvae_pyg.training.command_line import RunOptions, is_first_process, one_line_errors
 
-# --- The problem ----------------------------------------------------------------------------------
+# --- The problem, its networks and its course of training -----------------------------------------
 
 CANVAS, DIGIT = (24, 24), (8, 8)
 EXTENT = DIGIT[0] / CANVAS[0]
@@ -70,56 +73,20 @@ class Digits(Problem):
         return scatter(place_patches(ink, pos, CANVAS, EXTENT), batch, 0, batch_size, reduce="max")
 
 
-def schedule(num_steps=None):
-    steps = 3600 if num_steps is None else num_steps
-    return Schedule(
-        num_steps=steps,
-        batch_size=64,
-        stages=(
-            Stage("labels", 0.3, inferred="none", loss="squared_error"),
-            Stage("parts", 0.5, inferred="parts", beta_w=(2.0, 1.0)),
-            Stage("whole", 0.2, beta_z=(10.0, 1.0)),
-        ),
-        curriculum=Curriculum(first=4, last=4, every=0),
-        learning_rate=LearningRate.for_run(steps, initial=2e-3),
-        betas=(0.9, 0.98),
-    )
-
-
 def networks():
     # A template has a margin around the digit.
     return build_placed(num_categories=10, image_shape=Digits.event_shape, extent=1.5 * EXTENT)
 
 
+def schedule(num_steps):
+    shares = (0.3, 0.5, 0.2)
+    return Schedule.roads(num_steps, 64, max_parts=4, initial_rate=2e-3, shares=shares, beta_w=2.0)
+
+
 # --- The measure ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Row:
-    bound: ElboRow
-    true_accuracy: Estimate
-    generated_accuracy: Estimate
-    accuracy_ratio: Estimate
-    reconstructed_accuracy: Estimate
-    two_truths_rmse: Estimate
-    two_generated_rmse: Estimate
-
-    def cells(self):
-        bound = self.bound.cells()
-        return {
-            "K": bound["K"],
-            "truth's accuracy": f"{self.true_accuracy.mean:.3f}",
-            "generated": f"{self.generated_accuracy.mean:.3f}",
-            "ratio": f"{self.accuracy_ratio.mean:.3f} ± {self.accuracy_ratio.standard_error:.3f}",
-            "reconstructed": f"{self.reconstructed_accuracy.mean:.3f}",
-            "rec. rmse": bound["rec. rmse"],
-            "two truths'": f"{self.two_truths_rmse.mean:.3f}",
-            "two generated's": f"{self.two_generated_rmse.mean:.3f}",
-            **{name: bound[name] for name in ("KL_w (bits)", "KL_z (bits)", "ELBO")},
-        }
-
-
-def evaluate(model, digits, classifier, num_parts, num_wholes, seed):
+def evaluate(model, digits, classifier, **options):
     def read(images, data):
         """Return the share of the digits of each canvas that the classifier reads as asked."""
         cut = cut_patches(images, data.pos, data.batch, DIGIT, EXTENT).flatten(1)
@@ -127,39 +94,29 @@ def evaluate(model, digits, classifier, num_parts, num_wholes, seed):
         return set_sum(right.float(), data.batch, data.num_graphs) / data.ptr.diff()
 
     def measure(data, source):
-        placed = data.pos, data.batch, data.num_graphs
-        other_truth = digits.render(digits.ink(data.category, source), *placed)
-        parts = digits.parts(data)
-        generated, other = (model.generate(parts, data.batch, data.num_graphs) for _ in range(2))
-        reconstructed = model.reconstruct(data.whole, parts, data.batch, data.num_graphs)
+        packed, parts = (data.batch, data.num_graphs), digits.parts(data)
+        other_truth = digits.render(digits.ink(data.category, source), data.pos, *packed)
+        generated, other = (model.generate(parts, *packed) for _ in range(2))
         return {
             "true": read(data.whole, data),
             "generated": read(generated, data),
-            "reconstructed": read(reconstructed, data),
+            "reconstructed": read(model.reconstruct(data.whole, parts, *packed), data),
             "two_truths": mean_square(data.whole - other_truth),
             "two_generated": mean_square(generated - other),
         }
 
-    measured = measure_wholes(
-        model,
-        digits,
-        measure,
-        num_parts=num_parts,
-        num_wholes=num_wholes,
-        num_weighted=16,
-        num_samples=16,
-        seed=seed,
-        batch_size=250,
-    )
+    measured = measure_wholes(model, digits, measure, num_weighted=16, num_samples=16, **options)
     return [
-        Row(
+        MeasuredRow(
             bound,
-            true_accuracy=Estimate.of(values["true"]),
-            generated_accuracy=Estimate.of(values["generated"]),
-            accuracy_ratio=Estimate.ratio(values["generated"], values["true"]),
-            reconstructed_accuracy=Estimate.of(values["reconstructed"]),
-            two_truths_rmse=Estimate.root_mean(values["two_truths"]),
-            two_generated_rmse=Estimate.root_mean(values["two_generated"]),
+            {
+                "truth's accuracy": Estimate.of(values["true"]),
+                "generated": Estimate.of(values["generated"]),
+                "ratio": Estimate.ratio(values["generated"], values["true"]),
+                "reconstructed": Estimate.of(values["reconstructed"]),
+                "two truths'": Estimate.root_mean(values["two_truths"]),
+                "two generated's": Estimate.root_mean(values["two_generated"]),
+            },
         )
         for bound, values in measured
     ]
@@ -173,44 +130,33 @@ def compose(model, digits, seed):
     """Take an observed canvas apart, put it together otherwise, and draw new ones."""
     source = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    parts = {
-        "category": torch.tensor([2, 5, 8]),
-        "pos": torch.tensor([[-0.5, -0.5], [0.1, 0.0], [0.5, 0.55]]),
-    }
-    ink = digits.ink(parts["category"], source)
-    seven, six = torch.tensor([7]), torch.tensor([6])
-    other = {"category": seven, "pos": torch.tensor([[0.55, -0.5]])}
-    changed = {"category": six, "pos": parts["pos"][1:2]}
+
+    def parts(*digits_at):
+        category, x, y = zip(*digits_at, strict=True)
+        return {"category": torch.tensor(category), "pos": torch.tensor([x, y]).T}
 
     def operation(title, composition, ink):
-        pos, batch = composition.parts["pos"], composition.batch
-        truth = digits.render(ink, pos, batch, 1)
-        return plots.Operation(title, paper(truth)[0], paper(composition.decode().mean)[0])
+        truth = digits.render(ink, composition.parts["pos"], composition.batch, 1)
+        return plots.Operation(title, truth[0], composition.decode().mean[0])
 
-    seen = model.infer(digits.render(ink, parts["pos"], torch.zeros(3, dtype=torch.long), 1), parts)
-    of_seven, of_six = digits.ink(seven, source), digits.ink(six, source)
+    three = parts((2, -0.5, -0.5), (5, 0.1, 0.0), (8, 0.5, 0.55))
+    seven, six = parts((7, 0.55, -0.5)), parts((6, 0.1, 0.0))
+    two, five, eight, of_seven, of_six = digits.ink(torch.tensor([2, 5, 8, 7, 6]), source).split(1)
+    ink = torch.cat([two, five, eight])
+    seen = model.infer(digits.render(ink, three["pos"], torch.zeros(3, dtype=torch.long), 1), three)
     operations = [
         operation("2, 5, 8 observed", seen, ink),
         operation("2 removed", seen.remove(0), ink[1:]),
-        operation("7 added", seen.add(other), torch.cat([ink, of_seven])),
-        operation("6 for 5", seen.replace(1, changed), torch.cat([ink[:1], of_six, ink[2:]])),
+        operation("7 added", seen.add(seven), torch.cat([ink, of_seven])),
+        operation("6 for 5", seen.replace(1, six), torch.cat([two, of_six, eight])),
     ]
-    again = torch.cat([model.generate(parts) for _ in range(6)])
-    data = digits.sample(torch.tensor([6]), source)
-    complete = model.compose(digits.parts(data))
-    growing = [complete.remove(list(range(k, 6))) for k in range(1, 7)]
-    return plots.plot_operations(
-        operations,
-        {
-            "2, 5, 8 drawn": paper(again),
-            "one by one": paper(torch.cat([one.decode().mean for one in growing])),
-        },
-    )
-
-
-def paper(images):
-    """Return images of black ink on white paper, in RGB."""
-    return 1.0 - images.clamp(0.0, 1.0).expand(-1, 3, -1, -1)
+    complete = model.compose(digits.parts(digits.sample(torch.tensor([6]), source)))
+    growing = [complete.remove(list(range(k, 6))).decode().mean for k in range(1, 7)]
+    series = {
+        "2, 5, 8 drawn": torch.cat([model.generate(three) for _ in range(6)]),
+        "one by one": torch.cat(growing),
+    }
+    return plots.plot_operations(operations, series)
 
 
 # --- The program ----------------------------------------------------------------------------------
@@ -237,13 +183,20 @@ def main(options):
     with one_line_errors():
         torch.manual_seed(options.seed)
         model = networks()
-        train(digits, model, schedule(options.steps), **options.train_arguments())
+        course = schedule(3600 if options.steps is None else options.steps)
+        train(digits, model, course, **options.train_arguments())
     if not is_first_process():
         return
     model.save_pretrained(options.output)
 
-    num_parts = options.num_parts or (1, 2, 3, 4, 6, 8)
-    rows = evaluate(model, others, classifier, num_parts, options.num_wholes, options.seed)
+    rows = evaluate(
+        model,
+        others,
+        classifier,
+        num_parts=options.num_parts or (1, 2, 3, 4, 6, 8),
+        num_wholes=options.num_wholes,
+        seed=options.seed,
+    )
     write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
     print(format_table(rows))
     losses = plots.plot_losses(plots.read_metrics(options.output / "metrics.csv"))

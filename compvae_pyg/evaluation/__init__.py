@@ -7,7 +7,13 @@ from compvae_pyg.evaluation.dots_samples import (
     recompose_dots,
     reconstruct_dots,
 )
-from compvae_pyg.evaluation.elbo import ElboRow, evaluate_elbo
+from compvae_pyg.evaluation.elbo import (
+    ElboRow,
+    MeasuredRow,
+    evaluate_elbo,
+    mean_square,
+    measure_wholes,
+)
 from compvae_pyg.evaluation.energy import SampledRow, energy_distance
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.recovery import RecoveryRow, evaluate_recovery
@@ -35,6 +41,7 @@ __all__ = [
     "DotsRow",
     "ElboRow",
     "Estimate",
+    "MeasuredRow",
     "Recomposition",
     "Reconstructions",
     "RecoveryRow",
@@ -53,6 +60,8 @@ __all__ = [
     "evaluate_removal",
     "evaluate_sines",
     "format_table",
+    "mean_square",
+    "measure_wholes",
     "read_evaluation",
     "recompose_dots",
     "recompose_sines",

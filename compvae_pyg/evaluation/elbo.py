@@ -14,7 +14,7 @@ from compvae_pyg.evaluation.sampling import drawn_seed, evaluation_generator, ev
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems import Problem
 
-__all__ = ["ElboRow", "evaluate_elbo", "mean_square", "measure_wholes"]
+__all__ = ["ElboRow", "MeasuredRow", "evaluate_elbo", "mean_square", "measure_wholes"]
 
 NATS_TO_BITS = 1.0 / math.log(2.0)
 
@@ -73,6 +73,35 @@ class ElboRow:
         }
 
 
+@dataclass(frozen=True)
+class MeasuredRow:
+    """The bound on wholes of one number of parts, beside measures of a problem of your own.
+
+    Attributes:
+        bound: The bound.
+        measured: Estimates, by the names under which a table shows them.
+
+    Example:
+        >>> one = Estimate(1.0, 0.1)
+        >>> row = MeasuredRow(ElboRow(4, 100, 64, 64, one, one, one, one, one, one), {"mine": one})
+        >>> list(row.cells().items())[:2]
+        [('K', '4'), ('mine', '1.000 ± 0.100')]
+    """
+
+    bound: ElboRow
+    measured: dict[str, Estimate]
+
+    def cells(self) -> dict[str, str]:
+        """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
+        bound = self.bound.cells()
+        shown = {
+            name: f"{value.mean:.3f} ± {value.standard_error:.3f}"
+            for name, value in self.measured.items()
+        }
+        columns = ("rec. rmse", "KL_w (bits)", "KL_z (bits)", "ELBO")
+        return {"K": bound["K"], **shown, **{name: bound[name] for name in columns}}
+
+
 def mean_square(difference: Tensor) -> Tensor:
     """Return the mean square of each whole's values, ``[S, *event]`` to ``[S]``.
 
@@ -89,11 +118,11 @@ def measure_wholes(
     measure: Callable[[Batch, torch.Generator], dict[str, Tensor]],
     *,
     num_parts: Sequence[int],
-    num_wholes: int,
-    num_weighted: int,
-    num_samples: int,
-    seed: int,
-    batch_size: int,
+    num_wholes: int = 1000,
+    num_weighted: int = 64,
+    num_samples: int = 64,
+    seed: int = 0,
+    batch_size: int = 250,
 ) -> Iterator[tuple[ElboRow, dict[str, Tensor]]]:
     """Measure a model on wholes of each number of parts: the bound, and what ``measure`` adds.
 

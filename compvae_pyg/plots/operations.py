@@ -19,7 +19,7 @@ class Operation:
 
     Attributes:
         title: What was done.
-        truth: The true whole, an image ``[3, H, W]`` or a curve ``[T]``.
+        truth: The true whole, an image ``[3, H, W]`` (ink: ``[1, H, W]``) or a curve ``[T]``.
         whole: The model's.
         pos: Positions of the parts in an image, ``[K, 2]``, if they are to be marked.
         colors: Their colours in RGB, ``[K, 3]``.
@@ -40,7 +40,10 @@ def draw_whole(
     colors: ArrayLike | None = None,
     truth: ArrayLike | None = None,
 ) -> None:
-    """Draw an image, ``[3, H, W]``, with its sites, or a curve, ``[T]``, over the true one."""
+    """Draw an image, ``[3, H, W]``, with its sites, or a curve, ``[T]``, over the true one.
+
+    An image of one channel is drawn as black ink on white paper.
+    """
     whole = np.asarray(whole)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -51,6 +54,8 @@ def draw_whole(
         axes.plot(whole, color=BLUE, linewidth=0.9)
         axes.margins(x=0.0)
         return
+    if whole.shape[0] == 1:
+        whole = 1.0 - whole.repeat(3, axis=0)
     axes.imshow(
         np.clip(whole.transpose(1, 2, 0), 0.0, 1.0),
         # The first and the last pixels lie at -1 and 1.
@@ -74,7 +79,7 @@ def plot_operations(
 
     Args:
         operations: Operations, the first of which is to do nothing.
-        series: Names of series and their wholes, ``[n, 3, H, W]`` or ``[n, T]``, drawn below.
+        series: Names of series and their wholes, ``[n, C, H, W]`` or ``[n, T]``, drawn below.
 
     Raises:
         ValueError: If there is no operation.

@@ -2,7 +2,8 @@
 
 from compvae_pyg.problems.base import Problem, pack, packed_batch
 from compvae_pyg.problems.dots import COLORS, Dots, render_dots
-from compvae_pyg.problems.placed import build_placed, cut_patches, place_patches
+from compvae_pyg.problems.patches import cut_patches, place_patches
+from compvae_pyg.problems.placed import build_placed
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage, Weights
 from compvae_pyg.problems.sines import Sines, render_sines
 

@@ -12,8 +12,8 @@ from compvae_pyg.nn import set_sum
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
 from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
-from compvae_pyg.problems.dots_networks import check_sites
-from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
+from compvae_pyg.problems.checks import check_places
+from compvae_pyg.problems.schedule import Schedule
 
 __all__ = ["COLORS", "Dots", "render_dots"]
 
@@ -65,7 +65,7 @@ def render_dots(
         >>> one[0, :, 5, 5]
         tensor([1., 0., 0.])
     """
-    check_sites({"color": color, "pos": pos})
+    check_places({"color": color, "pos": pos}, len(COLORS), "color")
     line = torch.linspace(-1.0, 1.0, size, dtype=pos.dtype, device=pos.device)
     offset = (line - pos.unsqueeze(-1)).square() * intensity.view(-1, 1, 1)
     # Along x and along y the squared distances add, [N, size] each.
@@ -175,15 +175,4 @@ class Dots(Problem):
         if name != "roads":
             return super().schedule(name, num_steps)
         steps = 6_500 if num_steps is None else num_steps
-        return Schedule(
-            num_steps=steps,
-            batch_size=128,
-            stages=(
-                Stage("labels", 0.2, inferred="none", loss="squared_error"),
-                Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)),
-                Stage("whole", 0.3, beta_z=(10.0, 1.0)),
-            ),
-            curriculum=Curriculum(first=8, last=8, every=0),
-            learning_rate=LearningRate.for_run(steps, initial=1.5e-3),
-            betas=(0.9, 0.98),
-        )
+        return Schedule.roads(steps, 128, max_parts=8, initial_rate=1.5e-3)

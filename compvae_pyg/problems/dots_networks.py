@@ -27,53 +27,14 @@ from compvae_pyg.models import (
     start_at_prior,
     zero_linear,
 )
-from compvae_pyg.nn import Residual, at_least_float32
+from compvae_pyg.nn import at_least_float32
+from compvae_pyg.problems.checks import check_places
+from compvae_pyg.problems.whole_latent import whole_posterior
 
-__all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small", "check_sites"]
+__all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small"]
 
 NUM_COLORS = 5
 IMAGE_SIZE = 32
-
-
-def check_sites(parts: Parts) -> tuple[Tensor, Tensor]:
-    """Return colour ``[N]`` and position ``[N, 2]`` of sites, checked.
-
-    Values are checked on the CPU, where that costs no synchronisation.
-
-    Raises:
-        TypeError: If ``parts`` lacks a field, or ``color`` does not hold 64-bit integers.
-        ValueError: If a shape or a value is out of range.
-
-    Example:
-        >>> check_sites({"color": torch.tensor([7]), "pos": torch.zeros(1, 2)})
-        Traceback (most recent call last):
-        ...
-        ValueError: color must lie in [0, 5) (got 7 at part 0)
-    """
-    if isinstance(parts, Tensor) or not {"color", "pos"} <= set(parts):
-        got = "a tensor" if isinstance(parts, Tensor) else sorted(parts)
-        raise TypeError(f"parts must be a dict with 'color' and 'pos' (got {got})")
-    color, pos = parts["color"], parts["pos"]
-    if color.dtype != torch.long:
-        raise TypeError(f"color must hold 64-bit integers (got {color.dtype})")
-    if not pos.is_floating_point():
-        raise TypeError(f"pos must hold floating-point numbers (got {pos.dtype})")
-    if color.dim() != 1:
-        raise ValueError(f"color must be [N] (got {list(color.shape)})")
-    if pos.shape != (color.shape[0], 2):
-        raise ValueError(f"pos must be [{color.shape[0]}, 2] (got {list(pos.shape)})")
-    if color.device.type == "cpu" and not torch.compiler.is_compiling():
-        outside = (color < 0) | (color >= NUM_COLORS)
-        if bool(outside.any()):
-            at = int(outside.nonzero()[0])
-            raise ValueError(
-                f"color must lie in [0, {NUM_COLORS}) (got {int(color[at])} at part {at})"
-            )
-        wrong = ~torch.isfinite(pos).all(dim=1)
-        if bool(wrong.any()):
-            at = int(wrong.nonzero()[0])
-            raise ValueError(f"pos must be finite (got {pos[at].tolist()} at part {at})")
-    return color, pos
 
 
 def _cell_centres(grid: int) -> Tensor:
@@ -125,14 +86,14 @@ class SiteField(nn.Module):
 
     def forward(self, parts: Parts) -> Tensor:
         """Return means and log-variances, one after the other."""
-        color, pos = check_sites(parts)
+        color, pos = check_places(parts, NUM_COLORS, "color")
         num_parts, num_cells = pos.shape[0], self.cells.shape[0]
         offset = self.cells - pos.unsqueeze(1)
         bumps = torch.exp(-offset.square().sum(dim=-1, keepdim=True) * self.decay)
         h = self.lin1(torch.cat([offset, bumps], dim=-1)) + self.color(color).unsqueeze(1)
         # One row a cell: what a Linear returns of more dimensions cannot be changed in place.
         h = self.lin2(self.act(h).flatten(0, 1))
-        out = self.lin3(self.act(h)).view(num_parts, num_cells, -1)
+        out = self.lin3(self.act(h)).unflatten(0, (num_parts, num_cells))
         return out.transpose(1, 2).flatten(1)
 
 
@@ -239,7 +200,7 @@ class GlimpseEmbedding(nn.Module):
 
     def forward(self, whole: Tensor, parts: Parts, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features of the images and of the sites."""
-        color, pos = check_sites(parts)
+        color, pos = check_places(parts, NUM_COLORS, "color")
         x = (2.0 * whole - 1.0).contiguous(memory_format=torch.channels_last)
         features = self.conv(x)
         seen = self._look_up(features, pos.unsqueeze(1) + self.glimpses, batch).flatten(1)
@@ -308,9 +269,7 @@ def build_dots_small(
         num_blocks=num_blocks,
         coupling=coupling,
         part_noise=False,
-        z_head=nn.Sequential(
-            Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
-        ),
+        z_head=whole_posterior(whole_channels, z_channels),
         aggr=aggr,
     )
     start_at_prior(encoder)

@@ -18,7 +18,8 @@ from compvae_pyg.models import (
     register_architecture,
 )
 from compvae_pyg.nn import Residual
-from compvae_pyg.problems.dots_networks import IMAGE_SIZE, NUM_COLORS, check_sites
+from compvae_pyg.problems.checks import check_places
+from compvae_pyg.problems.dots_networks import IMAGE_SIZE, NUM_COLORS
 
 __all__ = [
     "ImageDecoder",
@@ -53,7 +54,7 @@ class SiteEmbedding(nn.Module):
 
     def forward(self, parts: Parts) -> Tensor:
         """Return the features of the sites."""
-        color, pos = check_sites(parts)
+        color, pos = check_places(parts, NUM_COLORS, "color")
         return torch.cat([self.act(self.pos(pos)), self.color(color)], dim=-1)
 
 

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from compvae_pyg.distributions import Coupling
 from compvae_pyg.models import (
@@ -30,102 +29,16 @@ from compvae_pyg.models import (
     zero_linear,
 )
 from compvae_pyg.nn import Residual
-from compvae_pyg.problems.categories import check_categories
-from compvae_pyg.problems.sines_networks import StandardNormal
+from compvae_pyg.problems.checks import check_places
+from compvae_pyg.problems.patches import cut_patches, place_patches
+from compvae_pyg.problems.whole_latent import StandardNormal, whole_posterior
 
-__all__ = ["build_placed", "check_places", "cut_patches", "place_patches"]
+__all__ = ["build_placed"]
 
 # Pixels of a cell along each side.
 _CELL = 2
 # Standard deviation where a part is not.
 _REST_SCALE = 1e-3
-
-
-def place_patches(patches: Tensor, pos: Tensor, size: Sequence[int], extent: float) -> Tensor:
-    r"""Draw each patch at its place on an empty image of its own, with linear interpolation.
-
-    Args:
-        patches: Patches, ``[N, C, h, w]``.
-        pos: Their centres, ``[N, 2]`` (x to the right, y downwards), where the image, from edge to
-            edge, is :math:`[-1, 1]^2`.
-        size: Height and width of the images, in pixels.
-        extent: Width and height of a patch, in those of an image.
-
-    Returns:
-        Images ``[N, C, *size]``.
-
-    Example:
-        >>> patch = torch.ones(1, 1, 2, 2)
-        >>> place_patches(patch, torch.tensor([[0.5, -0.5]]), (4, 4), extent=0.5)[0, 0]
-        tensor([[0., 0., 1., 1.],
-                [0., 0., 1., 1.],
-                [0., 0., 0., 0.],
-                [0., 0., 0., 0.]])
-    """
-    zoom = torch.eye(2, dtype=pos.dtype, device=pos.device).expand(pos.shape[0], 2, 2) / extent
-    affine = torch.cat([zoom, -pos.unsqueeze(-1) / extent], dim=-1)
-    grid = F.affine_grid(affine, [pos.shape[0], 1, *size], align_corners=False)
-    return F.grid_sample(patches, grid, align_corners=False)
-
-
-def cut_patches(
-    images: Tensor, pos: Tensor, batch: Tensor, size: Sequence[int], extent: float
-) -> Tensor:
-    r"""Cut the surroundings of each part out of its image, with linear interpolation.
-
-    It undoes :func:`place_patches`, to the precision of the interpolation.
-
-    Args:
-        images: Images, ``[S, C, H, W]``; beyond their edges they are zero.
-        pos: Centres of the patches, ``[N, 2]``, in the images' :math:`[-1, 1]^2`.
-        batch: Image of each patch, ``[N]``.
-        size: Height and width of the patches, in pixels.
-        extent: Width and height of a patch, in those of an image.
-
-    Returns:
-        Patches ``[N, C, *size]``.
-
-    Example:
-        >>> patch = torch.rand(1, 1, 8, 8)
-        >>> pos = torch.tensor([[0.25, -0.5]])
-        >>> image = place_patches(patch, pos, (24, 24), extent=8 / 24)
-        >>> cut = cut_patches(image, pos, torch.tensor([0]), (8, 8), extent=8 / 24)
-        >>> torch.allclose(cut, patch, atol=1e-4)
-        True
-    """
-    zoom = torch.eye(2, dtype=pos.dtype, device=pos.device).expand(pos.shape[0], 2, 2) * extent
-    affine = torch.cat([zoom, pos.unsqueeze(-1)], dim=-1)
-    grid = F.affine_grid(affine, [pos.shape[0], 1, *size], align_corners=False)
-    return F.grid_sample(images.index_select(0, batch), grid, align_corners=False)
-
-
-def check_places(parts: Parts, num_categories: int) -> tuple[Tensor, Tensor]:
-    """Return category ``[N]`` and position ``[N, 2]`` of parts, checked.
-
-    Raises:
-        TypeError: If ``parts`` lacks a field, or a field holds numbers of another kind.
-        ValueError: If a shape or a value is out of range.
-
-    Example:
-        >>> check_places({"category": torch.tensor([7]), "pos": torch.zeros(2)}, 10)
-        Traceback (most recent call last):
-        ...
-        ValueError: pos must be [1, 2] (got [2])
-    """
-    category = check_categories(parts, num_categories)
-    if isinstance(parts, Tensor) or "pos" not in parts:
-        raise TypeError("parts must be a dict with 'category' and 'pos' (got no 'pos')")
-    pos = parts["pos"]
-    if not pos.is_floating_point():
-        raise TypeError(f"pos must hold floating-point numbers (got {pos.dtype})")
-    if pos.shape != (category.shape[0], 2):
-        raise ValueError(f"pos must be [{category.shape[0]}, 2] (got {list(pos.shape)})")
-    if pos.device.type == "cpu" and not torch.compiler.is_compiling():
-        wrong = ~torch.isfinite(pos).all(dim=1)
-        if bool(wrong.any()):
-            at = int(wrong.nonzero()[0])
-            raise ValueError(f"pos must be finite (got {pos[at].tolist()} at part {at})")
-    return category, pos
 
 
 class TemplateField(nn.Module):
@@ -396,9 +309,7 @@ def build_placed(
         num_blocks=num_blocks,
         coupling=coupling,
         part_noise=False,
-        z_head=nn.Sequential(
-            Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
-        ),
+        z_head=whole_posterior(whole_channels, z_channels),
         w_head=TemplateHead(hidden_channels, channels, style_channels, grid, extent, resolution),
     )
     decoder = FieldImage(channels, grid, z_channels, colors + 1)

@@ -219,6 +219,51 @@ class Schedule:
         if abs(total - 1.0) > 1e-6:
             raise ValueError(f"the shares of the stages must sum to 1 (got {total:g})")
 
+    @classmethod
+    def roads(
+        cls,
+        num_steps: int,
+        batch_size: int,
+        *,
+        max_parts: int,
+        initial_rate: float,
+        shares: tuple[float, float, float] = (0.2, 0.5, 0.3),
+        beta_w: float = 4.0,
+    ) -> "Schedule":
+        """Return a course that opens one road to the whole after the other.
+
+        First the decoder learns what the labels of the parts say, with all latents at the means of
+        their priors, then the latents of the parts are opened, then that of the whole. The loss is
+        the bound in the end.
+
+        Args:
+            num_steps: Number of batches.
+            batch_size: Number of wholes in a batch.
+            max_parts: Wholes have 1 to so many parts.
+            initial_rate: Learning rate, see :meth:`LearningRate.for_run`.
+            shares: Shares of the three stages in all steps.
+            beta_w: Weight of the divergence of the parts' latents where they are opened; it falls
+                to 1 within the stage. That of the whole's latent begins with 10.
+
+        Example:
+            >>> course = Schedule.roads(1000, 64, max_parts=4, initial_rate=2e-3)
+            >>> [course.weights(step).stage.name for step in (0, 500, 999)]
+            ['labels', 'parts', 'whole']
+        """
+        labels, parts, whole = shares
+        return cls(
+            num_steps=num_steps,
+            batch_size=batch_size,
+            stages=(
+                Stage("labels", labels, inferred="none", loss="squared_error"),
+                Stage("parts", parts, inferred="parts", beta_w=(beta_w, 1.0)),
+                Stage("whole", whole, beta_z=(10.0, 1.0)),
+            ),
+            curriculum=Curriculum(first=max_parts, last=max_parts, every=0),
+            learning_rate=LearningRate.for_run(num_steps, initial=initial_rate),
+            betas=(0.9, 0.98),
+        )
+
     def weights(self, step: int) -> Weights:
         """Return the stage of a step, numbered from 0, and the weights of its divergences."""
         start, total = 0, 0.0

@@ -13,7 +13,7 @@ from compvae_pyg.nn import set_sizes, set_sum
 from compvae_pyg.nn.checks import check_count, check_number
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
 from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
-from compvae_pyg.problems.categories import check_categories
+from compvae_pyg.problems.checks import check_categories
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["Sines", "render_sines"]

@@ -31,7 +31,8 @@ from compvae_pyg.models import (
     zero_linear,
 )
 from compvae_pyg.nn import Residual, floor_log_variance, set_sizes
-from compvae_pyg.problems.categories import check_categories
+from compvae_pyg.problems.checks import check_categories
+from compvae_pyg.problems.whole_latent import StandardNormal, whole_posterior
 
 __all__ = ["build_sines_small"]
 
@@ -75,26 +76,6 @@ class CategoryRows(nn.Module):
         """Return means and log-variances, one after the other."""
         category = check_categories(parts, self.num_categories)
         return self.moments.index_select(0, category)
-
-
-class StandardNormal(nn.Module):
-    """Mean and log-variance of a standard normal latent, whatever the sum of the parts is.
-
-    Args:
-        channels: Size of the latent.
-
-    Shapes:
-        - **input:** sum of the latents :math:`(S, D_w)`
-        - **output:** zeros :math:`(S, 2 D_z)`
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, w_sum: Tensor) -> Tensor:
-        """Return means and log-variances, one after the other."""
-        return w_sum.new_zeros(w_sum.shape[0], 2 * self.channels)
 
 
 class WaveDecoder(nn.Module):
@@ -166,8 +147,8 @@ class WaveDecoder(nn.Module):
         size = table[..., 0].sum(dim=1, keepdim=True).clamp(min=0.5)
         # Two dimensions throughout: what a Linear returns of more cannot be changed in place.
         shared = (self.category + self.z_lin(z).unsqueeze(1)).flatten(0, 1)
-        weights = self.rows(self.row(table.flatten(0, 1)) + shared).view(len(table), -1)
-        curves = self.waves(weights / size).view(-1, self.num_curves, NUM_SAMPLES)
+        weights = self.rows(self.row(table.flatten(0, 1)) + shared).unflatten(0, table.shape[:2])
+        curves = self.waves(weights.flatten(1) / size).view(-1, self.num_curves, NUM_SAMPLES)
         loc = size * torch.tanh(curves[:, 0])
         spread = self.spread(curves.mT.flatten(0, 1)).view(loc.shape)
         spread = floor_log_variance(spread, self.min_relative_scale)
@@ -209,7 +190,7 @@ class SpectralEmbedding(nn.Module):
         size = set_sizes(batch, batch_size, whole.dtype).clamp(min=1.0)
         size_column = size.unsqueeze(1)
         points = self.points((whole / size_column).view(-1, 1))
-        said = self.analyse(points.view(batch_size, -1))
+        said = self.analyse(points.unflatten(0, (batch_size, NUM_SAMPLES)).flatten(1))
         # Times the size, so that the same part says the same in curves of any size.
         table = (said * size_column).view(-1, self.table_shape[1])
         table = torch.cat([table, self.act(self.res(self.act(table)))], dim=-1)
@@ -258,9 +239,7 @@ def build_sines_small(
         z_channels,
         num_blocks=num_blocks,
         coupling=coupling,
-        z_head=nn.Sequential(
-            Residual(whole_channels), nn.ELU(), zero_linear(whole_channels, 2 * z_channels)
-        ),
+        z_head=whole_posterior(whole_channels, z_channels),
         # Most parts have next to no variance in a row, and are to have no share of its noise.
         prior_coupling=True,
         aggr=aggr,

@@ -18,7 +18,7 @@ from compvae_pyg.models import (
     register_architecture,
 )
 from compvae_pyg.nn import Residual
-from compvae_pyg.problems.categories import check_categories
+from compvae_pyg.problems.checks import check_categories
 
 __all__ = [
     "CategoryEmbedding",

@@ -1,4 +1,4 @@
-"""The demo in a real browser: the system's Chromium, without a window."""
+"""The demo in a real browser, the system's own, without a window."""
 
 import shutil
 import time
@@ -8,8 +8,13 @@ import pytest
 
 pytest.importorskip("gradio")
 webdriver = pytest.importorskip("selenium.webdriver")
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and its driver")
+BROWSER = next(
+    filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None
+)
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="needs Chrome or Chromium, and chromedriver"
+)
 
 PATIENCE = 60.0  # seconds
 

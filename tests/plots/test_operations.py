@@ -44,6 +44,14 @@ def test_curves_of_the_model_lie_over_those_of_the_truth(drawn):
     assert broad.get_linewidth() > thin.get_linewidth()
 
 
+def test_ink_is_black_on_white_paper():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    draw_whole(axes, np.tile([0.0, 0.25, 1.5], (1, 2, 1)))
+    np.testing.assert_array_equal(axes.images[0].get_array()[0, :, 1], [1.0, 0.75, 0.0])
+
+
 def test_nothing_to_draw_is_refused(refuses):
     with refuses(ValueError, "operations must not be empty (got none)"):
         plot_operations([])

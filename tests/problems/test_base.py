@@ -1,8 +1,9 @@
 """What a problem of one's own has to bring."""
 
+import pytest
 import torch
 
-from compvae_pyg import Problem
+from compvae_pyg import Dots, Problem, Sines
 from compvae_pyg.problems import pack, packed_batch
 
 
@@ -33,3 +34,15 @@ def test_networks_are_found_under_the_name_of_the_problem():
         "architecture": "dots-small",
         "options": {"channels": 2},
     }
+
+
+@pytest.mark.parametrize("problem", [Dots(), Sines()], ids=lambda problem: problem.name)
+def test_networks_draw_and_judge_wholes_when_no_whole_has_a_part(problem):
+    torch.manual_seed(0)
+    model = problem.build("small")
+    none = problem.sample(torch.zeros(3, dtype=torch.long))
+    parts = problem.parts(none)
+    assert model.generate(parts, none.batch, 3).shape == (3, *problem.event_shape)
+    terms = model.elbo(none.whole, parts, none.batch, 3)
+    assert terms.elbo.shape == (3,) and bool(terms.elbo.isfinite().all())
+    assert not terms.kl_w.any()

@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from compvae_pyg import CompVAE
 from compvae_pyg.problems import build_placed, cut_patches, place_patches
-from compvae_pyg.problems.placed import TemplateField, check_places
+from compvae_pyg.problems.checks import check_places
+from compvae_pyg.problems.placed import TemplateField
 
 
 def interpolate(image, y, x):
@@ -113,7 +114,7 @@ def test_a_model_survives_saving(tmp_path):
 
 def test_bad_input_is_refused_in_a_line(refuses):
     category, pos = torch.tensor([0, 1]), torch.zeros(2, 2)
-    with refuses(TypeError, "parts must be a dict with 'category' and 'pos' (got no 'pos')"):
+    with refuses(TypeError, "parts must be a dict with 'category' and 'pos' (got ['category'])"):
         check_places({"category": category}, 3)
     with refuses(TypeError, "pos must hold floating-point numbers (got torch.int64)"):
         check_places({"category": category, "pos": pos.long()}, 3)

@@ -6,7 +6,7 @@ import torch
 from torch_geometric.data import Batch
 
 from compvae_pyg.problems import Curriculum, Sines, pack, render_sines
-from compvae_pyg.problems.categories import check_categories
+from compvae_pyg.problems.checks import check_categories
 
 
 def summed(category, amplitude, phase, nonlinearity=3.0, period=100.0, num_samples=200):
