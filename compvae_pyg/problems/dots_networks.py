@@ -220,7 +220,7 @@ class GlimpseEmbedding(nn.Module):
         corner = batch.view(-1, 1) * grid**2 + low[..., 1] * grid + low[..., 0]
 
         def value(shift: int) -> Tensor:
-            return rows.index_select(0, (corner + shift).flatten()).view(*corner.shape, -1)
+            return rows.index_select(0, (corner + shift).flatten()).unflatten(0, corner.shape)
 
         x, y = share[..., :1], share[..., 1:]
         upper = torch.lerp(value(0), value(1), x)
