@@ -5,7 +5,8 @@
 
 Of each file of pytest-benchmark's it keeps the medians and quartiles, with command, commit,
 versions, machine and threads, as ``benchmarks/results/SUITE.json``. From these it writes the plots
-beside them, and the tables into ``docs/performance.md``, between marks that name them.
+beside them, and the tables into ``docs/performance.md``, between marks that name them. Results on
+one thread of several (``--threads 1``) are kept apart, in ``one-thread``, for the table of aims.
 """
 
 import json
@@ -19,6 +20,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+# What was measured on one thread of several; only the aims show it.
+ONE_THREAD = RESULTS / "one-thread"
 PAGE = ROOT / "docs" / "performance.md"
 MARKS = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -247,13 +250,13 @@ TABLES: dict[str, Callable[[Rows], str]] = {
 }
 
 
-def bars(results: dict[str, dict[str, Any]]) -> str:
-    """What was aimed at beside what was measured; of several cases the worst counts."""
-    lines: list[list[object]] = []
+def bars(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """What was measured for each aim, and whether it is met; of several cases the worst counts."""
+    lines: dict[str, list[str]] = {}
 
     def bar(aim: str, worst: float | None, met: Callable[[float], bool], form: str) -> None:
         if worst is not None:
-            lines.append([aim, form.format(worst), "yes" if met(worst) else "no"])
+            lines[aim] = [form.format(worst), "yes" if met(worst) else "no"]
 
     def rows(suite: str, test: str) -> Rows:
         found = results.get(suite, {"rows": []})["rows"]
@@ -326,7 +329,21 @@ def bars(results: dict[str, dict[str, Any]]) -> str:
             lambda v: v <= 1.10,
             "{:.2f}",
         )
-    return table(["aim", "measured", "met"], lines)
+    return lines
+
+
+def aims(results: dict[str, dict[str, Any]], one_thread: dict[str, dict[str, Any]]) -> str:
+    """The aims, with what was measured on one thread beside the rest where that was run."""
+    header, lines = ["aim", "measured", "met"], bars(results)
+    alone = bars(one_thread)
+    if alone:
+        header += ["on one thread", "met"]
+        lines = {aim: [*line, *alone.get(aim, ["", ""])] for aim, line in lines.items()}
+    text = table(header, [[aim, *line] for aim, line in lines.items()])
+    commands = [
+        f"`{r['origin']['command']}` at {r['origin']['commit']}" for r in one_thread.values()
+    ]
+    return f"{text}\nOn one thread: {'; '.join(commands)}.\n" if commands else text
 
 
 def origin(result: dict[str, Any]) -> str:
@@ -400,20 +417,25 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
 
 
 def main(files: list[str]) -> None:
-    RESULTS.mkdir(exist_ok=True)
     for file in files:
         for suite, result in compact(json.loads(Path(file).read_text(encoding="utf-8"))).items():
+            alone = result["origin"]["threads"] == 1 < result["origin"]["cores"]
+            folder = ONE_THREAD if alone else RESULTS
+            folder.mkdir(exist_ok=True, parents=True)
             text = json.dumps(rounded(result), indent=1, ensure_ascii=False)
-            (RESULTS / f"{suite}.json").write_text(text + "\n", encoding="utf-8")
-    results = {
-        suite: json.loads((RESULTS / f"{suite}.json").read_text(encoding="utf-8"))
-        for suite in TABLES
-        if (RESULTS / f"{suite}.json").exists()
-    }
+            (folder / f"{suite}.json").write_text(text + "\n", encoding="utf-8")
+    results, one_thread = (
+        {
+            suite: json.loads((folder / f"{suite}.json").read_text(encoding="utf-8"))
+            for suite in TABLES
+            if (folder / f"{suite}.json").exists()
+        }
+        for folder in (RESULTS, ONE_THREAD)
+    )
     texts = {suite: TABLES[suite](r["rows"]) + origin(r) for suite, r in results.items()}
     for suite in PLOTS.keys() & texts.keys():
         texts[suite] += f"\n![{PLOTS[suite]}](../benchmarks/results/{suite}.png)\n"
-    texts["bars"] = bars(results)
+    texts["bars"] = aims(results, one_thread)
 
     def fill(mark: re.Match[str]) -> str:
         text = texts.get(mark[2], "")

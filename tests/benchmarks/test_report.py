@@ -22,8 +22,19 @@ def test_amounts_are_compared_round_by_round(report, factor, met):
     text = report.generation(results["generation"]["rows"])
     assert f"| {factor:.2f} |" in text.split("| 1,000,000 |")[1]
     aim = f"| amounts of 1,000,000 over amounts of 1: ≤ 1.10 | {factor:.2f} | {met} |"
-    assert aim in report.bars(results)
+    assert aim in report.aims(results, {})
 
 
 def test_an_aim_that_was_not_measured_is_not_shown(report):
-    assert "amounts" not in report.bars({})
+    assert "amounts" not in report.aims({}, {})
+
+
+def test_what_one_thread_measured_stands_beside_the_rest(report):
+    slow, fast = (
+        report.compact(measured({"1": [1e-3], "1,000,000": [factor * 1e-3]}))
+        for factor in (1.3, 1.05)
+    )
+    fast["generation"]["origin"] = {"command": "pytest --threads 1", "commit": "abc"}
+    text = report.aims(slow, fast)
+    assert "≤ 1.10 | 1.30 | no | 1.05 | yes |" in text
+    assert "`pytest --threads 1` at abc" in text
