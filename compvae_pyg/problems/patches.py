@@ -63,8 +63,11 @@ def cut_patches(
 
 def _sample(images: Tensor, zoom: float, shift: Tensor, size: Sequence[int]) -> Tensor:
     """Interpolate each image at ``zoom * point + shift``, for the points of a grid in [-1, 1]²."""
-    count = shift.shape[0]
-    scale = zoom * torch.eye(2, dtype=shift.dtype, device=shift.device).expand(count, 2, 2)
-    affine = torch.cat([scale, shift.unsqueeze(-1)], dim=-1)
-    grid = F.affine_grid(affine, [count, 1, *size], align_corners=False)
+    # affine_grid's points, which it does not make where there is no image.
+    rows, columns = (
+        (2.0 * torch.arange(n, dtype=shift.dtype, device=shift.device) + 1.0) / n - 1.0
+        for n in size
+    )
+    points = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+    grid = zoom * points + shift.view(-1, 1, 1, 2)
     return F.grid_sample(images, grid, align_corners=False)

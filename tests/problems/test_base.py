@@ -1,10 +1,12 @@
 """What a problem of one's own has to bring."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from compvae_pyg import Dots, Problem, Sines
-from compvae_pyg.problems import pack, packed_batch
+from compvae_pyg.problems import build_placed, pack, packed_batch
 
 
 class Counts(Problem):
@@ -36,13 +38,25 @@ def test_networks_are_found_under_the_name_of_the_problem():
     }
 
 
-@pytest.mark.parametrize("problem", [Dots(), Sines()], ids=lambda problem: problem.name)
-def test_networks_draw_and_judge_wholes_when_no_whole_has_a_part(problem):
+def placed():
+    return build_placed(num_categories=3, image_shape=(1, 12, 12), extent=0.5)
+
+
+@pytest.mark.parametrize(
+    ("build", "fields"),
+    [
+        (partial(Dots().build, "small"), ("color", "pos")),
+        (partial(Sines().build, "small"), ("category",)),
+        (placed, ("category", "pos")),
+    ],
+    ids=["dots", "sines", "placed"],
+)
+def test_networks_draw_and_judge_wholes_when_no_whole_has_a_part(build, fields):
     torch.manual_seed(0)
-    model = problem.build("small")
-    none = problem.sample(torch.zeros(3, dtype=torch.long))
-    parts = problem.parts(none)
-    assert model.generate(parts, none.batch, 3).shape == (3, *problem.event_shape)
-    terms = model.elbo(none.whole, parts, none.batch, 3)
+    model, batch = build(), torch.zeros(0, dtype=torch.long)
+    parts = {name: torch.zeros(0, 2) if name == "pos" else batch for name in fields}
+    wholes = model.generate(parts, batch, 3)
+    assert wholes.shape == (3, *model.event_shape)
+    terms = model.elbo(wholes, parts, batch, 3)
     assert terms.elbo.shape == (3,) and bool(terms.elbo.isfinite().all())
     assert not terms.kl_w.any()
