@@ -46,7 +46,7 @@ class Options:
     runs: int = 1000
     """Number of runs of each setting."""
 
-    num_samples: tuple[int, ...] = (500, 1000, 4000)
+    num_samples: tuple[int, ...] = (500, 1000, 2000, 4000)
     """Numbers of samples of each level."""
 
 

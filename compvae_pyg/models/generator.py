@@ -161,7 +161,7 @@ class CompVAEGenerator(nn.Module):
         weight = check_weight(weight, num_parts, w_prior.mean)
         mean = set_sum(weighted(w_prior.mean, weight), batch, batch_size)
         variance = set_sum(weighted(w_prior.stddev, weight).square(), batch, batch_size)
-        return Normal(mean, variance.sqrt(), validate_args=False)
+        return Normal(mean, _root(variance), validate_args=False)
 
     def amounts_prior(
         self, amounts: Tensor, parts: Parts, *, weight: Tensor | None = None
@@ -191,8 +191,16 @@ class CompVAEGenerator(nn.Module):
         w_prior = self.w_prior(parts)
         amounts = check_amounts(amounts, num_kinds, w_prior.mean)
         weight = check_weight(weight, num_kinds, w_prior.mean)
-        # Amounts beyond 256 do not survive the rounding of a product in bfloat16.
-        with torch.autocast(amounts.device.type, enabled=False):
-            mean = amounts @ weighted(w_prior.mean, weight)
-            variance = amounts @ weighted(w_prior.stddev, weight).square()
-        return Normal(mean, variance.sqrt(), validate_args=False)
+        # In 64 bits, since amounts in the thousands survive neither autocast nor the products of
+        # ten bits that GPUs are often allowed to make of 32.
+        number = amounts.double()
+        mean = number @ weighted(w_prior.mean, weight).double()
+        variance = number @ weighted(w_prior.stddev, weight).double().square()
+        dtype = w_prior.mean.dtype
+        return Normal(mean.to(dtype), _root(variance).to(dtype), validate_args=False)
+
+
+def _root(variance: Tensor) -> Tensor:
+    """Return the root of variances, whose gradient is zero, and not NaN, where there is none."""
+    some = variance > 0.0
+    return torch.where(some, torch.where(some, variance, 1.0).sqrt(), 0.0)

@@ -121,12 +121,13 @@ def check_index(
     """
     if not isinstance(index, Tensor):
         try:
-            # An empty list would become a tensor of floats.
-            index = torch.as_tensor(index, dtype=None if index or index == 0 else torch.long)
+            given = torch.as_tensor(index)
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(
                 f"{name} must hold integers or be a Boolean mask (got {type(index).__name__})"
             ) from error
+        # An empty list is one of integers.
+        index = given if given.numel() else given.long()
     index = index.to(device)
     if index.dtype == torch.bool:
         if index.shape != (count,):

@@ -13,6 +13,7 @@ from compvae_pyg.models.chunks import split_sets
 from compvae_pyg.models.parts import Parts, check_parts
 from compvae_pyg.models.weights import check_weight
 from compvae_pyg.nn import resolve_batch, set_sizes, set_sum
+from compvae_pyg.nn.checks import check_real
 
 if TYPE_CHECKING:
     from compvae_pyg.models.compvae import CompVAE
@@ -84,6 +85,7 @@ def rank_parts(
         weight: Weight of each part, ``[N]``, see :meth:`CompVAE.elbo`; by default 1.
 
     Raises:
+        TypeError: If ``whole`` or ``log_prior`` is no tensor of numbers.
         ValueError: If an input does not fit the others or the model, a whole has no candidate, or
             none of finite likelihood and prior, or ``log_prior`` is NaN or ``inf``.
 
@@ -96,6 +98,7 @@ def rank_parts(
         >>> int(rank_parts(model, image, candidates, torch.arange(5)).best)
         2
     """
+    check_real(whole, "whole")
     num_parts, device = check_parts(parts)
     batch, num_candidates = resolve_batch(num_parts, batch, batch_size, device)
     num_wholes = len(whole)
@@ -144,6 +147,8 @@ def rank_parts(
 
 
 def _check_log_prior(log_prior: Tensor, candidate_batch: Tensor) -> None:
+    if not isinstance(log_prior, Tensor):
+        raise TypeError(f"log_prior must be a tensor (got {type(log_prior).__name__})")
     if log_prior.shape != candidate_batch.shape:
         raise ValueError(
             f"log_prior must be {list(candidate_batch.shape)} (got {list(log_prior.shape)})"

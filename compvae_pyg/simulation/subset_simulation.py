@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.nn import set_sum
+from compvae_pyg.nn.checks import check_count, check_number
 
 __all__ = ["Level", "RareEvent", "subset_simulation"]
 
@@ -151,6 +152,7 @@ def subset_simulation(
         ``level_probability`` and all of ``num_samples``.
 
     Raises:
+        TypeError: If an argument is of another type, or scores are no tensor.
         ValueError: If an argument is out of range, not exactly one of ``level`` and
             ``probability`` is given, or scores are NaN or not of shape ``[n]``.
         RuntimeError: If all scores are equal, so that no level is next, or the level is not reached
@@ -166,16 +168,19 @@ def subset_simulation(
         >>> bool((event.noise.sum(dim=1) / 10.0 > 4.753424).all())
         True
     """
-    num_starts = round(level_probability * num_samples)
     _check_target(level, probability)
+    check_number(level_probability, "level_probability")
+    for name, count in (
+        ("num_channels", num_channels),
+        ("num_samples", num_samples),
+        ("chunk_size", chunk_size),
+    ):
+        check_count(count, name)
+    num_starts = round(level_probability * num_samples)
     if not 2 <= num_starts < num_samples:
         raise ValueError(
             "level_probability of num_samples must be at least 2 and not all of them "
             f"(got {num_starts} of {num_samples})"
-        )
-    if min(num_channels, chunk_size) < 1:
-        raise ValueError(
-            f"num_channels and chunk_size must be at least 1 (got {num_channels} and {chunk_size})"
         )
     source = generator.device if generator is not None else device
     device = device if device is not None else source

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from compvae_pyg.models import CompVAE, Parts, check_parts, normal_sample
+from compvae_pyg.nn.checks import check_shape
 
 __all__ = ["WholeFromNoise"]
 
@@ -65,8 +66,9 @@ class WholeFromNoise:
         num_parts, device = check_parts(parts)
         if amounts is None:
             amounts = torch.ones(num_parts, device=device)
-        if amounts.dim() != 1:
-            raise ValueError(f"amounts must be [{num_parts}] (got {list(amounts.shape)})")
+        if not isinstance(amounts, Tensor):
+            raise TypeError(f"amounts must be a tensor (got {type(amounts).__name__})")
+        check_shape(amounts, "amounts", (num_parts,))
         self.generator = model.generator
         self.event_shape = model.event_shape
         self.observation_noise = observation_noise
@@ -79,7 +81,9 @@ class WholeFromNoise:
             self.rows = Normal(
                 number * prior.mean, number.sqrt() * prior.stddev, validate_args=False
             )
-            self.weight = prior.mean.new_ones(num_parts) if weight is None else weight
+            self.weight = prior.mean.new_ones(num_parts)
+            if weight is not None:
+                self.weight = weight.detach().to(prior.mean.dtype)
             w_sum = self.w_sum_prior.mean
             sizes = [w_sum.shape[1], self.generator.z_prior(w_sum).mean.shape[1]]
         sizes.append(math.prod(self.event_shape) if observation_noise else 0)

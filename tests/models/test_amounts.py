@@ -129,6 +129,21 @@ def test_no_parts_are_the_empty_whole(small_model, draw):
     assert model.generate_amounts(torch.zeros(2, 0), kinds[:0]).shape == (2, WHOLE)
 
 
+def test_a_whole_without_parts_spoils_no_gradient(small_model, draw):
+    network, kinds = small_model().generator, draw(3, PART)
+    weight = torch.tensor([0.0, 1.0, 0.0], requires_grad=True)
+    laws = (
+        network.amounts_prior(AMOUNTS, kinds),
+        network.w_sum_prior(kinds, torch.tensor([0, 1, 2]), 3, weight=weight),
+    )
+    for law in laws:
+        network.zero_grad()
+        (law.mean + law.stddev).sum().backward()
+        gradients = [value.grad for value in network.w_prior.parameters()]
+        assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
+    assert weight.grad.isfinite().all()
+
+
 def test_generating_obeys_its_generator_and_leaves_the_global_one(small_model, draw):
     model, kinds, state = small_model(), draw(3, PART), torch.get_rng_state()
     first, again, other = (

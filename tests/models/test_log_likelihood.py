@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.distributions import MultivariateNormal
 
 from compvae_pyg.models.chunks import split_sets
 
@@ -99,6 +100,32 @@ def test_weights_go_with_their_parts(small_model, seeded, inputs, batch_of, draw
         )
     torch.testing.assert_close(out, torch.cat([first, rest]))
     assert ((out != plain) == (torch.tensor(SIZES) > 0)).all()
+
+
+def test_samples_approach_the_exact_weighted_likelihood(linear_gaussian, batch_of, seeded, draw):
+    # The posterior is that of parts without weights, so that one sample is not enough.
+    problem = linear_gaussian("scaled")
+    generator, batch, parts = problem.model.generator, batch_of((3, 2)), draw(5, 2, seed=1)
+    weight = torch.tensor([0.9, 0.95, 0.92, 0.9, 0.95], dtype=torch.float64)
+    law = generator.w_sum_prior(parts, batch, 2, weight=weight)
+    z, x = generator.z_prior, generator.decoder
+    through = x.of_sum + x.of_z @ z.weight
+    mean = law.mean @ through.T + z.bias @ x.of_z.T + x.bias
+    covariance = (through * law.variance.unsqueeze(1)) @ through.T
+    covariance = covariance + (x.of_z * z.scale.square()) @ x.of_z.T + torch.diag(x.scale.square())
+    with seeded(0):
+        exact = MultivariateNormal(mean, covariance)
+        whole = exact.sample()
+        found, single = (
+            problem.model.log_likelihood(
+                whole, parts, batch, num_samples=count, chunk_size=4096, weight=weight
+            )
+            for count in (20_000, 1)
+        )
+    expected = exact.log_prob(whole)
+    assert (found - expected).abs().max() < 0.03 < (single - expected).abs().max()
+    unweighted = problem.law(parts, batch, 2).log_prob(whole)
+    assert (unweighted - expected).abs().max() > 0.1
 
 
 def test_one_weighted_sample_is_the_weighted_bound_with_its_terms_sampled(

@@ -1,5 +1,6 @@
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 import torch
 
@@ -68,6 +69,8 @@ def test_a_choice_is_a_mask_or_numbers():
         assert check_index(choice, 3, cpu).tolist() == [2]
     assert check_index(0, 3, cpu).tolist() == [0]
     assert check_index([True, False, True], 3, cpu).tolist() == [0, 2]
+    assert check_index(np.array([2, 0]), 3, cpu).tolist() == [2, 0]
+    assert check_index(np.array([True, False, True]), 3, cpu).tolist() == [0, 2]
     assert check_index(torch.tensor([False, True, False]), 3, cpu).tolist() == [1]
     for nothing in ([], torch.zeros(3, dtype=torch.bool), torch.zeros(0, dtype=torch.long)):
         out = check_index(nothing, 3, cpu)

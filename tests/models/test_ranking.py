@@ -149,6 +149,10 @@ def test_unfit_input_is_refused(refuses, linear_gaussian, inputs):
         rank(problem, inputs, candidate_batch=torch.tensor([0, 0, 0, 1, 1, 1]))
     with refuses(ValueError, "batch must have one entry per part (got shape [5], expected [6])"):
         rank(problem, inputs, candidate_batch=WHOLE_OF[1:])
+    with refuses(TypeError, "log_prior must be a tensor (got list)"):
+        rank(problem, inputs, log_prior=[0.0] * 6)
+    with refuses(TypeError, "whole must be a tensor (got list)"):
+        rank(problem, ([[0.0] * 3] * 3, parts, batch, count))
     with refuses(ValueError, "log_prior must be [6] (got [3])"):
         rank(problem, inputs, log_prior=torch.zeros(3))
     for bad in (math.nan, math.inf):

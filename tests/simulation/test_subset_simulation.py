@@ -272,14 +272,17 @@ def test_unfit_arguments_are_refused_before_any_score(refuses):
             "(got 1000 of 1000)",
         ),
         (
-            {"level": 1.0, "chunk_size": 0},
-            "num_channels and chunk_size must be at least 1 (got 20 and 0)",
+            {"level": 1.0, "level_probability": math.nan},
+            "level_probability must be finite (got nan)",
         ),
+        ({"level": 1.0, "chunk_size": 0}, "chunk_size must be at least 1 (got 0)"),
     ):
         with refuses(ValueError, message):
             simulate(unused, **options)
-    with refuses(ValueError, "num_channels and chunk_size must be at least 1 (got 0 and 1000)"):
+    with refuses(ValueError, "num_channels must be at least 1 (got 0)"):
         simulate(unused, channels=0, level=1.0)
+    with refuses(TypeError, "num_samples must be an integer (got 500.0)"):
+        simulate(unused, level=1.0, num_samples=500.0)
     with refuses(ValueError, "confidence must lie in (0, 1) (got 95)"):
         simulate(level=1.0).interval(95)
 

@@ -114,12 +114,22 @@ def test_parts_given_their_sum_obey_their_generator(build_model, parts):
     assert (first == again).all() and (first != other).all()
 
 
+def test_parts_that_are_drawn_keep_the_model_s_type_and_take_no_gradient(build_model, parts):
+    model, parts = build_model().float(), parts.float()
+    for weight in (torch.ones(3, dtype=torch.float64), torch.ones(3, requires_grad=True)):
+        draw = WholeFromNoise(model, parts, weight=weight)
+        drawn = draw.draw_parts(torch.zeros(2, W))
+        assert drawn.dtype == torch.float32 and not drawn.requires_grad
+
+
 def test_unfit_input_is_refused(refuses, build_model, parts):
     model = build_model()
     with refuses(ValueError, "amounts must be [3] (got [1, 3])"):
         WholeFromNoise(model, parts, amounts=torch.ones(1, 3))
-    with pytest.raises(ValueError, match=r"amounts must be \[S, 3\]"):
+    with refuses(ValueError, "amounts must be [3] (got [2])"):
         WholeFromNoise(model, parts, amounts=torch.ones(2))
+    with refuses(TypeError, "amounts must be a tensor (got list)"):
+        WholeFromNoise(model, parts, amounts=[1, 1, 1])
     with pytest.raises(ValueError, match="amounts must not be negative"):
         WholeFromNoise(model, parts, amounts=torch.tensor([1, -1, 1]))
     with pytest.raises(ValueError, match="amounts must be finite"):
