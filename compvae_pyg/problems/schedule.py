@@ -250,6 +250,7 @@ class Schedule:
             >>> [course.weights(step).stage.name for step in (0, 500, 999)]
             ['labels', 'parts', 'whole']
         """
+        check_count(max_parts, "max_parts")
         labels, parts, whole = shares
         return cls(
             num_steps=num_steps,

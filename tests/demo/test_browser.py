@@ -66,6 +66,14 @@ def choose(page, group, text):
     next(label for label in labels if label.text.strip() == text).click()
 
 
+def enter(page, slider, number):
+    """Type a number into the field beside a slider."""
+    field = element(page, f"#{slider} input[type=number]")
+    keys = webdriver.Keys
+    field.send_keys(keys.CONTROL, "a")
+    field.send_keys(number, keys.TAB)
+
+
 def offset(image, share):
     """Turn shares of a picture's width and height into pixels from its middle."""
     sides = (image.size["width"], image.size["height"])
@@ -123,7 +131,11 @@ def test_sites_come_change_and_go(page, address):
     assert first == last
 
     page.find_element("css selector", "#new-z").click()
-    changed(page, "model-image", deleted)
+    redrawn = changed(page, "model-image", deleted)
+    truth = picture(page, "true-image")
+    enter(page, "noise", "0")
+    changed(page, "model-image", redrawn)
+    changed(page, "true-image", truth)
     assert own_errors(page, address) == []
 
 
@@ -140,4 +152,8 @@ def test_frequencies_make_another_curve(page, address):
     before = curves()
     element(page, "#present-8 input").click()
     until(lambda: curves() != before, "the curves stayed as they were")
+    time.sleep(1.0)
+    before = curves()
+    enter(page, "amount-8", "5")
+    until(lambda: curves() != before, "the curves do not grow with the amount")
     assert own_errors(page, address) == []
