@@ -51,6 +51,8 @@ def main(options: Options) -> None:
 
     # A site goes, and another comes.
     without_red = seen.remove(RED)
+    # What the red site hid was never seen: the others settle when they are inferred once more.
+    settled = model.infer(without_red.decode().mean, without_red.parts)
     black = {"color": torch.tensor([BLACK]), "pos": torch.tensor([[0.05, 0.0]])}
     with_black = seen.add(black)
 
@@ -59,7 +61,7 @@ def main(options: Options) -> None:
     swapped = seen.replace([1, 2], exchanged, keep_noise=True)
     below = {"color": torch.tensor([RED]), "pos": torch.tensor([[0.0, 0.85]])}
     moved = seen.replace(RED, below, keep_noise=True)
-    fading = [seen.with_latents(w=seen.w.lerp(moved.w, share)) for share in torch.linspace(0, 1, 6)]
+    fading = [seen.with_latents(w=seen.w.lerp(moved.w, share)) for share in torch.linspace(0, 1, 7)]
 
     # The sites of another image join, and could go again: united - other is what was seen.
     others = {"color": torch.tensor([BLACK, GREEN]), "pos": torch.tensor([[-0.1, 0.0], [0.9, 0.1]])}
@@ -71,6 +73,7 @@ def main(options: Options) -> None:
     operations = [
         operation("observed", seen, image),
         operation("red removed", without_red, render(dots, without_red.parts, intensity[1:])),
+        operation("settled", settled, render(dots, without_red.parts, intensity[1:])),
         operation(
             "black added", with_black, render(dots, with_black.parts, torch.cat([intensity, one]))
         ),

@@ -35,6 +35,8 @@ class RemovalRow:
         reconstruction_rmse: Difference of the reconstruction, before anything is taken away, to the
             whole that was observed.
         removal_rmse: Difference of the whole after the removal to the truth without the part.
+        settled_rmse: The same where the parts that stay have settled: their latents are inferred
+            once more, from the mean whole that they decode to.
         generated_rmse: Difference of a whole generated from the parts that stay, with intrinsic
             features of its own, to that truth: what is gained by having observed.
         kept_rmse: Difference of the reconstruction, with nothing taken away, to that truth: how
@@ -45,6 +47,7 @@ class RemovalRow:
     num_wholes: int
     reconstruction_rmse: Estimate
     removal_rmse: Estimate
+    settled_rmse: Estimate
     generated_rmse: Estimate
     kept_rmse: Estimate
 
@@ -54,6 +57,7 @@ class RemovalRow:
             "K": str(self.num_parts),
             "rec. rmse": f"{self.reconstruction_rmse.mean:.3f}",
             "removal rmse": f"{self.removal_rmse.mean:.3f}",
+            "settled": f"{self.settled_rmse.mean:.3f}",
             "generated": f"{self.generated_rmse.mean:.3f}",
             "not removed": f"{self.kept_rmse.mean:.3f}",
         }
@@ -194,10 +198,12 @@ def _measure(model: CompVAE, problem: Dots | Sines, data: Batch) -> dict[str, Te
     kept = composition.decode().mean
     removed = composition.remove(first).decode().mean
     parts = {name: fields[name] for name in problem.part_fields}
+    settled = model.infer(removed, parts, batch, size).decode().mean
     generated = model.generate(parts, batch, size)
     values = {
         "reconstruction": mean_square(kept - data.whole),
         "removal": mean_square(removed - truth),
+        "settled": mean_square(settled - truth),
         "generated": mean_square(generated - truth),
         "kept": mean_square(kept - truth),
     }
@@ -243,7 +249,7 @@ def _wave_values(
 def _row(num_parts: int, num_wholes: int, values: dict[str, Tensor]) -> RemovalRow:
     rmse = {
         f"{name}_rmse": Estimate.root_mean(values[name])
-        for name in ("reconstruction", "removal", "generated", "kept")
+        for name in ("reconstruction", "removal", "settled", "generated", "kept")
     }
     if "true_accuracy" in values:
         true, removal = values["true_accuracy"], values["removal_accuracy"]

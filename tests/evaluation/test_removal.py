@@ -55,11 +55,32 @@ def test_who_sees_the_parts_removes_without_a_trace(told):
     for row in (two, four):
         assert row.num_wholes == 40
         assert row.reconstruction_rmse.mean == row.removal_rmse.mean == 0.0
+        assert row.settled_rmse.mean == 0.0
         assert row.kept_rmse.mean > 0.1
         assert row.removal_accuracy == row.true_accuracy
         assert row.accuracy_ratio.mean == 1.0
     # Of two sites one is left, and an image of one site is of one colour.
     assert two.true_accuracy.mean == 1.0 and 0.8 < four.true_accuracy.mean < 1.0
+
+
+def test_what_stays_settles_when_it_is_inferred_from_what_it_decodes_to(told):
+    class Stained(Drawn):
+        def decode(self):
+            super().decode()
+            self.mean = self.mean + 0.25
+            return self
+
+    class Stainer(Seer):
+        """Leaves a stain where a part was, and sees none when it looks again."""
+
+        def infer(self, whole, parts, batch, batch_size):
+            drawn = Drawn(parts, batch, batch_size)
+            drawn.remove = lambda index: Stained(**vars(Drawn.remove(drawn, index)))
+            return drawn
+
+    (row,) = evaluate_removal(Stainer(), told, num_parts=[4], num_wholes=20)
+    assert row.removal_rmse.mean == pytest.approx(0.25)
+    assert row.settled_rmse.mean == 0.0
 
 
 def test_differences_are_those_to_the_truth_without_the_part(told):
