@@ -330,7 +330,7 @@ class PlacedEmbedding(nn.Module):
         return self.whole(whole), torch.cat([features, pos], dim=1)
 
 
-@register_architecture("placed")
+@register_architecture("placed", "small")
 def build_placed(
     num_categories: int,
     image_shape: Sequence[int],
