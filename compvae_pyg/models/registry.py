@@ -20,8 +20,8 @@ def register_architecture(
     """Register a function that builds a :class:`CompVAE`, so that its models can be saved.
 
     The function takes keyword arguments that JSON can hold. What it builds remembers them, and
-    :meth:`SharedModel.from_pretrained` calls it with them again; import the module that registers it
-    before.
+    :meth:`SharedModel.from_pretrained` calls it with them again; import the module that registers
+    it before.
 
     Args:
         problem: Name of the problem that the networks are for, as ``config.json`` will hold it.
