@@ -402,11 +402,15 @@ class CompVAE(SharedModel):
     def _check(
         self, whole: Tensor, parts: Parts, batch: Tensor | None, batch_size: int | None
     ) -> tuple[Tensor, int]:
+        dtype = whole.dtype if isinstance(whole, Tensor) else torch.get_default_dtype()
+        for weights in self.parameters():
+            dtype = weights.dtype
+            break
         return check_wholes(
             whole,
             parts,
             batch,
             batch_size,
             event_shape=self.event_shape,
-            dtype=next(self.parameters(), whole).dtype,
+            dtype=dtype,
         )
