@@ -8,6 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from compvae_pyg.models.checks import check_model, check_type
 from compvae_pyg.models.pretrained import CONFIG, WEIGHTS, save_model
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ def model_card(
         >>> "license: mit" in card, table in card
         (True, True)
     """
-    _check("evaluation", evaluation, str)
-    _check("license", license, str, NoneType)
+    check_repo(repo_id)
+    check_model(model)
+    check_type(evaluation, "evaluation", str)
+    check_type(license, "license", str, NoneType)
     if license is not None and not re.fullmatch(r"[\w.-]+", license):
         raise ValueError(f"license must be the hub's name of one (got {license!r})")
     if model.config is None:
@@ -102,11 +105,11 @@ def push_model(
     Arguments and errors are those of :meth:`SharedModel.push_to_hub`.
     """
     check_repo(repo_id)
-    _check("commit_message", commit_message, str)
-    _check("private", private, bool, NoneType)
-    _check("token", token, str, NoneType)
-    _check("branch", branch, str, NoneType)
-    _check("create_pr", create_pr, bool, NoneType)
+    check_type(commit_message, "commit_message", str)
+    check_type(private, "private", bool, NoneType)
+    check_type(token, "token", str, NoneType)
+    check_type(branch, "branch", str, NoneType)
+    check_type(create_pr, "create_pr", bool, NoneType)
     card = model_card(model, repo_id, evaluation=evaluation, license=license)
     try:
         from huggingface_hub import PyTorchModelHubMixin
@@ -146,10 +149,10 @@ def download_model(
         FileNotFoundError: If there is no such model, or it cannot be reached.
     """
     check_repo(repo_id)
-    _check("revision", revision, str, NoneType)
-    _check("token", token, str, bool, NoneType)
-    _check("cache_dir", cache_dir, str, os.PathLike, NoneType)
-    _check("local_files_only", local_files_only, bool)
+    check_type(revision, "revision", str, NoneType)
+    check_type(token, "token", str, bool, NoneType)
+    check_type(cache_dir, "cache_dir", str, os.PathLike, NoneType)
+    check_type(local_files_only, "local_files_only", bool)
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
@@ -189,9 +192,3 @@ def check_repo(repo_id: str) -> None:
     """
     if not is_repo(repo_id):
         raise ValueError(f"repo_id must be 'owner/name' (got {repo_id!r})")
-
-
-def _check(name: str, value: object, *kinds: type) -> None:
-    if not isinstance(value, kinds):
-        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-        raise TypeError(f"{name} must be {names} (got {value!r})")

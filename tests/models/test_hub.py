@@ -118,6 +118,42 @@ def test_nothing_is_uploaded_to_what_is_no_name_of_a_repository(hub, refuses, re
     assert asked == []
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("evaluation", None),
+        ("license", 3),
+        ("commit_message", None),
+        ("private", "yes"),
+        ("token", 7),
+        ("branch", 1.5),
+        ("create_pr", 1),
+    ],
+)
+def test_wrong_arguments_of_an_upload_are_named_before_anything_is_asked(hub, option, value):
+    _, asked = hub
+    with pytest.raises(TypeError, match=f"^{option} must be .*got {type(value).__name__}"):
+        Dots().build("small", channels=2).push_to_hub("me/dots", **{option: value})
+    assert asked == []
+
+
+@pytest.mark.parametrize("license", ["as you like", "a\nb", ""])
+def test_a_licence_that_is_no_name_is_refused(hub, license):
+    with pytest.raises(ValueError, match="license must be the hub's name of one"):
+        Dots().build("small", channels=2).push_to_hub("me/dots", license=license)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("revision", 3), ("token", 7), ("cache_dir", 1.5), ("local_files_only", "yes")],
+)
+def test_wrong_arguments_of_a_download_are_named_before_anything_is_asked(hub, option, value):
+    _, asked = hub
+    with pytest.raises(TypeError, match=f"^{option} must be .*got {type(value).__name__}"):
+        CompVAE.from_pretrained("me/dots", **{option: value})
+    assert asked == []
+
+
 def test_models_that_cannot_be_saved_are_not_uploaded(hub):
     _, asked = hub
     model = Dots().build("small", channels=2)
