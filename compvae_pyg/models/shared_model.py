@@ -21,8 +21,9 @@ __all__ = ["SharedModel"]
 class SharedModel(nn.Module):
     """A model that can be written into a folder, read from there, and put on the hub.
 
-    Methods and their arguments are those of ``huggingface_hub.PyTorchModelHubMixin``, which does
-    the upload. It is no base of this class: importing the package would take the hub's client.
+    Methods are called as those of ``huggingface_hub.PyTorchModelHubMixin``, which does the upload,
+    and options as theirs. It is no base of this class: importing the package would then need the
+    hub's client.
 
     Attributes:
         config: What rebuilds the networks: names of the problem and of the preset, parameters of
