@@ -1,6 +1,12 @@
 """CompVAE as a PyTorch Geometric plugin: a generative model of wholes made of parts."""
 
+import warnings
 from importlib.metadata import PackageNotFoundError, version
+
+with warnings.catch_warnings():
+    # PyTorch Geometric scripts classes of its own on import, of which newer releases of torch warn.
+    warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+    import torch_geometric.nn  # noqa: F401
 
 from compvae_pyg.distributions import SumControlledNormal
 from compvae_pyg.models import (

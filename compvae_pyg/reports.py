@@ -41,25 +41,29 @@ class Report(NamedTuple):
 
 
 def problem_of(model: CompVAE) -> Problem:
-    """Return the problem that a model's networks were made for, by their registered name.
+    """Return the problem that a model's networks were made for, with its parameters.
 
     Raises:
-        ValueError: If no report is known for its architecture.
+        ValueError: If no report is known for this problem, or it refuses a parameter.
 
     Example:
-        >>> problem_of(Sines(num_categories=9).build("small"))
-        Sines(nonlinearity=3.0, period=100.0, num_categories=9, ...)
+        >>> problem_of(Sines(num_categories=9, period=80.0).build("small"))
+        Sines(nonlinearity=3.0, period=80.0, num_categories=9, ...)
     """
-    config = model.config or {"architecture": "none", "options": {}}
-    kind = _KINDS.get(config["architecture"].split("-")[0])
+    config = model.config or {"problem": "none"}
+    kind = _KINDS.get(config["problem"])
     if kind is None:
-        known = ", ".join(_KINDS)
+        names = ", ".join(_KINDS)
         raise ValueError(
-            f"no report is known for networks {config['architecture']!r} (known problems: {known})"
+            f"no report is known for the problem {config['problem']!r} (known problems: {names})"
         )
-    parameters = inspect.signature(kind.problem).parameters
-    options = {name: value for name, value in config["options"].items() if name in parameters}
-    return kind.problem(**options)
+    # Networks that were not built by the problem tell of it by their own options alone.
+    known = inspect.signature(kind.problem).parameters
+    told = {name: value for name, value in config["options"].items() if name in known}
+    try:
+        return kind.problem(**{**told, **config["parameters"]})
+    except TypeError as error:
+        raise ValueError(f"{config['problem']} has other parameters: {error}") from error
 
 
 def write_report(

@@ -3,7 +3,8 @@
     python examples/evaluate.py dots-small
     python examples/evaluate.py outputs/sines
 
-A folder is one that a training left; a name is that of a model that the package ships.
+A folder is one that a training left; a name is that of a model that the package ships, or of one on
+the Hugging Face hub, owner/name.
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def main(options: Options) -> None:
             num_wholes=options.num_wholes,
             seed=options.seed,
         )
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None
     print(format_table(report.rows))
     print(f"\nIn {output}: {', '.join(file.name for file in report.files)}")

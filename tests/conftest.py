@@ -94,7 +94,15 @@ def validation() -> Iterator[None]:
 
 
 @pytest.fixture
-def compile_once() -> Iterator[Callable[[Callable, str], Callable]]:
+def compiling() -> None:
+    """Skip where torch cannot compile or export the layers as one graph."""
+    release = tuple(int(number) for number in torch.__version__.split(".")[:2])
+    if release < (2, 8):
+        pytest.skip(f"torch.compile and torch.export are supported from torch 2.8 (got {release})")
+
+
+@pytest.fixture
+def compile_once(compiling: None) -> Iterator[Callable[[Callable, str], Callable]]:
     """Compile a function as one graph for all shapes, with the random numbers of eager mode.
 
     A graph break and a second compilation are errors.

@@ -57,10 +57,10 @@ def test_other_problems_and_networks_are_refused(refuses, tmp_path):
     with refuses(ValueError, "problem must be one of dots, sines (got 'other')"):
         write_report(model, Other(), tmp_path / "none")
     assert not (tmp_path / "none").exists()
-    model.config = {"architecture": "households-small", "options": {}}
-    message = "no report is known for networks 'households-small' (known problems: dots, sines)"
+    model.config = {"problem": "households", "parameters": {}, "options": {}}
+    message = "no report is known for the problem 'households' (known problems: dots, sines)"
     with refuses(ValueError, message):
         problem_of(model)
     model.config = None
-    with refuses(ValueError, message.replace("households-small", "none")):
+    with refuses(ValueError, message.replace("households", "none")):
         problem_of(model)

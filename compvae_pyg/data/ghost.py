@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from compvae_pyg.models import Parts
+from compvae_pyg.models.checks import check_type
 from compvae_pyg.models.parts import check_parts
 from compvae_pyg.nn import resolve_batch
+from compvae_pyg.nn.checks import check_count
 
 __all__ = ["Ghosted", "with_ghost"]
 
@@ -67,8 +69,18 @@ def with_ghost(
         (torch.Size([3, 5]), tensor([3, 1, 4, 3, 3]))
     """
     count, device = check_parts(parts)
+    check_type(whole, "whole", Tensor)
+    check_count(num_parts, "num_parts")
+    if num_sets is not None:
+        check_count(num_sets, "num_sets")
     batch, batch_size = resolve_batch(count, batch, batch_size, device)
     num_sets = batch_size + 1 if num_sets is None else num_sets
+    if whole.device != device:
+        raise ValueError(
+            f"whole must be on the device of the parts (got {whole.device}, expected {device})"
+        )
+    if whole.dim() == 0:
+        raise ValueError("whole must be wholes, one a row (got a scalar)")
     if count == 0 or whole.shape[0] != batch_size:
         raise ValueError(
             "a ghost needs a whole per set and at least one part to copy "

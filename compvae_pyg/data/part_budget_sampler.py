@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from compvae_pyg.nn.checks import check_count
+
 __all__ = ["PartBudgetSampler"]
 
 Batches = list[list[int]]
@@ -61,17 +63,16 @@ class PartBudgetSampler(Sampler[list[int]]):
         rank: int | None = None,
         num_ranks: int | None = None,
     ) -> None:
-        self.sizes = torch.as_tensor(sizes).tolist()
-        if not self.sizes or not all(isinstance(size, int) and size >= 0 for size in self.sizes):
-            raise ValueError("sizes must be whole numbers, not negative, and at least one of them")
-        if max_parts < 1:
-            raise ValueError(f"max_parts must be at least 1 (got {max_parts})")
-        if seed < 0:
-            raise ValueError(f"seed must not be negative (got {seed})")
+        self.sizes = _check_sizes(sizes)
+        check_count(max_parts, "max_parts")
+        check_count(seed, "seed", at_least=0)
         if (rank is None) != (num_ranks is None):
             raise ValueError(f"rank and num_ranks go together (got {rank} and {num_ranks})")
-        if rank is not None and num_ranks is not None and not 0 <= rank < num_ranks:
-            raise ValueError(f"rank must lie in [0, {num_ranks}) (got {rank})")
+        if rank is not None and num_ranks is not None:
+            check_count(num_ranks, "num_ranks")
+            check_count(rank, "rank", at_least=0)
+            if rank >= num_ranks:
+                raise ValueError(f"rank must lie in [0, {num_ranks}) (got {rank})")
         self.max_parts = max_parts
         self.shuffle = shuffle
         self.seed = seed
@@ -151,6 +152,17 @@ class PartBudgetSampler(Sampler[list[int]]):
             room[side] -= size
             hands[side].append(pool[at])
         return hands if hands[0] and hands[1] else (one, other)
+
+
+def _check_sizes(sizes: Sequence[int] | Tensor) -> list[int]:
+    listed = sizes.tolist() if isinstance(sizes, (Tensor, np.ndarray)) else sizes
+    if isinstance(listed, str) or not isinstance(listed, Sequence):
+        raise TypeError(f"sizes must be a sequence of integers (got {type(sizes).__name__})")
+    if not listed:
+        raise ValueError("sizes must hold at least one (got none)")
+    for size in listed:
+        check_count(size, "sizes", at_least=0)
+    return [int(size) for size in listed]
 
 
 def _next_fit(sizes: Sequence[int], max_parts: int) -> Batches:

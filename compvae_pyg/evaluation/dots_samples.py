@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from compvae_pyg.evaluation.checks import check_counts, check_evaluation
 from compvae_pyg.evaluation.isolation import isolated
 from compvae_pyg.evaluation.sampling import evaluation_generator
 from compvae_pyg.models import CompVAE
@@ -73,6 +74,7 @@ def recompose_dots(
         >>> series.truth.shape, series.generated.shape
         (torch.Size([3, 3, 32, 32]), torch.Size([2, 3, 3, 32, 32]))
     """
+    check_evaluation(model, problem, Dots, seed=seed, num_parts=num_parts, num_samples=num_samples)
     source = evaluation_generator(seed, num_parts)
     data = problem.sample(torch.tensor([num_parts]), source)
     low, high = problem.intensity_range
@@ -122,6 +124,8 @@ def reconstruct_dots(
         >>> pairs.whole.shape, pairs.reconstruction.shape
         (torch.Size([3, 3, 32, 32]), torch.Size([3, 3, 32, 32]))
     """
+    check_evaluation(model, problem, Dots, seed=seed, num_examples=num_examples)
+    check_counts(num_parts, "num_parts")
     sizes = torch.tensor(num_parts).repeat_interleave(num_examples)
     data = problem.sample(sizes, evaluation_generator(seed, 0))
     with isolated(model, seed) as device:

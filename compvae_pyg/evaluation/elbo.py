@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
+from compvae_pyg.evaluation.checks import check_counts, check_evaluation
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.isolation import isolated
 from compvae_pyg.evaluation.sampling import drawn_seed, evaluation_generator, evaluation_wholes
@@ -149,11 +150,16 @@ def measure_wholes(
     Raises:
         ValueError: If one of the numbers is not positive.
     """
-    if min(num_weighted, num_samples) < 1:
-        raise ValueError(
-            "num_weighted and num_samples must be at least 1 "
-            f"(got {num_weighted} and {num_samples})"
-        )
+    check_evaluation(
+        model,
+        problem,
+        seed=seed,
+        num_wholes=num_wholes,
+        num_weighted=num_weighted,
+        num_samples=num_samples,
+        batch_size=batch_size,
+    )
+    check_counts(num_parts, "num_parts")
     for size in num_parts:
         source = evaluation_generator(seed, size)
         weights_source = evaluation_generator(seed, size, "importance")

@@ -12,6 +12,7 @@ from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.isolation import isolated
 from compvae_pyg.evaluation.sampling import drawn_seed, evaluation_generator
 from compvae_pyg.models import CompVAE
+from compvae_pyg.nn.checks import check_count, check_real
 
 Wholes = Callable[[Mapping[str, Tensor], Tensor, int], Tensor]
 
@@ -68,6 +69,10 @@ def energy_distance(x: Tensor, y: Tensor) -> Tensor:
         >>> energy_distance(x, x), energy_distance(x, x + 10.0)
         (tensor(0., dtype=torch.float64), tensor(19., dtype=torch.float64))
     """
+    check_real(x, "x")
+    check_real(y, "y")
+    if x.device != y.device:
+        raise ValueError(f"x and y must be on one device (got {x.device} and {y.device})")
     if (
         min(x.dim(), y.dim()) < 2
         or (x.shape[:-2], x.shape[-1]) != (y.shape[:-2], y.shape[-1])
@@ -98,12 +103,11 @@ def check_samples(num_part_sets: int, num_draws: int) -> None:
     Example:
         >>> check_samples(8, 0)
         Traceback (most recent call last):
-        ValueError: num_part_sets and num_draws must be at least 1 (got 8 and 0)
+        ...
+        ValueError: num_draws must be at least 1 (got 0)
     """
-    if min(num_part_sets, num_draws) < 1:
-        raise ValueError(
-            f"num_part_sets and num_draws must be at least 1 (got {num_part_sets} and {num_draws})"
-        )
+    check_count(num_part_sets, "num_part_sets")
+    check_count(num_draws, "num_draws")
 
 
 def compare_samples(

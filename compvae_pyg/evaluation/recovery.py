@@ -9,10 +9,12 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
+from compvae_pyg.evaluation.checks import check_counts, check_evaluation
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.isolation import isolated
 from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
 from compvae_pyg.models import CompVAE, rank_parts
+from compvae_pyg.nn.checks import check_choice
 from compvae_pyg.problems import Problem
 
 __all__ = ["RecoveryRow", "evaluate_recovery"]
@@ -102,10 +104,17 @@ def evaluate_recovery(
         >>> row.num_candidates, row.part_accuracy.mean > 0.5
         (25, True)
     """
-    if field not in problem.part_fields:
-        raise ValueError(f"field must be one of {problem.part_fields} (got {field!r})")
-    if num_values < 1:
-        raise ValueError(f"num_values must be at least 1 (got {num_values})")
+    check_evaluation(
+        model,
+        problem,
+        seed=seed,
+        num_values=num_values,
+        num_wholes=num_wholes,
+        num_samples=num_samples,
+        batch_size=batch_size,
+    )
+    check_choice(field, "field", problem.part_fields)
+    check_counts(num_parts, "num_parts")
     alike = problem.part_fields == (field,)
 
     def table(size: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
+from compvae_pyg.evaluation.checks import check_counts, check_evaluation
 from compvae_pyg.evaluation.elbo import mean_square
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.isolation import isolated
@@ -172,8 +173,8 @@ def evaluate_removal(
         >>> row.kept_rmse.mean > 0.0
         True
     """
-    if min(num_parts, default=2) < 2:
-        raise ValueError(f"num_parts must be at least 2 (got {min(num_parts)})")
+    check_evaluation(model, problem, seed=seed, num_wholes=num_wholes, batch_size=batch_size)
+    check_counts(num_parts, "num_parts", at_least=2)
     rows = []
     for size in num_parts:
         source = evaluation_generator(seed, size)

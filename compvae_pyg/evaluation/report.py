@@ -49,6 +49,8 @@ def format_table(rows: Sequence[Row]) -> str:
         |--:|----------:|---------:|------------:|------------:|-----:|---------:|
         | 4 |     1.000 |        1 |   1.0 (1.4) |   1.0 (1.4) |    1 |  1 ± 0.1 |
     """
+    if isinstance(rows, str) or not isinstance(rows, Sequence):
+        raise TypeError(f"rows must be rows of an evaluation (got {type(rows).__name__})")
     if not rows:
         raise ValueError("rows must not be empty (got none)")
     lines = [list(rows[0].cells()), *(list(row.cells().values()) for row in rows)]

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from compvae_pyg.evaluation.checks import check_counts, check_evaluation, check_numbers
 from compvae_pyg.evaluation.isolation import isolated
 from compvae_pyg.evaluation.sampling import evaluation_generator
 from compvae_pyg.models import CompVAE
+from compvae_pyg.models.checks import check_type
+from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import Sines
 
 __all__ = [
@@ -112,6 +115,7 @@ def recompose_sines(
         >>> series.true_wholes.shape, series.without.shape
         (torch.Size([3, 200]), torch.Size([3, 200]))
     """
+    check_evaluation(model, problem, Sines, seed=seed)
     waves, num_parts = _waves(problem, category), len(category)
     amplitude, phase = problem.features(num_parts, evaluation_generator(seed, num_parts))
     alone = torch.eye(num_parts, dtype=torch.bool)
@@ -154,8 +158,7 @@ def sines_variety(
         >>> sines_variety(sines.build("small"), sines, num_draws=5).generated.shape
         torch.Size([3, 5, 200])
     """
-    if num_draws < 1:
-        raise ValueError(f"num_draws must be at least 1 (got {num_draws})")
+    check_evaluation(model, problem, Sines, seed=seed, num_draws=num_draws)
     kinds = _waves(problem, category)
     waves = kinds.repeat_interleave(num_draws)
     batch = torch.arange(len(waves))
@@ -192,9 +195,12 @@ def sines_nonlinearity(
         >>> float(weak.abs().max()) < 0.1, float(strong.abs().max()) > 3.9
         (True, True)
     """
-    num_parts = len(category)
+    check_type(problem, "problem", Sines)
+    check_count(seed, "seed", at_least=0)
+    check_numbers(nonlinearity, "nonlinearity")
+    kinds, num_parts = _waves(problem, category), len(category)
     features = problem.features(num_parts, evaluation_generator(seed, num_parts))
-    waves = (_waves(problem, category), *features)
+    waves = (kinds, *features)
     one = torch.zeros(num_parts, dtype=torch.long)
     curves = [replace(problem, nonlinearity=c).render(*waves, one, 1) for c in nonlinearity]
     # With so weak a nonlinearity, tanh is its argument to the precision of 32 bits.
@@ -208,6 +214,7 @@ def sines_nonlinearity(
 
 
 def _waves(problem: Sines, category: Sequence[int]) -> Tensor:
+    check_counts(category, "category", at_least=0)
     if len(category) == 0:
         raise ValueError("category must not be empty (got none)")
     for number in category:

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from compvae_pyg.evaluation.checks import check_positive
+from compvae_pyg.models.checks import check_type
+from compvae_pyg.nn.checks import check_count, check_real
+
 __all__ = ["Spectrum", "spectrum"]
 
 
@@ -74,6 +78,12 @@ def spectrum(
         >>> spectrum(x, torch.tensor([2])).amplitude[0, :4]
         tensor([1.0000, 0.0000, 0.5000, 0.0000], dtype=torch.float64)
     """
+    check_real(whole, "whole")
+    _check_num_parts(num_parts, whole)
+    check_count(num_categories, "num_categories")
+    check_positive(nonlinearity, "nonlinearity")
+    check_positive(period, "period")
+    check_type(reach, "reach", float, int)
     if whole.dim() != 2 or num_parts.shape != whole.shape[:1]:
         raise ValueError(
             "whole and num_parts must be [S, T] and [S] "
@@ -104,3 +114,17 @@ def spectrum(
         outside=left / energy.clamp(min=torch.finfo(torch.float64).tiny),
         clipped=(ratio.abs() > limit).to(torch.float64).mean(dim=1),
     )
+
+
+def _check_num_parts(num_parts: Tensor, whole: Tensor) -> None:
+    check_type(num_parts, "num_parts", Tensor)
+    if num_parts.is_floating_point() or num_parts.is_complex() or num_parts.dtype == torch.bool:
+        raise TypeError(f"num_parts must hold integers (got {num_parts.dtype})")
+    if num_parts.device != whole.device:
+        raise ValueError(
+            f"num_parts must be on the device of whole (got {num_parts.device}, "
+            f"expected {whole.device})"
+        )
+    # On the CPU, where that costs no synchronisation.
+    if num_parts.device.type == "cpu" and bool((num_parts < 1).any()):
+        raise ValueError(f"num_parts must be at least 1 (got {int(num_parts.min())})")

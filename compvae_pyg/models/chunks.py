@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from compvae_pyg.models.parts import Parts, map_parts
+from compvae_pyg.nn.checks import check_count
 
 __all__ = ["SetChunk", "repeat_batch", "split_sets"]
 
@@ -48,8 +49,7 @@ def split_sets(parts: Parts, batch: Tensor, batch_size: int, chunk_size: int) ->
         tensor([0, 1, 2]) tensor([0, 0, 1])
         tensor([3]) tensor([1])
     """
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1 (got {chunk_size})")
+    check_count(chunk_size, "chunk_size")
     if batch_size <= chunk_size:
         yield SetChunk(slice(0, batch_size), slice(0, batch.shape[0]), parts, batch)
         return

@@ -1,16 +1,14 @@
 """CompVAE: the generative and the inference network, and what they are trained by."""
 
-import math
-import os
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from compvae_pyg.models.attribution import Attribution
-from compvae_pyg.models.chunks import repeat_batch, split_sets
+from compvae_pyg.models.chunks import split_sets
 from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.elbo import Elbo, Inferred
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
@@ -20,9 +18,9 @@ from compvae_pyg.models.generator import (
     sample_law,
     standard_normal,
 )
-from compvae_pyg.models.hub import download_model, push_model
+from compvae_pyg.models.likelihood import importance_estimate
 from compvae_pyg.models.parts import Parts, check_parts
-from compvae_pyg.models.pretrained import load_model, save_model
+from compvae_pyg.models.shared_model import SharedModel
 from compvae_pyg.models.weights import check_weight, weighted
 from compvae_pyg.models.wholes import check_wholes
 from compvae_pyg.nn import resolve_batch, set_sum
@@ -31,7 +29,7 @@ from compvae_pyg.nn.checks import check_count
 __all__ = ["CompVAE"]
 
 
-class CompVAE(nn.Module):
+class CompVAE(SharedModel):
     r"""Compositional variational autoencoder (Berger & Sebag, ECML PKDD 2019).
 
     .. math::
@@ -77,8 +75,6 @@ class CompVAE(nn.Module):
         self.embedding = embedding
         self.event_shape = tuple(event_shape)
         self.residual_posterior = residual_posterior
-        # What rebuilds these networks; set by a registered architecture.
-        self.config: dict[str, Any] | None = None
 
     def elbo(
         self,
@@ -182,67 +178,19 @@ class CompVAE(nn.Module):
         check_count(num_samples, "num_samples")
         batch, batch_size = self._check(whole, parts, batch, batch_size)
         weight = check_weight(weight, batch.shape[0], whole)
-        return torch.cat(
-            [
-                self._log_likelihood(
-                    whole[chunk.sets],
-                    chunk.parts,
-                    chunk.batch,
-                    None if weight is None else weight[chunk.rows],
-                    num_samples,
-                    chunk_size // (chunk.sets.stop - chunk.sets.start),
-                )
-                for chunk in split_sets(parts, batch, batch_size, chunk_size)
-            ]
-        )
-
-    def _log_likelihood(
-        self,
-        whole: Tensor,
-        parts: Parts,
-        batch: Tensor,
-        weight: Tensor | None,
-        num_samples: int,
-        side_by_side: int,
-    ) -> Tensor:
-        # What depends on no sample is computed once, and copied for as many samples as pass the
-        # other networks at a time.
-        batch_size, num_parts = whole.shape[0], batch.shape[0]
-        copies = min(num_samples, side_by_side)
-        whole_features, part_features = (
-            features.repeat(copies, 1) for features in self.embedding(whole, parts, batch)
-        )
-        prior = self.generator.w_prior(parts)
-        loc, scale = prior.mean.repeat(copies, 1), prior.stddev.repeat(copies, 1)
-        wholes = whole.repeat(copies, *[1] * (whole.dim() - 1))
-        batches = repeat_batch(batch, batch_size, copies)
-        weights = None if weight is None else weight.repeat(copies)
-        total = whole.new_full((batch_size,), -math.inf)
-        for done in range(0, num_samples, copies):
-            count = min(copies, num_samples - done)
-            sets, rows = count * batch_size, count * num_parts
-            w_prior = Normal(loc[:rows], scale[:rows], validate_args=False)
-            posterior = self.encoder(
-                whole_features[:sets],
-                part_features[:rows],
-                batches[:rows],
-                sets,
-                w_prior=w_prior if self.residual_posterior else None,
+        estimates = [
+            importance_estimate(
+                self,
+                whole[chunk.sets],
+                chunk.parts,
+                chunk.batch,
+                None if weight is None else weight[chunk.rows],
+                num_samples=num_samples,
+                side_by_side=chunk_size // (chunk.sets.stop - chunk.sets.start),
             )
-            noise, z = torch.randn_like(posterior.w.loc), posterior.z_sample
-            w = posterior.w.transform(noise)
-            own = weighted(w, None if weights is None else weights[:rows])
-            w_sum = set_sum(own, batches[:rows], sets)
-            log_weight = (
-                self.generator.decoder(w_sum, z).log_prob(wholes[:sets])
-                + self.generator.z_prior(w_sum).log_prob(z).sum(dim=-1)
-                + set_sum(w_prior.log_prob(w).sum(dim=-1), batches[:rows], sets)
-                - posterior.z.log_prob(z).sum(dim=-1)
-                - posterior.w.log_prob_from_noise(noise).sum(dim=-1)
-            )
-            log_weights = log_weight.view(count, batch_size)
-            total = torch.logaddexp(total, log_weights.logsumexp(dim=0))
-        return total - math.log(num_samples)
+            for chunk in split_sets(parts, batch, batch_size, chunk_size)
+        ]
+        return torch.cat(estimates)
 
     @torch.no_grad()
     def generate(
@@ -432,82 +380,6 @@ class CompVAE(nn.Module):
         alone = kl_divergence(posterior.w.marginals, w_prior).sum(dim=-1)
         return Attribution(alone, posterior.w.total_correlation().sum(dim=-1), batch)
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``config.json`` and ``model.safetensors`` into a folder.
-
-        Raises:
-            ValueError: If the networks are not those of a registered architecture, see
-                :func:`~compvae_pyg.models.register_architecture`.
-            ImportError: If the package safetensors is missing.
-        """
-        save_model(self, folder)
-
-    def push_to_hub(
-        self,
-        repo: str,
-        *,
-        evaluation: str = "",
-        license: str = "mit",
-        private: bool | None = None,
-        token: str | None = None,
-    ) -> str:
-        """Upload the model to the Hugging Face hub, with a card, and return its address.
-
-        Args:
-            repo: Name of the repository, ``"owner/name"``; made if need be.
-            evaluation: How good it is, in Markdown, for the card; see
-                :func:`~compvae_pyg.evaluation.format_table`.
-            license: The licence of the weights, by the hub's name for it.
-            private: Whether a new repository is private; by default as the owner has it set.
-            token: The hub's token; by default the one that is logged in.
-
-        Raises:
-            ValueError: If ``repo`` is no name of a repository, or the networks are not those of a
-                registered architecture; nothing is uploaded then.
-            ImportError: If the hub's client or safetensors is missing.
-        """
-        return push_model(
-            self, repo, evaluation=evaluation, license=license, private=private, token=token
-        )
-
-    @classmethod
-    def from_hub(cls, repo: str, revision: str | None = None) -> "CompVAE":
-        """Read a model that :meth:`push_to_hub` uploaded; only its two files are fetched.
-
-        Nothing in them is executed, see :meth:`from_pretrained`.
-
-        Args:
-            repo: Name of the repository, ``"owner/name"``.
-            revision: Branch, tag or commit; by default the newest.
-
-        Raises:
-            FileNotFoundError: If there is no such model, or it cannot be reached.
-            ValueError: If ``repo`` is no name of a repository, or a file is damaged.
-            ImportError: If the hub's client or safetensors is missing.
-        """
-        return load_model(download_model(repo, revision))
-
-    @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> "CompVAE":
-        """Read a model that :meth:`save_pretrained` wrote, on the CPU, in evaluation mode.
-
-        Args:
-            folder: A folder, or the name of a model that the package ships: ``"dots-small"``.
-
-        Raises:
-            FileNotFoundError: If the folder holds no model, or no model of the name is shipped.
-            ValueError: If a file is damaged, or weights and networks do not belong together.
-            ImportError: If the package safetensors is missing.
-
-        Example:
-            >>> model = CompVAE.from_pretrained("dots-small")
-            >>> red = {"color": torch.tensor([0]), "pos": torch.zeros(1, 2)}
-            >>> image = model.generate(red, generator=torch.Generator().manual_seed(0))
-            >>> image.mean(dim=(2, 3)).round()
-            tensor([[1., 0., 0.]])
-        """
-        return load_model(folder)
-
     def _posterior(
         self,
         whole: Tensor,
@@ -530,11 +402,15 @@ class CompVAE(nn.Module):
     def _check(
         self, whole: Tensor, parts: Parts, batch: Tensor | None, batch_size: int | None
     ) -> tuple[Tensor, int]:
+        dtype = whole.dtype if isinstance(whole, Tensor) else torch.get_default_dtype()
+        for weights in self.parameters():
+            dtype = weights.dtype
+            break
         return check_wholes(
             whole,
             parts,
             batch,
             batch_size,
             event_shape=self.event_shape,
-            dtype=next(self.parameters(), whole).dtype,
+            dtype=dtype,
         )

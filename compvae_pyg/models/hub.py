@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import NoneType
+from typing import TYPE_CHECKING, Any
 
+from compvae_pyg.models.checks import check_model, check_type
 from compvae_pyg.models.pretrained import CONFIG, WEIGHTS, save_model
 
 if TYPE_CHECKING:
-    from compvae_pyg.models.compvae import CompVAE
+    from compvae_pyg.models.shared_model import SharedModel
 
-__all__ = ["download_model", "model_card", "push_model"]
+__all__ = ["download_model", "is_repo", "model_card", "push_model"]
 
+_CLIENT = "the hub needs its client: pip install 'compvae-pyg[hub]'"
 _CARD = """---
-license: {license}
-library_name: compvae-pyg
+{license}library_name: compvae-pyg
 tags:
 - compvae
 - graph-neural-networks
@@ -24,17 +26,17 @@ tags:
 - vae
 ---
 
-# {architecture}
+# {problem}, {preset}
 
 A compositional variational autoencoder
-([Berger & Sebag, ECML PKDD 2019](https://inria.hal.science/hal-02431955)) of the architecture
-`{architecture}`: {parameters:,} parameters, latents of {w_channels} channels for each part and
-{z_channels} for each whole.
+([Berger & Sebag, ECML PKDD 2019](https://inria.hal.science/hal-02431955)) of the problem
+`{problem}`, preset `{preset}`: {parameters:,} parameters, latents of {w_channels} channels for each
+part and {z_channels} for each whole.
 
 ```python
 from compvae_pyg import CompVAE
 
-model = CompVAE.from_hub("{repo}")
+model = CompVAE.from_pretrained("{repo_id}")
 ```
 
 ## Evaluation
@@ -43,101 +45,150 @@ model = CompVAE.from_hub("{repo}")
 """
 
 
-def model_card(model: CompVAE, repo: str, *, evaluation: str = "", license: str = "mit") -> str:
+def model_card(
+    model: SharedModel, repo_id: str, *, evaluation: str = "", license: str | None = None
+) -> str:
     """Return the text of a model's ``README.md`` on the hub.
 
     Args:
         model: A model of a registered architecture.
-        repo: Name of the repository, ``"owner/name"``.
+        repo_id: Name of the repository, ``"owner/name"``.
         evaluation: Its evaluation in Markdown, such as the table of
             :func:`~compvae_pyg.evaluation.format_table`, with what it was measured on.
-        license: The licence of the weights, by the hub's name for it.
+        license: The licence of the weights, by the hub's name for it: ``"mit"``, ``"cc-by-4.0"``.
+            By default the card names none.
 
     Raises:
         ValueError: If the model's networks are not those of a registered architecture.
 
     Example:
         >>> from compvae_pyg.problems import Dots
-        >>> card = model_card(Dots().build("small"), "me/dots", evaluation="| K | accuracy |")
-        >>> "license: mit" in card, "| K | accuracy |" in card
+        >>> table = "| K | accuracy |"
+        >>> card = model_card(Dots().build("small"), "me/dots", evaluation=table, license="mit")
+        >>> "license: mit" in card, table in card
         (True, True)
     """
+    check_repo(repo_id)
+    check_model(model)
+    check_type(evaluation, "evaluation", str)
+    check_type(license, "license", str, NoneType)
+    if license is not None and not re.fullmatch(r"[\w.-]+", license):
+        raise ValueError(f"license must be the hub's name of one (got {license!r})")
     if model.config is None:
         raise ValueError("model must be of a registered architecture to have a card (got another)")
     return _CARD.format(
-        license=license,
-        architecture=model.config["architecture"],
+        license="" if license is None else f"license: {license}\n",
+        problem=model.config["problem"],
+        preset=model.config["preset"],
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         w_channels=model.encoder.w_channels,
         z_channels=model.encoder.z_channels,
-        repo=repo,
-        evaluation=evaluation.strip() or "Not evaluated.",
+        repo_id=repo_id,
+        evaluation=evaluation.strip() or "None was given.",
     )
 
 
 def push_model(
-    model: CompVAE,
-    repo: str,
+    model: SharedModel,
+    repo_id: str,
     *,
-    evaluation: str = "",
-    license: str = "mit",
-    private: bool | None = None,
-    token: str | None = None,
+    evaluation: str,
+    license: str | None,
+    commit_message: str,
+    private: bool | None,
+    token: str | None,
+    branch: str | None,
+    create_pr: bool | None,
 ) -> str:
-    """Upload a model and its card to the hub, in one commit, and return its address.
+    """Upload a model and its card to the hub, in one commit, and return the commit's address.
 
-    Arguments and errors are those of :meth:`CompVAE.push_to_hub`.
+    Arguments and errors are those of :meth:`SharedModel.push_to_hub`.
     """
-    check_repo(repo)
+    check_repo(repo_id)
+    check_type(commit_message, "commit_message", str)
+    check_type(private, "private", bool, NoneType)
+    check_type(token, "token", str, NoneType)
+    check_type(branch, "branch", str, NoneType)
+    check_type(create_pr, "create_pr", bool, NoneType)
+    card = model_card(model, repo_id, evaluation=evaluation, license=license)
     try:
-        from huggingface_hub import HfApi
+        from huggingface_hub import PyTorchModelHubMixin
     except ImportError as error:
-        raise ImportError("the hub needs its client: pip install 'compvae-pyg[hub]'") from error
-    card = model_card(model, repo, evaluation=evaluation, license=license)
-    with tempfile.TemporaryDirectory() as folder:
-        # All is written before anything is created there.
-        save_model(model, folder)
-        Path(folder, "README.md").write_text(card, encoding="utf-8")
-        api = HfApi(token=token)
-        address = api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload model")
+        raise ImportError(_CLIENT) from error
+
+    class Upload(PyTorchModelHubMixin):
+        def _save_pretrained(self, save_directory: Path) -> None:
+            save_model(model, save_directory)
+            (save_directory / "README.md").write_text(card, encoding="utf-8")
+
+    address = Upload().push_to_hub(
+        repo_id,
+        commit_message=commit_message,
+        private=private,
+        token=token,
+        branch=branch,
+        create_pr=create_pr,
+    )
     return str(address)
 
 
-def download_model(repo: str, revision: str | None = None) -> Path:
+def download_model(
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Path:
     """Return the local folder of a model on the hub, of which only its two files are fetched.
+
+    Arguments are those of :meth:`SharedModel.from_pretrained`.
 
     Raises:
         ImportError: If the hub's client is missing.
         FileNotFoundError: If there is no such model, or it cannot be reached.
     """
-    check_repo(repo)
+    check_repo(repo_id)
+    check_type(revision, "revision", str, NoneType)
+    check_type(token, "token", str, bool, NoneType)
+    check_type(cache_dir, "cache_dir", str, os.PathLike, NoneType)
+    check_type(local_files_only, "local_files_only", bool)
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError
     except ImportError as error:
-        raise ImportError("the hub needs its client: pip install 'compvae-pyg[hub]'") from error
+        raise ImportError(f"no folder {repo_id}, and {_CLIENT}") from error
+    options: dict[str, Any] = {
+        "revision": revision,
+        "token": token,
+        "cache_dir": cache_dir,
+        "local_files_only": local_files_only,
+    }
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        return Path(snapshot_download(repo_id, allow_patterns=[CONFIG, WEIGHTS], **options))
+    except (HfHubHTTPError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise FileNotFoundError(
-            f"no model {repo} could be fetched from the hub ({reason})"
+            f"no folder {repo_id}, and no such model could be fetched from the hub ({reason})"
         ) from error
 
 
-def check_repo(repo: str) -> None:
+def is_repo(name: object) -> bool:
+    """Tell whether this can be the name of a repository: ``"owner/name"``.
+
+    Example:
+        >>> is_repo("me/dots"), is_repo("../dots")
+        (True, False)
+    """
+    part = r"[A-Za-z0-9][\w.-]*"
+    return isinstance(name, str) and re.fullmatch(f"{part}/{part}", name) is not None
+
+
+def check_repo(repo_id: str) -> None:
     """Refuse what cannot be the name of a repository.
 
     Raises:
         ValueError: If it is not ``"owner/name"``.
-
-    Example:
-        >>> check_repo("../dots")
-        Traceback (most recent call last):
-        ...
-        ValueError: repo must be 'owner/name' (got '../dots')
     """
-    part = r"[A-Za-z0-9][\w.-]*"
-    if not isinstance(repo, str) or not re.fullmatch(f"{part}/{part}", repo):
-        raise ValueError(f"repo must be 'owner/name' (got {repo!r})")
+    if not is_repo(repo_id):
+        raise ValueError(f"repo_id must be 'owner/name' (got {repo_id!r})")

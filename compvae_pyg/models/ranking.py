@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from compvae_pyg.models.checks import check_model
 from compvae_pyg.models.chunks import split_sets
 from compvae_pyg.models.parts import Parts, check_parts
 from compvae_pyg.models.weights import check_weight
@@ -98,11 +99,18 @@ def rank_parts(
         >>> int(rank_parts(model, image, candidates, torch.arange(5)).best)
         2
     """
-    check_real(whole, "whole")
+    check_model(model)
     num_parts, device = check_parts(parts)
+    check_real(whole, "whole")
+    if whole.dim() == 0:
+        raise ValueError("whole must be wholes, one a row (got a scalar)")
     batch, num_candidates = resolve_batch(num_parts, batch, batch_size, device)
     num_wholes = len(whole)
-    candidate_batch, _ = resolve_batch(num_candidates, candidate_batch, num_wholes, device)
+    try:
+        candidate_batch, _ = resolve_batch(num_candidates, candidate_batch, num_wholes, device)
+    except (TypeError, ValueError) as error:
+        # There it is called as the set of each part is.
+        raise type(error)(f"candidate_batch, of candidates as parts: {error}") from None
     lonely = set_sizes(candidate_batch, num_wholes, whole.dtype) == 0
     if bool(lonely.any()):
         raise ValueError(
@@ -147,8 +155,12 @@ def rank_parts(
 
 
 def _check_log_prior(log_prior: Tensor, candidate_batch: Tensor) -> None:
-    if not isinstance(log_prior, Tensor):
-        raise TypeError(f"log_prior must be a tensor (got {type(log_prior).__name__})")
+    check_real(log_prior, "log_prior")
+    if log_prior.device != candidate_batch.device:
+        raise ValueError(
+            f"log_prior must be on the device of the parts (got {log_prior.device}, "
+            f"expected {candidate_batch.device})"
+        )
     if log_prior.shape != candidate_batch.shape:
         raise ValueError(
             f"log_prior must be {list(candidate_batch.shape)} (got {list(log_prior.shape)})"

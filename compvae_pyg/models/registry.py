@@ -1,4 +1,4 @@
-"""Networks by name, so that saved weights find the networks they belong to."""
+"""Networks by the problem they are for, so that saved weights find those they belong to."""
 
 from __future__ import annotations
 
@@ -11,62 +11,80 @@ if TYPE_CHECKING:
 
 __all__ = ["build_architecture", "register_architecture"]
 
-_BUILDERS: dict[str, Callable[..., CompVAE]] = {}
+_BUILDERS: dict[str, dict[str, Callable[..., CompVAE]]] = {}
 
 
 def register_architecture(
-    name: str,
+    problem: str, preset: str
 ) -> Callable[[Callable[..., CompVAE]], Callable[..., CompVAE]]:
     """Register a function that builds a :class:`CompVAE`, so that its models can be saved.
 
     The function takes keyword arguments that JSON can hold. What it builds remembers them, and
-    :meth:`CompVAE.from_pretrained` calls it with them again; import the module that registers it
-    before.
+    :meth:`SharedModel.from_pretrained` calls it with them again; import the module that registers
+    it before.
 
     Args:
-        name: Name that ``config.json`` will hold.
+        problem: Name of the problem that the networks are for, as ``config.json`` will hold it.
+        preset: Name of these among the networks for it.
 
     Raises:
-        ValueError: If another function has the name already.
+        TypeError: If a name is not a text.
+        ValueError: If another function has the names already.
 
     Example:
-        >>> @register_architecture("my-dots")
+        >>> @register_architecture("my-dots", "tiny")
         ... def build(hidden_channels: int = 64):
-        ...     return build_architecture("dots-small")
-        >>> build(hidden_channels=32).config
-        {'architecture': 'my-dots', 'options': {'hidden_channels': 32}}
+        ...     return build_architecture("dots", "small", channels=2)
+        >>> config = build(hidden_channels=32).config
+        >>> config["problem"], config["preset"], config["options"]
+        ('my-dots', 'tiny', {'hidden_channels': 32})
     """
+    for name, value in (("problem", problem), ("preset", preset)):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a text (got {value!r})")
 
     def register(builder: Callable[..., CompVAE]) -> Callable[..., CompVAE]:
-        known = _BUILDERS.get(name)
+        presets = _BUILDERS.setdefault(problem, {})
+        known = presets.get(preset)
         if known is not None and (known.__module__, known.__qualname__) != (
             builder.__module__,
             builder.__qualname__,
         ):
-            raise ValueError(f"an architecture named {name!r} is registered already")
+            raise ValueError(f"a preset {preset!r} of {problem!r} is registered already")
 
         @functools.wraps(builder)
         def build(**options: Any) -> CompVAE:
             model = builder(**options)
-            model.config = {"architecture": name, "options": options}
+            model.config = {
+                "problem": problem,
+                "parameters": {},
+                "preset": preset,
+                "options": options,
+            }
             return model
 
-        _BUILDERS[name] = build
+        presets[preset] = build
         return build
 
     return register
 
 
-def build_architecture(name: str, **options: Any) -> CompVAE:
-    """Build the networks that were registered under ``name``, untrained.
+def build_architecture(problem: str, preset: str, **options: Any) -> CompVAE:
+    """Build the networks that were registered for a problem under a name, untrained.
 
     Raises:
-        ValueError: If no function was registered under ``name``, or it refuses an option.
+        ValueError: If there are none of these names, or they refuse an option.
     """
-    if name not in _BUILDERS:
-        known = ", ".join(sorted(_BUILDERS)) or "none"
-        raise ValueError(f"unknown architecture {name!r} (registered: {known})")
+    presets = _known(_BUILDERS, "problem", problem)
+    builder = _known(presets, f"preset of {problem!r}", preset)
     try:
-        return _BUILDERS[name](**options)
+        return builder(**options)
     except TypeError as error:
-        raise ValueError(f"architecture {name!r} cannot be built: {error}") from error
+        raise ValueError(f"preset {preset!r} of {problem!r} cannot be built: {error}") from error
+
+
+def _known(registered: dict[str, Any], what: str, name: str) -> Any:
+    if not isinstance(name, str) or name not in registered:
+        names = ", ".join(sorted(registered))
+        raise ValueError(f"unknown {what} {name!r} (registered: {names})")
+    return registered[name]

@@ -72,8 +72,8 @@ class Problem(ABC):
         intrinsic_fields: Names of the fields that say what else there is to a part: its intrinsic
             variety, which the ground truth knows and no model is told.
         event_shape: Shape of one whole.
-        networks: Names that :meth:`build` knows: of architectures registered under the problem's
-            name, a hyphen and theirs.
+        networks: Names that :meth:`build` knows: presets that are registered for the problem, see
+            :func:`~compvae_pyg.models.register_architecture`.
         schedules: Names that :meth:`schedule` knows, the default first.
     """
 
@@ -95,12 +95,17 @@ class Problem(ABC):
     def build(self, networks: str, **options: Any) -> CompVAE:
         """Build networks by name, untrained, with options of theirs.
 
+        They are saved with the problem's own parameters, as far as these are numbers and texts.
+
         Raises:
             ValueError: If there are none of that name, or they refuse an option.
         """
         if networks not in self.networks:
             raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
-        return build_architecture(f"{self.name}-{networks}", **options)
+        model = build_architecture(self.name, networks, **options)
+        plain = {k: v for k, v in vars(self).items() if isinstance(v, (bool, int, float, str))}
+        model.config = {**(model.config or {}), "parameters": plain}
+        return model
 
     def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
         """Return a course of training by name, of another length if ``num_steps`` is given.

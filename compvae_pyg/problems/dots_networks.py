@@ -228,7 +228,7 @@ class GlimpseEmbedding(nn.Module):
         return torch.lerp(upper, lower, y)
 
 
-@register_architecture("dots-small")
+@register_architecture("dots", "small")
 def build_dots_small(
     channels: int = 8,
     grid: int = 8,

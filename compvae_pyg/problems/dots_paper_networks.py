@@ -181,7 +181,7 @@ class ImagePosterior(nn.Sequential):
         )
 
 
-@register_architecture("dots-paper")
+@register_architecture("dots", "paper")
 def build_dots_paper(
     coupling: Coupling = "paper",
     part_noise: bool = False,

@@ -29,6 +29,7 @@ from compvae_pyg.models import (
     zero_linear,
 )
 from compvae_pyg.nn import Residual
+from compvae_pyg.nn.checks import check_count, check_number
 from compvae_pyg.problems.checks import check_places
 from compvae_pyg.problems.patches import cut_patches, place_patches
 from compvae_pyg.problems.whole_latent import StandardNormal, whole_posterior
@@ -243,7 +244,7 @@ class PlacedEmbedding(nn.Module):
         return self.whole(whole), torch.cat([features, pos], dim=1)
 
 
-@register_architecture("placed")
+@register_architecture("placed", "small")
 def build_placed(
     num_categories: int,
     image_shape: Sequence[int],
@@ -281,8 +282,9 @@ def build_placed(
         min_pixel_scale: Smallest standard deviation of a pixel.
 
     Raises:
-        ValueError: If ``image_shape`` is not three numbers, the last two even, or
-            ``extent`` is not in (0, 2].
+        TypeError: If an argument is of another type.
+        ValueError: If ``image_shape`` is not three numbers, the last two even, ``extent`` is not
+            in (0, 2], or another number is not positive.
 
     Example:
         >>> model = build_placed(num_categories=3, image_shape=(1, 24, 24), extent=0.5)
@@ -290,8 +292,29 @@ def build_placed(
         >>> model.generate(parts).shape
         torch.Size([1, 1, 24, 24])
     """
+    counts = {
+        "num_categories": num_categories,
+        "channels": channels,
+        "style_channels": style_channels,
+        "resolution": resolution,
+        "hidden_channels": hidden_channels,
+        "part_channels": part_channels,
+        "whole_channels": whole_channels,
+        "z_channels": z_channels,
+    }
+    for name, count in counts.items():
+        check_count(count, name)
+    check_number(extent, "extent")
+    check_number(min_pixel_scale, "min_pixel_scale")
+    if not min_pixel_scale > 0:
+        raise ValueError(f"min_pixel_scale must be positive (got {min_pixel_scale})")
+    if style_channels > channels:
+        raise ValueError(f"style_channels must be at most {channels} (got {style_channels})")
+    if not isinstance(image_shape, Sequence):
+        raise TypeError(f"image_shape must be three numbers (got {type(image_shape).__name__})")
     shape = tuple(image_shape)
-    if len(shape) != 3 or min(shape) < 1 or shape[1] % _CELL or shape[2] % _CELL:
+    whole_numbers = all(isinstance(size, int) for size in shape)
+    if not whole_numbers or len(shape) != 3 or min(shape) < 1 or any(n % _CELL for n in shape[1:]):
         raise ValueError(
             f"image_shape must be channels, and an even height and width (got {list(shape)})"
         )

@@ -202,7 +202,7 @@ class SpectralEmbedding(nn.Module):
         return self.whole(self.act(said)), self.category(category) + self.part(looked_up)
 
 
-@register_architecture("sines-small")
+@register_architecture("sines", "small")
 def build_sines_small(
     num_categories: int = 10,
     channels: int = 3,

@@ -195,7 +195,7 @@ class CategoryEmbedding(nn.Module):
         return self.embedding(check_categories(parts, self.num_categories))
 
 
-@register_architecture("sines-paper")
+@register_architecture("sines", "paper")
 def build_sines_paper(
     num_categories: int = 10,
     coupling: Coupling = "paper",

@@ -91,6 +91,8 @@ def rare_wholes(
         >>> f"{rare.probability:.2f}", bool((rare.whole.amax(dim=1) > rare.level).all())
         ('0.01', True)
     """
+    if not callable(score):
+        raise TypeError(f"score must be a function (got {type(score).__name__})")
     from_noise = WholeFromNoise(
         model, parts, amounts=amounts, weight=weight, observation_noise=observation_noise
     )

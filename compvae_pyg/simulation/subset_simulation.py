@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.nn import set_sum
-from compvae_pyg.nn.checks import check_count, check_number
+from compvae_pyg.nn.checks import check_count, check_generator, check_number
 
 __all__ = ["Level", "RareEvent", "subset_simulation"]
 
@@ -79,8 +79,7 @@ class RareEvent:
         Raises:
             ValueError: If ``confidence`` is not in (0, 1).
         """
-        if not 0.0 < confidence < 1.0:
-            raise ValueError(f"confidence must lie in (0, 1) (got {confidence})")
+        check_chance(confidence, "confidence")
         spread = math.sqrt(math.log1p(self.coefficient_of_variation**2))
         factor = math.exp(NormalDist().inv_cdf(0.5 + 0.5 * confidence) * spread)
         return self.probability / factor, min(1.0, self.probability * factor)
@@ -168,15 +167,17 @@ def subset_simulation(
         >>> bool((event.noise.sum(dim=1) / 10.0 > 4.753424).all())
         True
     """
-    _check_target(level, probability)
-    check_number(level_probability, "level_probability")
-    for name, count in (
-        ("num_channels", num_channels),
-        ("num_samples", num_samples),
-        ("chunk_size", chunk_size),
-    ):
+    if not callable(score):
+        raise TypeError(f"score must be a function (got {type(score).__name__})")
+    counts = {"num_channels": num_channels, "num_samples": num_samples, "chunk_size": chunk_size}
+    for name, count in counts.items():
         check_count(count, name)
+    check_generator(generator)
+    check_chance(level_probability, "level_probability")
+    check_chance(min_probability, "min_probability")
+    dtype, device = _check_place(dtype, device)
     num_starts = round(level_probability * num_samples)
+    _check_target(level, probability)
     if not 2 <= num_starts < num_samples:
         raise ValueError(
             "level_probability of num_samples must be at least 2 and not all of them "
@@ -327,15 +328,41 @@ class _Samples:
         )
 
 
+def check_chance(value: float, name: str) -> None:
+    """Refuse what is no probability, or a certain one.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it does not lie in (0, 1).
+    """
+    check_number(value, name)
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} must lie in (0, 1) (got {value})")
+
+
+def _check_place(
+    dtype: torch.dtype | None, device: torch.device | str | None
+) -> tuple[torch.dtype, torch.device | None]:
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f"dtype must be one of floating-point numbers (got {dtype!r})")
+    if device is None:
+        return dtype, None
+    try:
+        return dtype, torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device must be one of torch's (got {device!r})") from None
+
+
 def _check_target(level: float | None, probability: float | None) -> None:
     if (level is None) == (probability is None):
         raise ValueError(
             f"exactly one of level and probability must be given (got {level} and {probability})"
         )
-    if level is not None and not math.isfinite(level):
-        raise ValueError(f"level must be finite (got {level})")
-    if probability is not None and not 0.0 < probability < 1.0:
-        raise ValueError(f"probability must lie in (0, 1) (got {probability})")
+    if level is not None:
+        check_number(level, "level")
+    if probability is not None:
+        check_chance(probability, "probability")
 
 
 def _threshold(ordered: Tensor, count: int) -> float:
@@ -360,6 +387,8 @@ def _check_score(score: Tensor, count: int) -> Tensor:
         raise TypeError(f"score must return a tensor (got {type(score).__name__})")
     if score.shape != (count,):
         raise ValueError(f"score must return [{count}], one a sample (got {list(score.shape)})")
+    if score.dtype == torch.bool or score.is_complex():
+        raise TypeError(f"score must return real numbers (got {score.dtype})")
     num_nan = int(score.isnan().sum())
     if num_nan > 0:
         raise ValueError(f"score must be a number (got NaN for {num_nan} of {count} samples)")

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from compvae_pyg.models import CompVAE, Parts, check_parts, normal_sample
-from compvae_pyg.nn.checks import check_shape
+from compvae_pyg.models.checks import check_model, check_type
+from compvae_pyg.nn.checks import check_fits, check_real, check_shape
 
 __all__ = ["WholeFromNoise"]
 
@@ -63,11 +64,11 @@ class WholeFromNoise:
         weight: Tensor | None = None,
         observation_noise: bool = False,
     ) -> None:
+        check_model(model)
         num_parts, device = check_parts(parts)
         if amounts is None:
             amounts = torch.ones(num_parts, device=device)
-        if not isinstance(amounts, Tensor):
-            raise TypeError(f"amounts must be a tensor (got {type(amounts).__name__})")
+        check_type(amounts, "amounts", Tensor)
         check_shape(amounts, "amounts", (num_parts,))
         self.generator = model.generator
         self.event_shape = model.event_shape
@@ -146,6 +147,7 @@ class WholeFromNoise:
         Returns:
             Latents of the parts, ``[M, N, D_w]``; with amounts, the sum of those of each row.
         """
+        self._check(w_sum, "w_sum", "M", self.w_sum_prior.mean.shape[1])
         free = normal_sample(self.rows.expand((w_sum.shape[0], *self.rows.mean.shape)), generator)
         weight = self.weight.unsqueeze(1)
         total = self.w_sum_prior.variance
@@ -153,6 +155,10 @@ class WholeFromNoise:
         return free + share * (w_sum - (weight * free).sum(dim=1)).unsqueeze(1)
 
     def _split(self, noise: Tensor) -> tuple[Tensor, ...]:
-        if noise.dim() != 2 or noise.shape[1] != self.num_channels:
-            raise ValueError(f"noise must be [M, {self.num_channels}] (got {list(noise.shape)})")
+        self._check(noise, "noise", "M", self.num_channels)
         return noise.split(self._sizes, dim=1)
+
+    def _check(self, value: Tensor, name: str, *shape: int | str) -> None:
+        check_real(value, name)
+        check_shape(value, name, shape)
+        check_fits(value, name, self.w_sum_prior.mean)

@@ -17,7 +17,12 @@ CPU = torch.device("cpu")
 def test_contenders_agree_on_outputs_and_gradients(name):
     case = Case.draw(16, torch.tensor([3, 1, 7, 1, 4, 3]), CPU)
     expected = CONTENDERS["packed"](case).results()
-    for key, value in CONTENDERS[name](case).results().items():
+    try:
+        results = CONTENDERS[name](case).results()
+    except NotImplementedError as error:
+        # Nested tensors lacked operations at first.
+        pytest.skip(f"torch {torch.__version__} has no {error}")
+    for key, value in results.items():
         torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-4, msg=key)
 
 

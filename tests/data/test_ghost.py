@@ -73,6 +73,7 @@ def test_a_model_takes_it_as_it_is():
     assert model.elbo(*ghosted).elbo[:3].isfinite().all()
 
 
+@pytest.mark.usefixtures("compiling")
 def test_batches_of_many_shapes_are_compiled_once(batch_of):
     import torch._dynamo.config
 

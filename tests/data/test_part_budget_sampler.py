@@ -102,11 +102,12 @@ def test_without_shuffling_batches_follow_the_data():
 
 
 def test_misuse_is_refused(refuses):
-    for sizes in ([], [3, -1], [1.5]):
-        with refuses(
-            ValueError, "sizes must be whole numbers, not negative, and at least one of them"
-        ):
-            PartBudgetSampler(sizes, 10)
+    with refuses(ValueError, "sizes must hold at least one (got none)"):
+        PartBudgetSampler([], 10)
+    with refuses(ValueError, "sizes must not be negative (got -1)"):
+        PartBudgetSampler(torch.tensor([3, -1]), 10)
+    with refuses(TypeError, "sizes must be an integer (got 1.5)"):
+        PartBudgetSampler([1.5], 10)
     with refuses(ValueError, "max_parts must be at least 1 (got 0)"):
         PartBudgetSampler([1], 0)
     with refuses(ValueError, "seed must not be negative (got -1)"):

@@ -47,7 +47,7 @@ def test_a_folder_is_evaluated_where_it_is_or_where_it_is_said(tmp_path, example
     ("options", "message"),
     [
         ({"model": "nothing"}, "error: no folder nothing, and no model of that name is shipped"),
-        ({"num_wholes": 0}, "error: num_parts, num_wholes and batch_size must be at least 1"),
+        ({"num_wholes": 0}, "error: num_wholes must be at least 1 (got 0)"),
     ],
 )
 def test_what_cannot_be_evaluated_is_told_in_a_line(

@@ -27,6 +27,7 @@ def encoder():
     return model, call
 
 
+@pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize("build", [block, encoder])
 def test_fifty_batches_of_all_sizes_take_few_compilations(batch_of, build):
     compilations = 0

@@ -1,6 +1,7 @@
 """Models on disk."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from compvae_pyg import (
     CompVAEGenerator,
     Dots,
     NormalNetwork,
+    Sines,
 )
 from compvae_pyg.models import SeparateEmbedding, build_architecture, register_architecture
+from compvae_pyg.models.pretrained import shipped_models
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def test_a_model_comes_back_as_it_was(saved):
 
 
 def test_options_of_the_networks_come_back(tmp_path):
-    model = build_architecture("dots-small", channels=3, hidden_channels=24, coupling="paper")
+    model = build_architecture("dots", "small", channels=3, hidden_channels=24, coupling="paper")
     model.save_pretrained(tmp_path)
     again = CompVAE.from_pretrained(tmp_path)
     assert again.encoder.w_channels == 3 * 8 * 8
@@ -55,7 +58,8 @@ def test_the_type_of_the_weights_comes_back(tmp_path):
 def test_saving_leaves_two_files_and_no_pickle(saved):
     _, folder = saved
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
-    assert json.loads((folder / "config.json").read_text())["architecture"] == "dots-small"
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["problem"], config["preset"]) == ("dots", "small")
 
 
 def test_both_files_may_be_read_by_the_same_people(saved):
@@ -85,7 +89,7 @@ def test_a_name_that_is_not_shipped_is_refused(tmp_path, monkeypatch):
 
 def test_a_folder_goes_before_a_shipped_model_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    build_architecture("dots-small", channels=3).save_pretrained("dots-small")
+    build_architecture("dots", "small", channels=3).save_pretrained("dots-small")
     assert CompVAE.from_pretrained("dots-small").encoder.w_channels == 3 * 64
 
 
@@ -98,27 +102,46 @@ def test_truncated_weights_are_refused(saved, keep):
         CompVAE.from_pretrained(folder)
 
 
+def config(**fields):
+    whole = {
+        "format_version": 2,
+        "problem": "dots",
+        "parameters": {},
+        "preset": "small",
+        "options": {},
+        **fields,
+    }
+    return json.dumps({name: value for name, value in whole.items() if value is not None})
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ("{", "is damaged"),
         ("[]", "is damaged"),
-        ('{"format_version": 1}', "is damaged"),
+        ("7", "is damaged"),
+        ("[" * 100_000, "is damaged"),
+        ("{}", r"is damaged or no model's config \('format_version'\)"),
+        (config(problem=None), "is damaged: 'problem' is missing, of another type or unknown"),
+        (config(preset=None), "'preset' is missing"),
+        (config(parameters=[]), "'parameters' is missing, of another type"),
+        (config(options="channels"), "'options' is missing, of another type"),
+        (config(colour=1), "'colour' is missing, of another type or unknown"),
+        (config(format_version=99), r"has format 99 \(this release reads 2\)"),
+        # What other formats hold is not read.
+        ('{"format_version": 3, "kind": "dots"}', r"has format 3 \(this release reads 2\)"),
         (
-            '{"format_version": 99, "architecture": "dots-small", "options": {}}',
-            "has format 99 .this release reads 1",
+            '{"format_version": 1, "architecture": "dots-small", "options": {}}',
+            r"has format 1 \(this release reads 2\)",
         ),
+        (config(problem="nope"), r"unknown problem 'nope' \(registered: .*dots.*sines"),
+        (config(preset="huge"), r"unknown preset of 'dots' 'huge' \(registered: paper, small\)"),
+        (config(options={"colour": 1}), "'small' of 'dots' cannot be built: .*'colour'"),
+        (config(options={"channels": "two"}), "tells of no networks here: .*channels"),
+        (config(options={"channels": -2}), "tells of no networks here: .*channels"),
         (
-            '{"format_version": 1, "architecture": "nope", "options": {}}',
-            "unknown architecture 'nope'",
-        ),
-        (
-            '{"format_version": 1, "architecture": "dots-small", "options": {"colour": 1}}',
-            "'dots-small' cannot be built",
-        ),
-        (
-            '{"format_version": 1, "architecture": "dots-small", "options": {"channels": 3}}',
-            r"does not fit 'dots-small': \d+ tensors differ, first .*got .*expected",
+            config(options={"channels": 3}),
+            r"does not fit preset 'small' of 'dots': \d+ tensors differ, first .*got .*expected",
         ),
     ],
 )
@@ -128,6 +151,33 @@ def test_a_config_that_does_not_fit_is_refused(saved, config, message):
     with pytest.raises(ValueError, match=message) as error:
         CompVAE.from_pretrained(folder)
     assert "\n" not in str(error.value)
+
+
+def test_the_problem_s_parameters_come_back(tmp_path):
+    sines = Sines(nonlinearity=2.0, num_categories=4)
+    sines.build("small").save_pretrained(tmp_path)
+    again = CompVAE.from_pretrained(tmp_path)
+    assert again.config["parameters"] == vars(sines)
+    again.save_pretrained(tmp_path / "again")
+    first, second = (folder / "config.json" for folder in (tmp_path, tmp_path / "again"))
+    assert first.read_text() == second.read_text()
+
+
+def test_shipped_models_are_named_after_problem_and_preset():
+    for name in shipped_models():
+        config = CompVAE.from_pretrained(name).config
+        assert name == f"{config['problem']}-{config['preset']}"
+
+
+def test_options_that_json_cannot_hold_are_refused_before_anything_is_written(tmp_path, refuses):
+    @register_architecture("dots", "of-a-type")
+    def build(dtype):
+        return build_architecture("dots", "small", channels=2).to(dtype)
+
+    message = "the model's options must be what JSON can hold (Object of type dtype is not JSON"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build(dtype=torch.float64).save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_networks_of_no_registered_architecture_are_refused(tmp_path):
@@ -151,9 +201,9 @@ def test_networks_of_no_registered_architecture_are_refused(tmp_path):
 
 
 def test_a_name_is_registered_once():
-    with pytest.raises(ValueError, match="'dots-small' is registered already"):
+    with pytest.raises(ValueError, match="'small' of 'dots' is registered already"):
 
-        @register_architecture("dots-small")
+        @register_architecture("dots", "small")
         def build() -> CompVAE:
             raise NotImplementedError
 

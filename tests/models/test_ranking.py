@@ -147,7 +147,8 @@ def test_unfit_input_is_refused(refuses, linear_gaussian, inputs):
     whole, parts, batch, count = inputs
     with refuses(ValueError, "every whole must have a candidate (got none for whole 2)"):
         rank(problem, inputs, candidate_batch=torch.tensor([0, 0, 0, 1, 1, 1]))
-    with refuses(ValueError, "batch must have one entry per part (got shape [5], expected [6])"):
+    wrong = "batch must have one entry per part (got shape [5], expected [6])"
+    with refuses(ValueError, f"candidate_batch, of candidates as parts: {wrong}"):
         rank(problem, inputs, candidate_batch=WHOLE_OF[1:])
     with refuses(TypeError, "log_prior must be a tensor (got list)"):
         rank(problem, inputs, log_prior=[0.0] * 6)

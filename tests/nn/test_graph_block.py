@@ -242,9 +242,13 @@ def test_compiles_into_one_graph_for_all_shapes(batch_of, compile_once, backend,
         torch.testing.assert_close(gradient, expected)
 
 
+# Older releases of torch say only that something was refused, and where.
+REFUSED = r"batch_size must be given under torch.compile \(got None|Observed exception"
+
+
 def test_compiling_without_batch_size_is_refused(batch_of, compile_once):
     compiled = compile_once(build(), "eager")
-    with pytest.raises(Exception, match=r"batch_size must be given under torch.compile \(got None"):
+    with pytest.raises(Exception, match=REFUSED):
         compiled(states(5), batch=batch_of((2, 3)))
 
 

@@ -28,12 +28,17 @@ def test_a_problem_needs_no_networks_and_no_course_of_training(refuses):
         counts.schedule("roads")
 
 
-def test_networks_are_found_under_the_name_of_the_problem():
+def test_networks_are_found_under_the_name_of_the_problem_and_saved_with_its_parameters():
     class Placed(Counts):
         name, networks = "dots", ("small",)
 
+        def __init__(self):
+            self.border, self.images = 0.5, torch.zeros(3)
+
     assert Placed().build("small", channels=2).config == {
-        "architecture": "dots-small",
+        "problem": "dots",
+        "parameters": {"border": 0.5},
+        "preset": "small",
         "options": {"channels": 2},
     }
 

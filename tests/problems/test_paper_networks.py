@@ -192,7 +192,7 @@ STAGES = {
 
 def on_meta(name, **options):
     with META:
-        return build_architecture(name, **options)
+        return build_architecture(*name.split("-"), **options)
 
 
 @pytest.fixture(scope="module")
@@ -360,7 +360,9 @@ def test_inference_has_embeddings_of_its_own(models):
 def test_options_reach_the_networks_and_the_published_ones_are_the_default(models):
     for name, noise in (("sines-paper", True), ("dots-paper", False)):
         model = models[name]
-        assert model.config == {"architecture": name, "options": {}}
+        problem, preset = name.split("-")
+        names = {"problem": problem, "preset": preset}
+        assert model.config == {**names, "parameters": {}, "options": {}}
         assert model.encoder.coupling == "paper"
         assert model.encoder.part_noise is noise
         assert model.residual_posterior is False
@@ -380,12 +382,15 @@ def test_the_problems_build_them_by_name():
         dots = Dots().build("paper")
         sines = Sines(num_categories=9).build("paper", aggr="mean")
     assert isinstance(dots, CompVAE)
-    assert dots.config == {"architecture": "dots-paper", "options": {}}
+    names = {"problem": "dots", "preset": "paper"}
+    assert dots.config == {**names, "parameters": {}, "options": {}}
     assert sines.config == {
-        "architecture": "sines-paper",
+        "problem": "sines",
+        "parameters": vars(Sines(num_categories=9)),
+        "preset": "paper",
         "options": {"num_categories": 9, "aggr": "mean"},
     }
-    with pytest.raises(ValueError, match=r"'dots-small' cannot be built: .* 'aggregation'"):
+    with pytest.raises(ValueError, match=r"'small' of 'dots' cannot be built: .* 'aggregation'"):
         Dots().build("small", aggregation="mean")
     with pytest.raises(ValueError, match=r"one of \('small', 'paper'\) \(got 'huge'\)"):
         Dots().build("huge")
@@ -404,7 +409,7 @@ def test_a_bad_category_is_named(models, refuses):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_untrained_networks_give_finite_terms(name):
-    model = build_architecture(name)
+    model = build_architecture(*name.split("-"))
     whole, parts, batch = inputs(name, torch.device("cpu"))
     terms = model.elbo(whole, parts, batch)
     for term in (*terms[:3], terms.likelihood.mean):

@@ -268,8 +268,7 @@ def test_unfit_arguments_are_refused_before_any_score(refuses):
         ),
         (
             {"level": 1.0, "level_probability": 1.0},
-            "level_probability of num_samples must be at least 2 and not all of them "
-            "(got 1000 of 1000)",
+            "level_probability must lie in (0, 1) (got 1.0)",
         ),
         (
             {"level": 1.0, "level_probability": math.nan},

@@ -128,7 +128,7 @@ def test_unfit_input_is_refused(refuses, build_model, parts):
         WholeFromNoise(model, parts, amounts=torch.ones(1, 3))
     with refuses(ValueError, "amounts must be [3] (got [2])"):
         WholeFromNoise(model, parts, amounts=torch.ones(2))
-    with refuses(TypeError, "amounts must be a tensor (got list)"):
+    with refuses(TypeError, "amounts must be Tensor (got list)"):
         WholeFromNoise(model, parts, amounts=[1, 1, 1])
     with pytest.raises(ValueError, match="amounts must not be negative"):
         WholeFromNoise(model, parts, amounts=torch.tensor([1, -1, 1]))

@@ -23,5 +23,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
 def test_freed_memory_is_not_asked_of_the_system_again():
     faults = subprocess.check_output([sys.executable, "-c", SCRIPT], text=True)
-    # Ten times 64 MB are 163,840 pages.
-    assert int(faults) < 1_000
+    # Ten times 64 MB are 163,840 pages; a few the allocator takes anew.
+    assert int(faults) < 5_000

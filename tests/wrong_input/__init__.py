@@ -1,0 +1,1 @@
+"""The public entry points, by where they are, with valid and wrong arguments of each."""

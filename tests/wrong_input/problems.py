@@ -1,0 +1,199 @@
+"""Problems and schedules."""
+
+import functools
+import math
+
+import torch
+
+from compvae_pyg import CompVAE, Dots, Sines
+from compvae_pyg.problems import Curriculum, LearningRate, Schedule, Stage, build_placed, pack
+from wrong_input.values import (
+    BATCH,
+    CATEGORY,
+    GENERATOR,
+    IMAGES,
+    MISSING,
+    NO_NUMBER,
+    NO_PARTS,
+    NUMBERS,
+    SIZE,
+    SIZE_OF_WHOLES,
+    Entry,
+    always,
+    at_random,
+    count,
+    in_field,
+    matrix,
+)
+
+
+@functools.cache
+def placed_model() -> CompVAE:
+    return build_placed(num_categories=3, image_shape=(1, 8, 8), extent=0.5)
+
+
+def entries(sizes: list[int]) -> dict[str, Entry]:
+    """Entry points, for sets of these sizes."""
+    dots, sines = Dots(), Sines()
+    out: dict[str, Entry] = {}
+
+    # Problems and schedules
+
+    numbers = {**NUMBERS, **MISSING, "negative": at_random(-1)}
+    for problem in (dots, sines):
+        out[f"{problem.name}.sample"] = Entry(
+            problem.sample,
+            {"num_parts": torch.tensor(sizes)},
+            {"num_parts": numbers, "generator": GENERATOR},
+        )
+        out[f"{problem.name}.build"] = Entry(
+            problem.build,
+            {"networks": "small"},
+            {"networks": {"text": always("huge"), **MISSING, "a number": always(1)}},
+        )
+        out[f"{problem.name}.schedule"] = Entry(
+            problem.schedule,
+            {"name": "roads", "num_steps": 100},
+            {
+                "name": {"text": always("fast"), **MISSING, "a number": always(1)},
+                "num_steps": {k: v for k, v in count(1).items() if k != "None"},
+            },
+        )
+    out["Sines"] = Entry(
+        Sines,
+        {},
+        {
+            "nonlinearity": {**NO_NUMBER, **MISSING, "zero": always(0.0)},
+            "period": {**NO_NUMBER, **MISSING, "zero": always(0.0)},
+            "num_categories": count(1),
+            "amplitude_mean": {**NO_NUMBER, **MISSING},
+            "amplitude_std": {**NO_NUMBER, **MISSING, "negative": always(-0.1)},
+            "phase_std": {**NO_NUMBER, **MISSING, "negative": always(-0.1)},
+        },
+    )
+    out["Schedule"] = Entry(
+        Schedule,
+        {"num_steps": 10, "batch_size": 2},
+        {
+            "num_steps": count(1),
+            "batch_size": count(1),
+            "stages": {
+                "none": always(()),
+                "shares short of 1": always((Stage("a", 0.5),)),
+                "text": always("abc"),
+                **MISSING,
+            },
+            "curriculum": {**MISSING, "a number": always(3)},
+            "learning_rate": {**MISSING, "a number": always(1e-3)},
+            "betas": {
+                **MISSING,
+                "one": always((0.9,)),
+                "a number": always(0.9),
+                "too large": always((0.9, 1.0)),
+                "negative": always((-0.1, 0.9)),
+            },
+            "max_grad_norm": {**NO_NUMBER, "zero": always(0.0), "negative": always(-1.0)},
+        },
+    )
+    betas = {
+        **MISSING,
+        "one": always((1.0,)),
+        "a number": always(1.0),
+        "zero": always((0.0, 1.0)),
+        "text": always(("a", "b")),
+        "NaN": always((1.0, math.nan)),
+    }
+    out["Stage"] = Entry(
+        Stage,
+        {"name": "a", "share": 1.0},
+        {
+            "share": {**NO_NUMBER, **MISSING, "zero": always(0.0), "too large": always(1.5)},
+            "inferred": {**MISSING, "text": always("some")},
+            "loss": {**MISSING, "text": always("absolute")},
+            "beta_w": betas,
+            "beta_z": betas,
+        },
+    )
+    out["Curriculum"] = Entry(
+        Curriculum,
+        {"first": 2, "last": 5, "every": 10},
+        {
+            "first": {**count(1), "above the last": always(6)},
+            "last": {**count(1), "below the first": always(1)},
+            "every": count(0),
+            "per": {**MISSING, "text": always("part")},
+        },
+    )
+    out["LearningRate"] = Entry(
+        LearningRate,
+        {},
+        {
+            "initial": {**NO_NUMBER, **MISSING, "zero": always(0.0), "negative": always(-1.0)},
+            "final": {**NO_NUMBER, **MISSING, "negative": always(-1.0)},
+            "halving": count(1),
+            "hold": count(0),
+            "warmup": count(0),
+        },
+    )
+
+    # Parts at places
+
+    number, total = len(sizes), sum(sizes)
+    out["build_placed"] = Entry(
+        build_placed,
+        {"num_categories": 3, "image_shape": (1, 8, 8), "extent": 0.5},
+        {
+            "num_categories": count(1),
+            "image_shape": {
+                **MISSING,
+                "a number": always(8),
+                "text": always("abc"),
+                "two": always((8, 8)),
+                "odd": always((1, 8, 7)),
+                "fractions": always((1, 8.5, 8)),
+                "zero": always((0, 8, 8)),
+            },
+            "extent": {**NO_NUMBER, **MISSING, "zero": always(0.0), "too large": always(3.0)},
+            "coupling": {**MISSING, "text": always("tight")},
+            **{
+                name: count(1)
+                for name in (
+                    "channels",
+                    "resolution",
+                    "hidden_channels",
+                    "part_channels",
+                    "whole_channels",
+                    "z_channels",
+                    "num_blocks",
+                )
+            },
+            "style_channels": {**count(1), "too large": always(6)},
+            "min_scale": {**NO_NUMBER, **MISSING, "zero": always(0.0)},
+            "min_pixel_scale": {**NO_NUMBER, **MISSING, "zero": always(0.0)},
+        },
+    )
+    placed, size = placed_model(), [number, 1, 8, 8]
+    parts = {"category": torch.arange(total) % 3, "pos": torch.rand(total, 2)}
+    batch = torch.arange(number).repeat_interleave(torch.tensor(sizes))
+    of_parts = {
+        **NO_PARTS,
+        **in_field("category", CATEGORY),
+        **in_field("pos", matrix(values=True, typed=False)),
+    }
+    fields = ("batch", "category", "pos", "parts", "whole")
+    also = {"parts": fields, "batch": fields, "batch_size": fields, "whole": fields}
+    out["placed.generate"] = Entry(
+        placed.generate,
+        {"parts": parts, "batch": batch, "batch_size": number},
+        {"parts": of_parts, "batch": BATCH, "batch_size": SIZE},
+        also,
+    )
+    images = {name: f for name, f in IMAGES.items() if name != "grey"}
+    out["placed.elbo"] = Entry(
+        placed.elbo,
+        {"whole": torch.rand(size), "parts": parts, "batch": batch, "batch_size": number},
+        {"whole": images, "parts": of_parts, "batch": BATCH, "batch_size": SIZE_OF_WHOLES},
+        also,
+    )
+    out["pack"] = Entry(pack, {"num_parts": torch.tensor(sizes)}, {"num_parts": numbers})
+    return out
