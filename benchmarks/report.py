@@ -94,11 +94,11 @@ def inverse(values: Sequence[float]) -> list[float]:
 
 def batching(rows: Rows) -> str:
     names = [*dict.fromkeys(name for row in rows for name in row["seconds"])]
-    header = ["sizes", "width", "real share", *names]
+    header = ["sizes", "sets", "width", "real share", *names]
 
     def lines(cell: Callable[[Row, str], str]) -> list[list[object]]:
         return [
-            [row["sizes"], row["width"], f"{row['real_share']:.1%}"]
+            [row["sizes"], row["sets"], row["width"], f"{row['real_share']:.1%}"]
             + [cell(row, name) if name in row["seconds"] else "" for name in names]
             for row in rows
         ]

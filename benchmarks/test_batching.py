@@ -15,7 +15,13 @@ from benchmarks.measure import interleave, peak_bytes
 # 128.
 CASES = [(64 if "one" in sizes else 128, 256, sizes, tuple(CONTENDERS)) for sizes in SIZES]
 CASES += [
-    (width, sets, "uniform 1–16", ("packed", "padded")) for width, sets in ((512, 256), (1024, 128))
+    (width, sets, sizes, ("packed", "padded"))
+    for width, sets, sizes in (
+        (128, 1024, "uniform 1–8"),
+        (128, 1024, "geometric, mean 5"),
+        (512, 256, "uniform 1–16"),
+        (1024, 128, "uniform 1–16"),
+    )
 ]
 
 
@@ -27,6 +33,7 @@ def test_batching(benchmark, device, width, sets, sizes, names) -> None:
     num_parts, longest = int(case.sizes.sum()), int(case.sizes.max())
     benchmark.extra_info.update(
         width=width,
+        sets=sets,
         sizes=sizes,
         parts=num_parts,
         real_share=num_parts / (sets * longest),
