@@ -17,6 +17,7 @@ category and keeps the categories apart. What is not in the paper:
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compvae_pyg.distributions import Coupling
@@ -78,6 +79,28 @@ class CategoryRows(nn.Module):
         return self.moments.index_select(0, category)
 
 
+class WideELU(nn.Module):
+    r"""ELU, in place, that is as fast far from zero, where sums of many parts lie, as near it.
+
+    .. math::
+        \max\bigl(x, \mathrm{ELU}(\min(\max(x, -40), 80))\bigr) = \mathrm{ELU}(x)
+
+    torch's own takes more than twice the time on the CPU where its exponential, which it computes
+    on either side of zero, leaves the range of 32 bits. It is taken where a gradient is wanted: the
+    backward pass of the formula would cost more than it saves.
+
+    Shapes:
+        - **input:** :math:`(*)`
+        - **output:** :math:`(*)`
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ELU(x), in the place of x."""
+        if x.requires_grad:
+            return F.elu(x, inplace=True)
+        return torch.maximum(x, F.elu(x.clamp(-40.0, 80.0), inplace=True), out=x)
+
+
 class WaveDecoder(nn.Module):
     r"""Curve from the table of all parts: weighted waveforms, saturated.
 
@@ -122,11 +145,11 @@ class WaveDecoder(nn.Module):
         self.category = nn.Parameter(0.1 * torch.randn(num_categories, hidden_channels))
         self.z_lin = zero_linear(z_channels, hidden_channels)
         self.rows = nn.Sequential(
-            nn.ELU(inplace=True),
+            WideELU(),
             Residual(hidden_channels),
-            nn.ELU(inplace=True),
+            WideELU(),
             Residual(hidden_channels),
-            nn.ELU(inplace=True),
+            WideELU(),
             nn.Linear(hidden_channels, num_waves),
         )
         self.waves = nn.Linear(num_categories * num_waves, num_curves * NUM_SAMPLES)

@@ -2,11 +2,17 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from compvae_pyg import Sines
 from compvae_pyg.nn import set_sum
-from compvae_pyg.problems.sines_networks import CategoryRows, SpectralEmbedding, WaveDecoder
+from compvae_pyg.problems.sines_networks import (
+    CategoryRows,
+    SpectralEmbedding,
+    WaveDecoder,
+    WideELU,
+)
 
 
 @pytest.fixture
@@ -97,3 +103,12 @@ def test_untrained_networks_hold_z_back(model):
 def test_bad_categories_are_named(model):
     with pytest.raises(ValueError, match=r"category must lie in \[0, 10\) \(got 12 at part 1\)"):
         model.generate({"category": torch.tensor([0, 12])})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_wide_elu_is_elu_with_and_without_a_gradient(dtype):
+    far = torch.logspace(-6, 9, 200, dtype=dtype)
+    x = torch.cat([-far, torch.zeros(1, dtype=dtype), far])
+    expected = F.elu(x)
+    assert torch.equal(WideELU()(x.clone()), expected)
+    assert torch.equal(WideELU()(x.clone().requires_grad_().clone()), expected)
