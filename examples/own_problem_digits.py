@@ -183,7 +183,7 @@ def main(options):
     with one_line_errors():
         torch.manual_seed(options.seed)
         model = networks()
-        course = schedule(3600 if options.steps is None else options.steps)
+        course = schedule(10_800 if options.steps is None else options.steps)
         train(digits, model, course, **options.train_arguments())
     if not is_first_process():
         return
