@@ -33,10 +33,12 @@ class CompVAE(SharedModel):
     r"""Compositional variational autoencoder (Berger & Sebag, ECML PKDD 2019).
 
     .. math::
-        \log p(x \mid \{\ell_i\}) \geq \mathbb{E}_q\Bigl[
-            \log p(x \mid z, \tilde w) - \log \frac{q(z \mid x)}{p(z \mid \tilde w)} \Bigr]
-            - \mathrm{KL}\Bigl(q(\{w_i\} \mid x, z, \{\ell_i\}) \Big\| \prod_i p(w_i \mid \ell_i)
-            \Bigr)
+        \begin{aligned}
+        \log p(x \mid \{\ell_i\}) \geq \mathbb{E}_q\Bigl[ &
+            \log p(x \mid z, \tilde w) - \log \frac{q(z \mid x)}{p(z \mid \tilde w)} \\
+            & - \mathrm{KL}\Bigl(q(\{w_i\} \mid x, z, \{\ell_i\}) \,\Big\|\,
+            \prod_i p(w_i \mid \ell_i) \Bigr) \Bigr]
+        \end{aligned}
 
     Args:
         encoder: The message-passing inference network.
@@ -237,7 +239,7 @@ class CompVAE(SharedModel):
 
         They have the law of :meth:`generate` with each part written out. The aggregate of many
         parts is Gaussian with their summed means and variances, so that a million parts of a kind
-        cost what one does.
+        take the operations of one.
 
         Args:
             amounts: How many parts of each kind a whole has, ``[S, C]``: integers or real numbers,

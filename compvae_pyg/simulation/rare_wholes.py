@@ -57,7 +57,7 @@ def rare_wholes(
     r"""Estimate how likely the score of a whole exceeds a level, and draw wholes that do.
 
     It is :func:`subset_simulation` of :class:`WholeFromNoise`: for given parts, a whole is a
-    function of standard normal noise. The cost does not depend on the number of parts.
+    function of standard normal noise. What one takes does not depend on the number of its parts.
 
     Args:
         model: The model, on the device that is to be used.
