@@ -97,3 +97,14 @@ def test_untrained_networks_hold_z_back(model):
 def test_bad_categories_are_named(model):
     with pytest.raises(ValueError, match=r"category must lie in \[0, 10\) \(got 12 at part 1\)"):
         model.generate({"category": torch.tensor([0, 12])})
+
+
+def test_curves_may_lie_in_memory_in_any_order():
+    model, sines = Sines().build("small").eval(), Sines()
+    data = sines.sample(torch.tensor([2, 3, 1]))
+    parts, order = sines.parts(data), (data.batch, 3)
+    columns = data.whole.T.contiguous().T
+    with torch.no_grad():
+        features = model.embedding(data.whole, parts, data.batch)
+        assert_close(model.embedding(columns, parts, data.batch), features)
+    assert model.elbo(columns, parts, *order).elbo.shape == (3,)
