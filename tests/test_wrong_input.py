@@ -9,7 +9,7 @@ import torch
 import torch_geometric
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wrong_input import layers, models, problems, tools
+from wrong_input import layers, models, problems, tools, training
 from wrong_input.values import Entry, cases
 
 import compvae_pyg
@@ -18,7 +18,7 @@ PACKAGE = str(Path(compvae_pyg.__file__).parent)
 PYG = str(Path(torch_geometric.__file__).parent)
 
 
-TABLES = (layers, models, problems, tools)
+TABLES = (layers, models, problems, tools, training)
 
 
 def fault(entry: Entry, argument: str, label: str) -> str | None:

@@ -10,6 +10,7 @@ from torch_geometric.utils import scatter
 
 from compvae_pyg.nn.checks import check_real
 from compvae_pyg.nn.sets import resolve_batch, set_sizes, set_softmax_with_null, set_sum
+from compvae_pyg.nn.variance import root
 
 __all__ = ["Coupling", "SumControlledNormal"]
 
@@ -169,7 +170,7 @@ class SumControlledNormal(Distribution):
     @property
     def marginals(self) -> Normal:
         """Law of each member by itself, a Normal over ``[N, D]``."""
-        return Normal(self.mean, self.variance.sqrt(), validate_args=False)
+        return Normal(self.mean, root(self.variance), validate_args=False)
 
     @property
     def sum_mean(self) -> Tensor:
@@ -231,7 +232,7 @@ class SumControlledNormal(Distribution):
             less = weight - self._spread(top)
             shared = top * torch.exp(self.log_null) - self._sum(less * self.rho)
             left = self.scale * (less + self._spread(shared))
-        scale = self._sum(left.square()).sqrt()
+        scale = root(self._sum(left.square()))
         return Normal(self._sum(weight * self.loc), scale, validate_args=False)
 
     def _sizes(self) -> Tensor:

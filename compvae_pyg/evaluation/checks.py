@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from compvae_pyg.models.checks import check_model, check_type
-from compvae_pyg.nn.checks import check_count, check_number
+from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import Problem
+from compvae_pyg.problems.checks import check_positive
 
 __all__ = ["check_counts", "check_evaluation", "check_numbers", "check_positive"]
 
@@ -42,18 +43,6 @@ def check_numbers(value: Any, name: str) -> None:
         raise TypeError(f"{name} must be a sequence of numbers (got {type(value).__name__})")
     for number in value:
         check_positive(number, name)
-
-
-def check_positive(value: Any, name: str) -> None:
-    """Refuse what is not a positive number.
-
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not positive, or not finite.
-    """
-    check_number(value, name)
-    if not value > 0:
-        raise ValueError(f"{name} must be positive (got {value})")
 
 
 def check_evaluation(

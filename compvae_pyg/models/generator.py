@@ -8,6 +8,7 @@ from compvae_pyg.models.parts import Parts, check_parts
 from compvae_pyg.models.weights import check_amounts, check_weight, weighted
 from compvae_pyg.nn import resolve_batch, set_sum
 from compvae_pyg.nn.checks import check_generator, check_real, check_shape
+from compvae_pyg.nn.variance import root
 
 __all__ = ["CompVAEGenerator", "normal_sample", "sample_law", "standard_normal"]
 
@@ -161,7 +162,7 @@ class CompVAEGenerator(nn.Module):
         weight = check_weight(weight, num_parts, w_prior.mean)
         mean = set_sum(weighted(w_prior.mean, weight), batch, batch_size)
         variance = set_sum(weighted(w_prior.stddev, weight).square(), batch, batch_size)
-        return Normal(mean, _root(variance), validate_args=False)
+        return Normal(mean, root(variance), validate_args=False)
 
     def amounts_prior(
         self, amounts: Tensor, parts: Parts, *, weight: Tensor | None = None
@@ -197,10 +198,4 @@ class CompVAEGenerator(nn.Module):
         mean = number @ weighted(w_prior.mean, weight).double()
         variance = number @ weighted(w_prior.stddev, weight).double().square()
         dtype = w_prior.mean.dtype
-        return Normal(mean.to(dtype), _root(variance).to(dtype), validate_args=False)
-
-
-def _root(variance: Tensor) -> Tensor:
-    """Return the root of variances, whose gradient is zero, and not NaN, where there is none."""
-    some = variance > 0.0
-    return torch.where(some, torch.where(some, variance, 1.0).sqrt(), 0.0)
+        return Normal(mean.to(dtype), root(variance).to(dtype), validate_args=False)

@@ -61,8 +61,8 @@ class Residual(nn.Module):
     def after_first(self, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the block's output, given what ``lin1`` makes of ``x``, which is overwritten."""
         out = self.lin2(self.act(hidden))
-        out += x
-        return out
+        # Under autocast the sum has the precision of x, which may be the higher one.
+        return out.add_(x) if out.dtype == x.dtype else x + out
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.channels})"

@@ -1,13 +1,14 @@
-"""Soft lower bound on log-variances."""
+"""Variances that are small, or zero."""
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from compvae_pyg.nn.checks import check_number, check_real
 
-__all__ = ["floor_log_variance"]
+__all__ = ["floor_log_variance", "root"]
 
 
 def floor_log_variance(log_variance: Tensor, min_scale: float) -> Tensor:
@@ -39,3 +40,16 @@ def floor_log_variance(log_variance: Tensor, min_scale: float) -> Tensor:
         raise ValueError(f"min_scale must be positive (got {min_scale})")
     shift = 2.0 * math.log(min_scale) + 1.0
     return F.elu(log_variance - shift) + shift
+
+
+def root(variance: Tensor) -> Tensor:
+    """Return the root of variances, whose gradient is zero, and not NaN, where there is none.
+
+    Example:
+        >>> variance = torch.tensor([4.0, 0.0], requires_grad=True)
+        >>> root(variance).sum().backward()
+        >>> variance.grad
+        tensor([0.2500, 0.0000])
+    """
+    some = variance > 0.0
+    return torch.where(some, torch.where(some, variance, 1.0).sqrt(), 0.0)

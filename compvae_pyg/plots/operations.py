@@ -133,5 +133,6 @@ def plot_operations(
 
 
 def _extent(width: int, height: int) -> tuple[float, float, float, float]:
-    x, y = 1.0 + 1.0 / (width - 1), 1.0 + 1.0 / (height - 1)
+    # A single pixel fills its axis.
+    x, y = (1.0 + 1.0 / (n - 1) if n > 1 else 1.0 for n in (width, height))
     return -x, x, y, -y

@@ -1,11 +1,57 @@
 """Fields that describe parts, checked where they come in."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from compvae_pyg.models import Parts
+from compvae_pyg.models import CompVAE, Parts
+from compvae_pyg.models.checks import check_type
+from compvae_pyg.nn.checks import check_count, check_number, check_real, check_shape
 
-__all__ = ["check_categories", "check_places"]
+__all__ = [
+    "check_categories",
+    "check_feature",
+    "check_places",
+    "check_positive",
+    "with_checked_options",
+]
+
+
+def with_checked_options(builder: Callable[..., CompVAE]) -> Callable[..., CompVAE]:
+    """Let a function that builds networks refuse what is not of the kind of an option's default.
+
+    Whole numbers are to be at least 1, others positive; texts are left to the layers.
+
+    Raises:
+        TypeError: If an option is of another type.
+        ValueError: If it is out of range.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> Dots().build("small", min_pixel_scale=-1.0)
+        Traceback (most recent call last):
+        ...
+        ValueError: min_pixel_scale must be positive (got -1.0)
+    """
+    defaults = {name: p.default for name, p in inspect.signature(builder).parameters.items()}
+
+    @functools.wraps(builder)
+    def build(**options: Any) -> CompVAE:
+        for name, value in options.items():
+            match defaults.get(name):
+                case bool():
+                    check_type(value, name, bool)
+                case int():
+                    check_count(value, name)
+                case float():
+                    check_positive(value, name)
+        return builder(**options)
+
+    return build
 
 
 def check_categories(parts: Parts, num_categories: int, name: str = "category") -> Tensor:
@@ -69,6 +115,8 @@ def check_places(
         raise TypeError(f"pos must hold floating-point numbers (got {pos.dtype})")
     if pos.shape != (category.shape[0], 2):
         raise ValueError(f"pos must be [{category.shape[0]}, 2] (got {list(pos.shape)})")
+    if pos.device != category.device:
+        raise ValueError(f"pos must be on the device of {name} (got {pos.device})")
     if pos.device.type == "cpu" and not torch.compiler.is_compiling():
         wrong = ~torch.isfinite(pos).all(dim=1)
         if bool(wrong.any()):
@@ -77,9 +125,36 @@ def check_places(
     return category, pos
 
 
+def check_positive(value: Any, name: str) -> None:
+    """Refuse what is not a positive number.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not positive, or not finite.
+    """
+    check_number(value, name)
+    if not value > 0:
+        raise ValueError(f"{name} must be positive (got {value})")
+
+
+def check_feature(value: Tensor, name: str, category: Tensor) -> None:
+    """Refuse what is not one real number for each part, beside its category.
+
+    Raises:
+        TypeError: If it is no tensor of real numbers.
+        ValueError: If it is not ``[N]``, or on another device than the categories.
+    """
+    check_real(value, name)
+    check_shape(value, name, category.shape)
+    if value.device != category.device:
+        raise ValueError(f"{name} must be on {category.device} (got {value.device})")
+
+
 def _fields(parts: Parts, *names: str) -> list[Tensor]:
     if isinstance(parts, Tensor) or not set(names) <= set(parts):
         got = "a tensor" if isinstance(parts, Tensor) else sorted(parts)
         expected = " and ".join(map(repr, names))
         raise TypeError(f"parts must be a dict with {expected} (got {got})")
+    for name in names:
+        check_type(parts[name], name, Tensor)
     return [parts[name] for name in names]

@@ -8,11 +8,11 @@ from torch_geometric.data import Batch
 from torch_geometric.utils import scatter
 
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import set_sum
+from compvae_pyg.nn import resolve_batch, set_sum
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
 from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
-from compvae_pyg.problems.checks import check_places
+from compvae_pyg.problems.checks import check_feature, check_places
 from compvae_pyg.problems.schedule import Schedule
 
 __all__ = ["COLORS", "Dots", "render_dots"]
@@ -66,6 +66,9 @@ def render_dots(
         tensor([1., 0., 0.])
     """
     check_places({"color": color, "pos": pos}, len(COLORS), "color")
+    check_feature(intensity, "intensity", color)
+    resolve_batch(color.shape[0], batch, batch_size, color.device)
+    check_count(size, "size")
     line = torch.linspace(-1.0, 1.0, size, dtype=pos.dtype, device=pos.device)
     offset = (line - pos.unsqueeze(-1)).square() * intensity.view(-1, 1, 1)
     # Along x and along y the squared distances add, [N, size] each.

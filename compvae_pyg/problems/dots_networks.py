@@ -28,7 +28,7 @@ from compvae_pyg.models import (
     zero_linear,
 )
 from compvae_pyg.nn import at_least_float32
-from compvae_pyg.problems.checks import check_places
+from compvae_pyg.problems.checks import check_places, with_checked_options
 from compvae_pyg.problems.whole_latent import whole_posterior
 
 __all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small"]
@@ -229,6 +229,7 @@ class GlimpseEmbedding(nn.Module):
 
 
 @register_architecture("dots", "small")
+@with_checked_options
 def build_dots_small(
     channels: int = 8,
     grid: int = 8,

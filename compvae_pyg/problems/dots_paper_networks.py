@@ -18,7 +18,7 @@ from compvae_pyg.models import (
     register_architecture,
 )
 from compvae_pyg.nn import Residual
-from compvae_pyg.problems.checks import check_places
+from compvae_pyg.problems.checks import check_places, with_checked_options
 from compvae_pyg.problems.dots_networks import IMAGE_SIZE, NUM_COLORS
 
 __all__ = [
@@ -182,6 +182,7 @@ class ImagePosterior(nn.Sequential):
 
 
 @register_architecture("dots", "paper")
+@with_checked_options
 def build_dots_paper(
     coupling: Coupling = "paper",
     part_noise: bool = False,

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from compvae_pyg.nn import resolve_batch
+from compvae_pyg.nn.checks import check_count, check_number, check_real, check_shape
+
 __all__ = ["cut_patches", "place_patches"]
 
 
@@ -22,6 +25,10 @@ def place_patches(patches: Tensor, pos: Tensor, size: Sequence[int], extent: flo
     Returns:
         Images ``[N, C, *size]``.
 
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a shape does not fit the others, or a number is not positive.
+
     Example:
         >>> patch = torch.ones(1, 1, 2, 2)
         >>> place_patches(patch, torch.tensor([[0.5, -0.5]]), (4, 4), extent=0.5)[0, 0]
@@ -30,6 +37,9 @@ def place_patches(patches: Tensor, pos: Tensor, size: Sequence[int], extent: flo
                 [0., 0., 0., 0.],
                 [0., 0., 0., 0.]])
     """
+    _check("patches", patches, pos, size, extent)
+    if patches.dim() != 4 or patches.shape[0] != pos.shape[0]:
+        raise ValueError(f"patches must be [{pos.shape[0]}, C, h, w] (got {list(patches.shape)})")
     return _sample(patches, 1.0 / extent, -pos / extent, size)
 
 
@@ -43,12 +53,17 @@ def cut_patches(
     Args:
         images: Images, ``[S, C, H, W]``; beyond their edges they are zero.
         pos: Centres of the patches, ``[N, 2]``, in the images' :math:`[-1, 1]^2`.
-        batch: Image of each patch, ``[N]``.
+        batch: Image of each patch, ``[N]``, sorted.
         size: Height and width of the patches, in pixels.
         extent: Width and height of a patch, in those of an image.
 
     Returns:
         Patches ``[N, C, *size]``.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a shape does not fit the others, ``batch`` is not sorted, or a number is not
+            positive.
 
     Example:
         >>> patch = torch.rand(1, 1, 8, 8)
@@ -58,7 +73,25 @@ def cut_patches(
         >>> torch.allclose(cut, patch, atol=1e-4)
         True
     """
+    _check("images", images, pos, size, extent)
+    check_shape(images, "images", ("S", "C", "H", "W"))
+    resolve_batch(pos.shape[0], batch, images.shape[0], pos.device)
     return _sample(images.index_select(0, batch), extent, pos, size)
+
+
+def _check(name: str, images: Tensor, pos: Tensor, size: Sequence[int], extent: float) -> None:
+    check_real(images, name)
+    check_real(pos, "pos")
+    check_shape(pos, "pos", ("N", 2))
+    if images.device != pos.device:
+        raise ValueError(f"{name} must be on the device of pos (got {images.device})")
+    if isinstance(size, str) or not isinstance(size, Sequence) or len(size) != 2:
+        raise TypeError("size must be two integers, a height and a width")
+    for pixels in size:
+        check_count(pixels, "size")
+    check_number(extent, "extent")
+    if not extent > 0.0:
+        raise ValueError(f"extent must be positive (got {extent})")
 
 
 def _sample(images: Tensor, zoom: float, shift: Tensor, size: Sequence[int]) -> Tensor:

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import set_sizes, set_sum
+from compvae_pyg.nn import resolve_batch, set_sizes, set_sum
 from compvae_pyg.nn.checks import check_count, check_number
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
 from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
-from compvae_pyg.problems.checks import check_categories
+from compvae_pyg.problems.checks import check_categories, check_feature, check_positive
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["Sines", "render_sines"]
@@ -65,7 +65,14 @@ def render_sines(
         tensor([[ 0.9951, -0.9951],
                 [-0.9951,  0.9951]])
     """
+    check_count(num_categories, "num_categories")
+    check_count(num_samples, "num_samples")
+    check_positive(nonlinearity, "nonlinearity")
+    check_positive(period, "period")
     check_categories({"category": category}, num_categories)
+    check_feature(amplitude, "amplitude", category)
+    check_feature(phase, "phase", category)
+    resolve_batch(category.shape[0], batch, batch_size, category.device)
     angle = torch.outer(
         torch.arange(1, num_categories + 1, dtype=torch.float64, device=phase.device),
         torch.arange(num_samples, dtype=torch.float64, device=phase.device),
@@ -127,8 +134,7 @@ class Sines(Problem):
         for name in ("nonlinearity", "period", "amplitude_mean", "amplitude_std", "phase_std"):
             check_number(getattr(self, name), name)
         for name in ("nonlinearity", "period"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive (got {getattr(self, name)})")
+            check_positive(getattr(self, name), name)
         for name in ("amplitude_std", "phase_std"):
             if not getattr(self, name) >= 0.0:
                 raise ValueError(f"{name} must not be negative (got {getattr(self, name)})")

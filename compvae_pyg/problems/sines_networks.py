@@ -32,7 +32,7 @@ from compvae_pyg.models import (
     zero_linear,
 )
 from compvae_pyg.nn import Residual, floor_log_variance, set_sizes
-from compvae_pyg.problems.checks import check_categories
+from compvae_pyg.problems.checks import check_categories, with_checked_options
 from compvae_pyg.problems.whole_latent import StandardNormal, whole_posterior
 
 __all__ = ["build_sines_small"]
@@ -212,7 +212,7 @@ class SpectralEmbedding(nn.Module):
         batch_size = whole.shape[0]
         size = set_sizes(batch, batch_size, whole.dtype).clamp(min=1.0)
         size_column = size.unsqueeze(1)
-        points = self.points((whole / size_column).view(-1, 1))
+        points = self.points((whole / size_column).reshape(-1, 1))
         said = self.analyse(points.unflatten(0, (batch_size, NUM_SAMPLES)).flatten(1))
         # Times the size, so that the same part says the same in curves of any size.
         table = (said * size_column).view(-1, self.table_shape[1])
@@ -226,6 +226,7 @@ class SpectralEmbedding(nn.Module):
 
 
 @register_architecture("sines", "small")
+@with_checked_options
 def build_sines_small(
     num_categories: int = 10,
     channels: int = 3,

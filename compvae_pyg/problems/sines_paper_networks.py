@@ -18,7 +18,7 @@ from compvae_pyg.models import (
     register_architecture,
 )
 from compvae_pyg.nn import Residual
-from compvae_pyg.problems.checks import check_categories
+from compvae_pyg.problems.checks import check_categories, with_checked_options
 
 __all__ = [
     "CategoryEmbedding",
@@ -196,6 +196,7 @@ class CategoryEmbedding(nn.Module):
 
 
 @register_architecture("sines", "paper")
+@with_checked_options
 def build_sines_paper(
     num_categories: int = 10,
     coupling: Coupling = "paper",

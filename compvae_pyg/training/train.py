@@ -6,16 +6,20 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.strategies import DDPStrategy, Strategy, StrategyRegistry
 from torch import Tensor
 
 from compvae_pyg.models import CompVAE
+from compvae_pyg.models.checks import check_model, check_type
+from compvae_pyg.nn.checks import check_choice, check_count
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run, check_writable
 from compvae_pyg.training.data import GeneratedData
@@ -79,6 +83,7 @@ def train(
         The model, on the CPU and in evaluation mode.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: If an argument is out of its range, or the checkpoint is damaged or belongs to a
             run of another problem, model, schedule, seed or number of devices.
         FileExistsError: If ``output`` holds a checkpoint and ``resume`` is false.
@@ -104,11 +109,20 @@ def train(
         "checkpoint_every": checkpoint_every,
         "log_every": log_every,
     }
+    check_type(problem, "problem", Problem)
+    check_model(model)
+    check_type(schedule, "schedule", Schedule)
+    check_type(output, "output", str, PathLike)
+    check_count(seed, "seed", at_least=0)
     for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1 (got {count})")
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision must be one of {get_args(Precision)} (got {precision!r})")
+        check_count(count, name)
+    kinds = AcceleratorRegistry.available_accelerators()
+    check_choice(accelerator, "accelerator", ("auto", "gpu", *kinds))
+    if not isinstance(strategy, Strategy):
+        check_choice(strategy, "strategy", ("auto", *StrategyRegistry.available_strategies()))
+    check_choice(precision, "precision", get_args(Precision))
+    for name, value in (("resume", resume), ("progress", progress)):
+        check_type(value, name, bool)
     output = Path(output)
     last = output / "checkpoints" / "last.ckpt"
     run = {

@@ -596,3 +596,15 @@ def test_nan_stays_in_its_set_and_coordinate_without_validation(batch_of, coupli
 def test_weights_of_an_unfit_shape_are_refused(refuses):
     with refuses(ValueError, "weight must be [N] = [3] (got [3, 1])"):
         one_set(3, "paper").weighted_sum(torch.ones(3, 1))
+
+
+@pytest.mark.parametrize("coupling", ["paper", "scaled"])
+def test_a_weighted_sum_without_variance_spoils_no_gradient(coupling):
+    leaves = [torch.ones(3, 2, requires_grad=True) for _ in range(3)]
+    q = SumControlledNormal(*leaves, coupling=coupling)
+    weight = torch.zeros(3, requires_grad=True)
+    law = q.weighted_sum(weight)
+    assert (law.stddev == 0.0).all()
+    (law.mean + law.stddev).sum().backward()
+    assert all(leaf.grad.isfinite().all() for leaf in (*leaves, weight))
+    torch.testing.assert_close(weight.grad, torch.full((3,), 2.0))

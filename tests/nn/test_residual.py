@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -21,3 +22,14 @@ def test_reset_parameters_draws_every_parameter_anew():
 
 def test_repr():
     assert repr(Residual(4)) == "Residual(4)"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_residual_keeps_the_precision_of_its_input_under_autocast(dtype):
+    block = Residual(4)
+    x = 1.0 + 1e-4 * torch.randn(3, 4)  # Differences that 16 bits cannot hold.
+    with torch.no_grad(), torch.autocast("cpu", dtype):
+        out = block(x)
+        torch.testing.assert_close(out, x + block.lin2(F.elu(block.lin1(x))), rtol=0, atol=0)
+        assert out.dtype == torch.float32
+        assert block(x.to(dtype)).dtype == dtype

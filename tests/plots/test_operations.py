@@ -55,3 +55,11 @@ def test_ink_is_black_on_white_paper():
 def test_nothing_to_draw_is_refused(refuses):
     with refuses(ValueError, "operations must not be empty (got none)"):
         plot_operations([])
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 4), (3, 4, 1), (1, 1, 1)])
+def test_images_one_pixel_high_or_wide_are_drawn(drawn, shape):
+    figure = plot_operations([Operation("observed", np.zeros(shape), np.ones(shape))])
+    drawn(figure)
+    left, right, bottom, top = figure.subfigs[0].axes[0].images[0].get_extent()
+    assert np.isfinite([left, right, bottom, top]).all() and left < right and top < bottom

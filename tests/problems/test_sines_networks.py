@@ -112,3 +112,14 @@ def test_the_wide_elu_is_elu_with_and_without_a_gradient(dtype):
     expected = F.elu(x)
     assert torch.equal(WideELU()(x.clone()), expected)
     assert torch.equal(WideELU()(x.clone().requires_grad_().clone()), expected)
+
+
+def test_curves_may_lie_in_memory_in_any_order():
+    model, sines = Sines().build("small").eval(), Sines()
+    data = sines.sample(torch.tensor([2, 3, 1]))
+    parts, order = sines.parts(data), (data.batch, 3)
+    columns = data.whole.T.contiguous().T
+    with torch.no_grad():
+        features = model.embedding(data.whole, parts, data.batch)
+        assert_close(model.embedding(columns, parts, data.batch), features)
+    assert model.elbo(columns, parts, *order).elbo.shape == (3,)

@@ -6,7 +6,18 @@ import math
 import torch
 
 from compvae_pyg import CompVAE, Dots, Sines
-from compvae_pyg.problems import Curriculum, LearningRate, Schedule, Stage, build_placed, pack
+from compvae_pyg.problems import (
+    Curriculum,
+    LearningRate,
+    Schedule,
+    Stage,
+    build_placed,
+    cut_patches,
+    pack,
+    place_patches,
+    render_dots,
+    render_sines,
+)
 from wrong_input.values import (
     BATCH,
     CATEGORY,
@@ -15,9 +26,11 @@ from wrong_input.values import (
     MISSING,
     NO_NUMBER,
     NO_PARTS,
+    NO_TENSOR,
     NUMBERS,
     SIZE,
     SIZE_OF_WHOLES,
+    WEIGHT,
     Entry,
     always,
     at_random,
@@ -30,6 +43,16 @@ from wrong_input.values import (
 @functools.cache
 def placed_model() -> CompVAE:
     return build_placed(num_categories=3, image_shape=(1, 8, 8), extent=0.5)
+
+
+COMMON = (
+    "channels", "hidden_channels", "part_channels", "whole_channels", "z_channels", "num_blocks",
+)  # fmt: skip
+SIZES_OF_NETWORKS = {"dots": (*COMMON, "grid"), "sines": COMMON}
+SCALES = {"dots": "min_pixel_scale", "sines": "min_relative_scale"}
+VECTOR = {
+    k: v for k, v in WEIGHT.items() if k not in ("NaN", "infinity")
+} | {"integers": lambda a: a.long()}  # fmt: skip
 
 
 def entries(sizes: list[int]) -> dict[str, Entry]:
@@ -49,7 +72,14 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
         out[f"{problem.name}.build"] = Entry(
             problem.build,
             {"networks": "small"},
-            {"networks": {"text": always("huge"), **MISSING, "a number": always(1)}},
+            {
+                "networks": {"text": always("huge"), **MISSING, "a number": always(1)},
+                **{name: count(1) for name in SIZES_OF_NETWORKS[problem.name]},
+                SCALES[problem.name]: {**NO_NUMBER, **MISSING, "negative": always(-1.0)},
+                "coupling": {**MISSING, "text": always("x")},
+                "aggr": {**MISSING, "text": always("max of all")},
+                "unknown_option": {"a number": always(1)},
+            },
         )
         out[f"{problem.name}.schedule"] = Entry(
             problem.schedule,
@@ -194,6 +224,58 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
         {"whole": torch.rand(size), "parts": parts, "batch": batch, "batch_size": number},
         {"whole": images, "parts": of_parts, "batch": BATCH, "batch_size": SIZE_OF_WHOLES},
         also,
+    )
+    drawn = {"batch": BATCH, "batch_size": SIZE}
+    where = {"batch": batch, "batch_size": number}
+    feature = torch.rand(total)
+    out["render_dots"] = Entry(
+        render_dots,
+        {"color": parts["category"], "pos": parts["pos"], "intensity": feature, **where},
+        {
+            "color": CATEGORY,
+            "pos": matrix(values=True, typed=False),
+            "intensity": VECTOR,
+            **drawn,
+            "size": count(1),
+        },
+        {"color": ("pos", "intensity", "batch"), "pos": ("intensity",), "batch_size": ("batch",)},
+    )
+    positive = {**NO_NUMBER, **MISSING, "zero": always(0.0)}
+    out["render_sines"] = Entry(
+        render_sines,
+        {"category": parts["category"], "amplitude": feature, "phase": feature, **where},
+        {
+            "category": CATEGORY,
+            "amplitude": VECTOR,
+            "phase": VECTOR,
+            **drawn,
+            "nonlinearity": positive,
+            "period": positive,
+            "num_categories": count(1),
+            "num_samples": count(1),
+        },
+        {"batch_size": ("batch",)},
+    )
+    two_sizes = {"one": always((8,)), "a number": always(8), "zero": always((0, 8)), **MISSING}
+    at_places = {
+        "pos": {k: v for k, v in matrix(typed=False).items() if k != "another device"},
+        "size": two_sizes,
+        "extent": positive,
+    }
+    pictures = ("a scalar", "one image", "bytes", *NO_TENSOR)
+    pictures_wrong = {k: v for k, v in IMAGES.items() if k in pictures}
+    place = {"pos": parts["pos"], "size": (8, 8), "extent": 0.5}
+    out["place_patches"] = Entry(
+        place_patches,
+        {"patches": torch.rand(total, 1, 4, 4), **place},
+        {"patches": pictures_wrong, **at_places},
+        {"pos": ("patches",)},
+    )
+    out["cut_patches"] = Entry(
+        cut_patches,
+        {"images": torch.rand(size), "batch": batch, **place},
+        {"images": pictures_wrong, "batch": BATCH, **at_places},
+        {"pos": ("batch",)},
     )
     out["pack"] = Entry(pack, {"num_parts": torch.tensor(sizes)}, {"num_parts": numbers})
     return out
