@@ -67,10 +67,10 @@ def check_wholes(
         )
     if not torch.compiler.is_compiling() and not sync_free:
         # The sum is not finite if a number is not, and is several times as fast as to look at each.
+        # It may also overflow, so that then each is looked at.
         if not math.isfinite(float(whole.detach().sum())):
-            finite = torch.isfinite(whole)
-            if bool(finite.all()):
-                return batch, batch_size
-            at = (~finite).nonzero()[0].tolist()
-            raise ValueError(f"whole must be finite (got {float(whole[tuple(at)])} at {at})")
+            wrong = (~torch.isfinite(whole)).nonzero()
+            if len(wrong):
+                at = wrong[0].tolist()
+                raise ValueError(f"whole must be finite (got {float(whole[tuple(at)])} at {at})")
     return batch, batch_size

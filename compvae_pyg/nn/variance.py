@@ -51,5 +51,5 @@ def root(variance: Tensor) -> Tensor:
         >>> variance.grad
         tensor([0.2500, 0.0000])
     """
-    some = variance > 0.0
-    return torch.where(some, torch.where(some, variance, 1.0).sqrt(), 0.0)
+    none = variance == 0.0
+    return torch.where(none, 0.0, torch.where(none, 1.0, variance).sqrt())

@@ -530,6 +530,12 @@ def test_whole_that_is_not_finite_is_refused(refuses, small_model, inputs, bad):
             call(whole, parts, batch, S)
 
 
+def test_wholes_whose_sum_overflows_are_finite(small_model, inputs):
+    whole, parts, batch, _ = inputs
+    largest = torch.full_like(whole, torch.finfo(whole.dtype).max)
+    assert small_model().infer(largest, parts, batch, S).batch_size == S
+
+
 def test_unfit_batch_is_refused(refuses, small_model, inputs):
     whole, parts, batch, _ = inputs
     model = small_model()

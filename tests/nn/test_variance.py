@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from compvae_pyg.nn import floor_log_variance
+from compvae_pyg.nn.variance import root
 
 SCALES = [1e-3, 5e-3, 0.1, 2.0]
 
@@ -56,3 +57,12 @@ def test_bound_that_is_not_positive_is_refused(refuses, min_scale):
 def test_bound_that_is_not_finite_is_refused(refuses):
     with refuses(ValueError, "min_scale must be finite (got nan)"):
         floor_log_variance(torch.zeros(1), math.nan)
+
+
+def test_the_root_of_no_variance_has_no_gradient_and_hides_nothing():
+    variance = torch.tensor([9.0, 0.0, math.nan, -1.0, math.inf], requires_grad=True)
+    scale = root(variance)
+    assert scale[:2].tolist() == [3.0, 0.0] and scale[4] == math.inf
+    assert scale[2:4].isnan().all()
+    (gradient,) = torch.autograd.grad(scale[:2].sum(), variance)
+    assert gradient[0] == pytest.approx(1 / 6) and gradient[1] == 0.0
