@@ -130,7 +130,7 @@ def test_shares_and_what_is_left_sum_to_one(batch_of, sizes, power, dtype, seed)
     out = set_softmax_with_null(logits, batch, len(sizes))
     total = set_sum(out.prob, batch, len(sizes)) + out.log_null.exp()
     torch.testing.assert_close(total, torch.ones_like(total))
-    assert_finite([out.log_prob, out.log_null], [logits])
+    assert_finite([out.prob, out.log_null], [logits])
 
 
 @given(power=st.floats(-3.0, 8.0), min_scale=st.floats(1e-4, 10.0), dtype=dtypes, seed=seeds)

@@ -1,11 +1,12 @@
 """A Gaussian over the members of each set whose sum can be made as certain as one likes."""
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal, constraints, register_kl
+from torch.distributions.utils import lazy_property
 from torch_geometric.utils import scatter
 
 from compvae_pyg.nn.checks import check_real
@@ -17,6 +18,15 @@ __all__ = ["Coupling", "SumControlledNormal"]
 Coupling = Literal["paper", "scaled"]
 
 _LOG_2PI = math.log(2.0 * math.pi)
+
+
+class _Relative(NamedTuple):
+    """What a law in units of a prior is made of, and its divergence from that prior."""
+
+    prior: Normal
+    shift: Tensor
+    log_variance: Tensor
+    ratio: Tensor
 
 
 class SumControlledNormal(Distribution):
@@ -105,9 +115,10 @@ class SumControlledNormal(Distribution):
         self.scale = scale
         self.coupling_logits = coupling_logits
         self.coupling = coupling
+        self._relative: _Relative | None = None
         self.batch, self.batch_size = resolve_batch(loc.shape[0], batch, batch_size, loc.device)
         # rho is the share of its set's total noise that each member gives back.
-        self.rho, _, self.log_null = set_softmax_with_null(
+        self.rho, self.log_null = set_softmax_with_null(
             coupling_logits, self.batch, self.batch_size
         )
         shape = torch.Size([self.batch_size, loc.shape[1]])
@@ -124,6 +135,59 @@ class SumControlledNormal(Distribution):
             ):
                 _refuse_unless(torch.isfinite(value), value, f"{name} must be finite")
             _refuse_unless(scale > 0, scale, "scale must be positive")
+
+    @classmethod
+    def in_units_of(
+        cls,
+        prior: Normal,
+        shift: Tensor,
+        log_variance: Tensor,
+        coupling_logits: Tensor,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        coupling: Coupling = "paper",
+        validate_args: bool | None = None,
+    ) -> "SumControlledNormal":
+        r"""Return a law whose means and scales are in units of a prior.
+
+        .. math::
+            \mu_i = m_i + s_i \hat\mu_i, \qquad \sigma_i = s_i e^{\hat\nu_i / 2}
+
+        Its divergence from that very prior takes less than from others, and is as precise where
+        the prior's scales are tiny.
+
+        Args:
+            prior: :math:`\mathcal{N}(m, s^2)`, whose shape broadcasts with ``[N, D]``.
+            shift: :math:`\hat\mu`, ``[N, D]``.
+            log_variance: :math:`\hat\nu`, ``[N, D]``.
+            coupling_logits: :math:`\tilde\rho`, ``[N, D]``.
+            batch: Set of each member, ``[N]``, sorted; ``None`` means one set.
+            batch_size: Number of sets :math:`S`; needed when sets are empty.
+            coupling: ``"paper"`` or ``"scaled"``.
+            validate_args: As in :class:`torch.distributions.Distribution`.
+
+        Raises:
+            ValueError: As the constructor.
+
+        Example:
+            >>> zero = torch.zeros(2, 1)
+            >>> prior = Normal(zero, torch.tensor([[1.0], [1e-6]]))
+            >>> q = SumControlledNormal.in_units_of(prior, zero + 1.0, zero, zero - 100.0)
+            >>> torch.distributions.kl_divergence(q, prior)
+            tensor([[1.]])
+        """
+        ratio = torch.exp(0.5 * log_variance)
+        law = cls(
+            torch.addcmul(prior.loc, prior.scale, shift),
+            prior.scale * ratio,
+            coupling_logits,
+            batch,
+            batch_size,
+            coupling,
+            validate_args,
+        )
+        law._relative = _Relative(prior, shift, log_variance, ratio)
+        return law
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "SumControlledNormal":
         """Not defined: the members of packed sets cannot be broadcast."""
@@ -183,7 +247,21 @@ class SumControlledNormal(Distribution):
         if self.coupling == "paper":
             given_back = self._spread(self._sum(self.scale * self.rho))
             return self._sum((self.scale - given_back).square())
-        return torch.exp(2.0 * self.log_null) * self._sum(self.scale.square())
+        return torch.exp(2.0 * self.log_null) * self._total_variance
+
+    @property
+    def sum_law(self) -> Normal:
+        r"""Law of each set's sum :math:`\sum_i w_i`, a Normal over ``[S, D]``."""
+        if self.coupling == "paper":
+            scale = root(self.sum_variance)
+        else:
+            scale = torch.exp(self.log_null) * root(self._total_variance)
+        return Normal(self.sum_mean, scale, validate_args=False)
+
+    @lazy_property
+    def _total_variance(self) -> Tensor:
+        # Of members without coupling; of use to the law of the sum and to divergences.
+        return self._sum(self.scale.square())
 
     def weighted_sum(self, weight: Tensor) -> Normal:
         r"""Law of each set's weighted sum :math:`\sum_i a_i w_i`, a Normal over ``[S, D]``.
@@ -365,15 +443,18 @@ def _kl_sum_controlled_normal_normal(p: SumControlledNormal, q: Normal) -> Tenso
         raise ValueError(
             f"the prior must be on the device of loc (got {q.loc.device}, expected {p.loc.device})"
         )
-    # Ratios of scales are formed before they are squared, to spare small scales an underflow.
-    ratio = p.scale / q.scale
-    shift = (p.loc - q.loc) / q.scale
-    if p.coupling == "paper":
-        size = p._spread(p._sizes())
-        trace = (1.0 - 2.0 * p.rho + size * p.rho.square()) * ratio.square()
+    if p._relative is not None and p._relative.prior is q:
+        _, shift, log_variance, ratio = p._relative
     else:
-        total = p._spread(p._sum(p.scale.square()))
+        # Ratios of scales are formed before they are squared, to spare small scales an underflow.
+        ratio = p.scale / q.scale
+        shift, log_variance = (p.loc - q.loc) / q.scale, 2.0 * ratio.log()
+    kept = torch.rsub(p.rho, 1.0, alpha=2.0)  # 1 - 2 rho
+    if p.coupling == "paper":
+        kept = torch.addcmul(kept, p._spread(p._sizes()), p.rho.square())
+    # Twice the divergence, but for what belongs to sets: each pass over the members counts.
+    twice = torch.addcmul(shift.square() - log_variance, kept, ratio.square())
+    if p.coupling == "scaled":
         share = p.rho / q.scale
-        trace = (1.0 - 2.0 * p.rho) * ratio.square() + share.square() * total
-    per_member = 0.5 * (shift.square() + trace - 1.0) - ratio.log()
-    return p._sum(per_member) - p.log_null
+        twice = torch.addcmul(twice, share.square(), p._spread(p._total_variance))
+    return 0.5 * (p._sum(twice) - p._sizes()) - p.log_null

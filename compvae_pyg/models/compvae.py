@@ -113,7 +113,8 @@ class CompVAE(SharedModel):
         w_prior = self.generator.w_prior(parts)
         zero = whole.new_zeros(batch_size)
         if inferred == "none":
-            kl_w, posterior, w = zero, None, w_prior.mean
+            kl_w, posterior = zero, None
+            w_sum = set_sum(weighted(w_prior.mean, weight), batch, batch_size)
         else:
             # While z is closed, the parts' posterior must not learn of the whole through it.
             noise = None
@@ -121,8 +122,9 @@ class CompVAE(SharedModel):
                 noise = whole.new_empty(batch_size, self.encoder.z_channels).normal_()
             posterior = self._posterior(whole, parts, batch, batch_size, w_prior, noise)
             kl_w = kl_divergence(posterior.w, w_prior).sum(dim=-1)
-            w = posterior.w.rsample()
-        w_sum = set_sum(weighted(w, weight), batch, batch_size)
+            # The bound reads the sum alone, whose law is known: one draw a whole, none a part.
+            law = posterior.w.sum_law if weight is None else posterior.w.weighted_sum(weight)
+            w_sum = law.rsample()
         z_prior = self.generator.z_prior(w_sum)
         if inferred == "all" and posterior is not None:
             z = posterior.z_sample

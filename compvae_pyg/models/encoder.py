@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch_geometric.nn.aggr import Aggregation
 
-from compvae_pyg.distributions import Coupling, SumControlledNormal
+from compvae_pyg.distributions import Coupling, LogVarianceNormal, SumControlledNormal
 from compvae_pyg.nn import GraphBlock, Residual, at_least_float32, resolve_batch
 from compvae_pyg.nn.checks import check_count, check_fits, check_real, check_shape
 
@@ -188,7 +188,7 @@ class CompVAEEncoder(nn.Module):
             check_shape(z, "z", (batch_size, self.z_channels))
             check_fits(z, "z", weight)
         z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
-        z_law = Normal(z_loc, torch.exp(0.5 * z_log_variance), validate_args=False)
+        z_law = LogVarianceNormal(z_loc, z_log_variance, validate_args=False)
         z_sample = z_law.rsample() if z is None else z
 
         if self.part_noise:
@@ -200,21 +200,14 @@ class CompVAEEncoder(nn.Module):
             h = self.act(block(h, edge_index, batch, batch_size, context=shared))
         out = at_least_float32(self.w_head(h, parts) if self.head_reads_parts else self.w_head(h))
         loc, log_variance, coupling_logits = out.chunk(3, dim=-1)
-        scale = torch.exp(0.5 * log_variance)
-        if w_prior is not None:
-            loc = w_prior.mean + w_prior.stddev * loc
-            scale = w_prior.stddev * scale
-            if self.prior_coupling:
-                coupling_logits = coupling_logits + 2.0 * w_prior.stddev.log()
-        w = SumControlledNormal(
-            loc,
-            scale,
-            coupling_logits,
-            batch,
-            batch_size,
-            coupling=self.coupling,
-            validate_args=False,
-        )
+        where = (batch, batch_size, self.coupling, False)
+        if w_prior is None:
+            scale = torch.exp(0.5 * log_variance)
+            w = SumControlledNormal(loc, scale, coupling_logits, *where)
+            return Posterior(z_law, z_sample, w)
+        if self.prior_coupling:
+            coupling_logits = coupling_logits + 2.0 * w_prior.stddev.log()
+        w = SumControlledNormal.in_units_of(w_prior, loc, log_variance, coupling_logits, *where)
         return Posterior(z_law, z_sample, w)
 
     def __repr__(self) -> str:

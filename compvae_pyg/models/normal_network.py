@@ -1,9 +1,9 @@
 """Networks that return diagonal Gaussians."""
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from compvae_pyg.distributions import LogVarianceNormal
 from compvae_pyg.nn import at_least_float32, floor_log_variance
 from compvae_pyg.nn.checks import check_count, check_number
 
@@ -33,6 +33,7 @@ class NormalNetwork(nn.Module):
         ValueError: If a number is out of range.
 
     Example:
+        >>> import torch
         >>> net = NormalNetwork(nn.Linear(3, 8), min_scale=0.01)
         >>> net(torch.randn(5, 3)).mean.shape
         torch.Size([5, 4])
@@ -64,8 +65,8 @@ class NormalNetwork(nn.Module):
         out = at_least_float32(self.net(*args, **kwargs))
         channels = self.mean_channels or out.shape[1] // 2
         loc, log_variance = out.split([channels, out.shape[1] - channels], dim=1)
-        scale = torch.exp(0.5 * floor_log_variance(log_variance, self.min_scale))
-        normal = Normal(loc, scale, validate_args=False)
+        log_variance = floor_log_variance(log_variance, self.min_scale)
+        normal = LogVarianceNormal(loc, log_variance, validate_args=False)
         if self.event_dims == 0:
             return normal
         return Independent(normal, self.event_dims, validate_args=False)

@@ -151,16 +151,14 @@ def set_sizes(batch: Tensor, batch_size: int, dtype: torch.dtype) -> Tensor:
 
 
 class NullSoftmax(NamedTuple):
-    r"""Softmax over a set and a null entry, with its logarithms.
+    r"""Softmax over a set and a null entry.
 
     Attributes:
         prob: :math:`\rho_i`, ``[N, ...]``.
-        log_prob: :math:`\log \rho_i`, ``[N, ...]``.
         log_null: :math:`\log(1 - \sum_i \rho_i)`, ``[S, ...]``.
     """
 
     prob: Tensor
-    log_prob: Tensor
     log_null: Tensor
 
 
@@ -171,8 +169,8 @@ def set_softmax_with_null(logits: Tensor, batch: Tensor, batch_size: int) -> Nul
         \rho_i = \frac{e^{\tilde\rho_i}}{1 + \sum_j e^{\tilde\rho_j}}, \qquad
         \log\Bigl(1 - \sum_i \rho_i\Bigr) = -\log\Bigl(1 + \sum_j e^{\tilde\rho_j}\Bigr)
 
-    The logarithms come from the shifted log-sum-exp and never from a difference, so that they
-    stay finite for logits of any finite size. Half-precision logits are treated in 32 bits, and
+    The logarithm comes from the shifted log-sum-exp and never from a difference, so that it
+    stays finite for logits of any finite size. Half-precision logits are treated in 32 bits, and
     the result is 32-bit: :math:`\log(1 - R)` does not survive rounding to 16.
 
     Args:
@@ -190,8 +188,6 @@ def set_softmax_with_null(logits: Tensor, batch: Tensor, batch_size: int) -> Nul
     logits = at_least_float32(logits).contiguous()
     # The shift cancels from the result, so that no gradient need flow through it.
     shift = scatter(logits.detach(), batch, 0, batch_size, reduce="max").clamp(min=0.0)
-    shifted = logits - shift.index_select(0, batch)
-    total = torch.exp(-shift) + scatter(torch.exp(shifted), batch, 0, batch_size, reduce="sum")
-    log_total = torch.log(total)
-    log_prob = shifted - log_total.index_select(0, batch)
-    return NullSoftmax(torch.exp(log_prob), log_prob, -shift - log_total)
+    share = torch.exp(logits - shift.index_select(0, batch))
+    total = torch.exp(-shift) + scatter(share, batch, 0, batch_size, reduce="sum")
+    return NullSoftmax(share / total.index_select(0, batch), -shift - torch.log(total))

@@ -72,6 +72,10 @@ def test_densities_and_moments_are_those_of_the_dense_gaussian(
             torch.testing.assert_close(q.mean[mine, d], dense.mean)
             torch.testing.assert_close(q.variance[mine, d], covariance.diagonal())
             torch.testing.assert_close(q.sum_mean[s, d], dense.mean.sum())
+            torch.testing.assert_close(q.sum_law.mean[s, d], dense.mean.sum())
+            torch.testing.assert_close(
+                q.sum_law.variance[s, d], covariance.sum(), rtol=1e-6, atol=1e-9 * covariance.max()
+            )
             torch.testing.assert_close(
                 q.sum_variance[s, d], covariance.sum(), rtol=1e-6, atol=1e-9 * covariance.max()
             )
@@ -104,6 +108,33 @@ def test_samples_have_the_moments_of_the_dense_gaussian(dense_law, coupling, siz
         spread = (variance.outer(variance) + covariance.square()) / draws
         error = (centred.T @ centred / draws - covariance) / spread.sqrt()
         assert error.abs().max() < 4.5
+
+
+@couplings
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_law_in_units_of_a_prior_is_that_law(batch_of, coupling, wide):
+    batch = batch_of(SIZES)
+    shift, scale, logits = parameters(len(batch))
+    unit = prior(len(batch) if wide else 1)
+    mine = SumControlledNormal.in_units_of(
+        unit, shift, 2.0 * scale.log(), logits, batch, len(SIZES), coupling
+    )
+    plain = SumControlledNormal(
+        unit.mean + unit.stddev * shift, unit.stddev * scale, logits, batch, len(SIZES), coupling
+    )
+    for name in ("loc", "scale", "rho", "log_null", "sum_variance"):
+        torch.testing.assert_close(getattr(mine, name), getattr(plain, name))
+    for other in (unit, Normal(unit.loc, unit.scale), prior(len(batch), seed=5)):
+        torch.testing.assert_close(kl_divergence(mine, other), kl_divergence(plain, other))
+
+
+@couplings
+def test_divergence_in_units_of_the_prior_keeps_its_digits_in_32_bits(coupling):
+    # Means of 1 with scales of 1e-9: the shift is lost as soon as it is added.
+    one, zero, none = torch.ones(1, 1), torch.zeros(1, 1), torch.full((1, 1), -100.0)
+    unit = Normal(one, 1e-9 * one)
+    q = SumControlledNormal.in_units_of(unit, 3.0 * one, zero, none, coupling=coupling)
+    assert kl_divergence(q, unit).item() == pytest.approx(4.5)
 
 
 @couplings

@@ -18,7 +18,7 @@ class Given(nn.Module):
 def test_first_channels_are_the_mean_and_last_the_log_variance(draw):
     out = draw(5, 8)
     law = NormalNetwork(Given(), min_scale=1e-6)(out)
-    assert type(law) is Normal
+    assert isinstance(law, Normal)
     torch.testing.assert_close(law.mean, out[:, :4])
     torch.testing.assert_close(law.variance, out[:, 4:].exp())
 

@@ -101,9 +101,10 @@ def test_bound_is_that_of_the_weighted_sum(small_model, seeded, inputs, weight, 
     with seeded(7):
         z = torch.randn(S, Z, dtype=torch.float64) if inferred == "parts" else None
         posterior = model.encoder(*model.embedding(whole, parts, batch), batch, S, z=z)
-        w = prior.mean if inferred == "none" else posterior.w.rsample()
-    zero = torch.zeros(S, W, dtype=torch.float64)
-    w_sum = zero.index_add(0, batch, weight.unsqueeze(1) * w)
+        w_sum = posterior.w.weighted_sum(weight).rsample()
+    if inferred == "none":
+        zero = torch.zeros(S, W, dtype=torch.float64)
+        w_sum = zero.index_add(0, batch, weight.unsqueeze(1) * prior.mean)
     z_prior = model.generator.z_prior(w_sum)
     z = posterior.z_sample if inferred == "all" else z_prior.mean
     law = model.generator.decoder(w_sum, z)
