@@ -339,6 +339,7 @@ class Contender:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.encoder = case.encoder
+        self.parameters = list(self.encoder.parameters())
         self.pieces = [Piece.of(case, layout, sets) for layout, sets in self.split(case)]
 
     def split(self, case: Case) -> list[tuple[Layout, Tensor]]:
@@ -349,13 +350,13 @@ class Contender:
         return encode(self.encoder, piece.layout, piece.whole, piece.parts, piece.z)
 
     def __call__(self) -> list[Outputs]:
-        self.encoder.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         every = []
         for piece in self.pieces:
             piece.whole.grad = piece.parts.grad = None
             out = self.outputs(piece)
-            terms = [(x * w).sum() for x, w in zip(out, piece.weights, strict=True)]
-            sum(terms[1:], terms[0]).backward()
+            torch.autograd.backward(out, piece.weights)
             every.append(out)
         return every
 
