@@ -262,14 +262,18 @@ def bars(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
         found = results.get(suite, {"rows": []})["rows"]
         return [row for row in found if row["test"] == test]
 
-    compared = rows("batching", "batching")
-    gains = [row["ratio"]["padded"][1] * row["real_share"] for row in compared]
-    bar(
-        "packed against padded, of the ideal ratio: ≥ 0.95",
-        min(gains, default=None),
-        lambda v: v >= 0.95,
-        "{:.2f}",
-    )
+    # Small batches of narrow layers stand apart: there, much does not depend on the rows.
+    compared: dict[bool, list[float]] = {True: [], False: []}
+    for row in rows("batching", "batching"):
+        apart = row["width"] == 128 and row["sets"] < 1024
+        compared[apart].append(row["ratio"]["padded"][1] * row["real_share"])
+    for apart, where in ((False, ""), (True, ", 256 sets at width 128")):
+        bar(
+            f"packed against padded, of the ideal ratio{where}: ≥ 0.95",
+            min(compared[apart], default=None),
+            lambda v: v >= 0.95,
+            "{:.2f}",
+        )
     encoders = {row["width"]: 1.0 / row["ratio"]["products"][1] for row in rows("block", "encoder")}
     for aim, bound, widths in (
         ("encoder over its products, width 128: ≤ 1.4", 1.4, [128]),

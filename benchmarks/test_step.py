@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from benchmarks.measure import Products, interleave
@@ -27,6 +27,7 @@ from compvae_pyg.models import CompVAE, Elbo
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training import GeneratedDataset, objective
+from compvae_pyg.training.gradient import bound_gradient
 
 PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 # A CPU needs minutes for the 256 wholes of a step of the paper's networks.
@@ -67,6 +68,7 @@ class Step:
     ) -> None:
         self.problem, self.model, self.schedule = problem, model, schedule
         self.device = device
+        self.parameters = list(model.parameters())
         self.last = schedule.num_steps - 1
         self.dataset = GeneratedDataset(problem, schedule, device=device)
         self.weights = schedule.weights(self.last)
@@ -85,8 +87,7 @@ class Step:
         return objective(terms, batch.whole, self.weights).mean()
 
     def optimise(self) -> None:
-        bound = self.schedule.max_grad_norm
-        nn.utils.clip_grad_norm_(self.model.parameters(), float("inf") if bound is None else bound)
+        bound_gradient(self.parameters, self.schedule.max_grad_norm)
         self.optimiser.step()
 
     def __call__(self) -> None:

@@ -54,6 +54,7 @@ class LogVarianceNormal(Normal):
         """Return the log-density in nats, of the shape of ``value`` and of the parameters."""
         if self._validate_args:
             self._validate_sample(value)
-        precision = torch.exp(-self.log_variance)
-        constant = self.log_variance + _LOG_2PI
-        return -0.5 * torch.addcmul(constant, (value - self.loc).square(), precision)
+        # What is small, if several means share a variance, is halved, and not the result.
+        half_precision = 0.5 * torch.exp(-self.log_variance)
+        constant = -0.5 * (self.log_variance + _LOG_2PI)
+        return torch.addcmul(constant, (value - self.loc).square(), half_precision, value=-1)

@@ -167,6 +167,7 @@ class GlimpseEmbedding(nn.Module):
         - **output:** :math:`(S, C_x)` and :math:`(N, C_l)`
     """
 
+    corners: Tensor
     frequencies: Tensor
     glimpses: Tensor
 
@@ -194,8 +195,10 @@ class GlimpseEmbedding(nn.Module):
         self.color = nn.Embedding(NUM_COLORS, 32)
         frequencies = 0.5 * math.pi * 2.0 ** torch.arange(num_frequencies)
         self.register_buffer("frequencies", frequencies, persistent=False)
-        corners = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-        self.register_buffer("glimpses", reach * corners, persistent=False)
+        around = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+        self.register_buffer("glimpses", reach * around, persistent=False)
+        corners = torch.tensor([0, 1, self.grid, self.grid + 1])
+        self.register_buffer("corners", corners, persistent=False)
         self.part = nn.Linear(32 + 2 + 4 * num_frequencies + 4 * channels, part_channels)
 
     def forward(self, whole: Tensor, parts: Parts, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,15 +220,13 @@ class GlimpseEmbedding(nn.Module):
         low = cell.detach().floor().clamp(max=grid - 2.0)
         share = cell - low
         low = low.long()
-        corner = batch.view(-1, 1) * grid**2 + low[..., 1] * grid + low[..., 0]
-
-        def value(shift: int) -> Tensor:
-            return rows.index_select(0, (corner + shift).flatten()).unflatten(0, corner.shape)
-
-        x, y = share[..., :1], share[..., 1:]
-        upper = torch.lerp(value(0), value(1), x)
-        lower = torch.lerp(value(grid), value(grid + 1), x)
-        return torch.lerp(upper, lower, y)
+        first = batch.view(-1, 1) * grid**2 + low[..., 1] * grid + low[..., 0]
+        corners = first.unsqueeze(-1) + self.corners
+        values = rows.index_select(0, corners.flatten()).unflatten(0, corners.shape)
+        right, down = share.unbind(dim=-1)
+        left, up = 1.0 - right, 1.0 - down
+        weight = torch.stack([left * up, right * up, left * down, right * down], dim=-1)
+        return (weight.unsqueeze(-2) @ values).squeeze(-2)
 
 
 @register_architecture("dots", "small")

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from compvae_pyg.models import CompVAE, Elbo, Parts
 from compvae_pyg.problems import Schedule
+from compvae_pyg.training.gradient import bound_gradient
 from compvae_pyg.training.guard import NonFiniteGuard
 from compvae_pyg.training.metrics import RunningMetrics
 from compvae_pyg.training.objective import objective
@@ -98,10 +99,7 @@ class CompVAEModule(L.LightningModule):
         """Set the learning rate, bound the gradient and judge the step."""
         for group in optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate.at(self.step)
-        bound = self.schedule.max_grad_norm
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.parameters(), float("inf") if bound is None else bound
-        )
+        norm = bound_gradient(self.parameters(), self.schedule.max_grad_norm)
         assert self._evaluated is not None
         loss, terms, whole = self._evaluated
         self._evaluated = None
