@@ -241,10 +241,10 @@ class Sines(Problem):
             )
         if name != "roads":
             return super().schedule(name, num_steps)
-        steps = 16_000 if num_steps is None else num_steps
+        steps = 6_000 if num_steps is None else num_steps
         return Schedule(
             num_steps=steps,
-            batch_size=128,
+            batch_size=512,
             stages=(
                 Stage("cheap parts", 0.15, inferred="parts", beta_w=(0.05, 1.0)),
                 Stage("parts", 0.7, inferred="parts"),
@@ -252,6 +252,6 @@ class Sines(Problem):
             ),
             # One wave alone shows its amplitude and its phase; without them nothing is learnt.
             curriculum=Curriculum(first=1, last=16, every=max(1, int(0.4 * steps / 16))),
-            learning_rate=LearningRate.for_run(steps, initial=2e-3),
+            learning_rate=LearningRate.for_run(steps, initial=3e-3),
             betas=(0.9, 0.98),
         )

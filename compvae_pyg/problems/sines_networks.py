@@ -10,8 +10,8 @@ category and keeps the categories apart. What is not in the paper:
 - wholes grow with the number of parts, so that the decoder computes
   :math:`\hat k \tanh(f / \hat k)` with a size :math:`\hat k` that the sum counts: what it learns
   of few parts holds for many. The smallest standard deviation of a sample grows with it;
-- the inference network sees the whole divided by its number of parts, and looks up what it says of
-  the part's own category.
+- the inference network sees the whole divided by its number of parts, also with the saturation
+  undone, and looks up what it says of the part's own category.
 """
 
 import math
@@ -40,6 +40,8 @@ __all__ = ["build_sines_small"]
 NUM_SAMPLES = 200
 # Far below any standard deviation that these networks give.
 _MIN_SCALE = 1e-6
+# Relative samples beyond it are taken for it before the hyperbolic tangent is undone.
+_SATURATED = 0.9999
 
 
 class CategoryRows(nn.Module):
@@ -109,7 +111,9 @@ class WaveDecoder(nn.Module):
             \sum_{\ell} \sum_j f_j(\tilde w_\ell, z)\, u_{\ell j}(t) \Bigr)
 
     with a network :math:`f` that is the same for all rows but for a bias, learnt waveforms
-    :math:`u`, and the number of parts :math:`\hat k` that the first column of the table counts.
+    :math:`u`, and the number of parts :math:`\hat k` that the first column of the table counts. The
+    log-variance, in units of :math:`\hat k^2`, is a sum of waveforms of its own, with the same
+    weights.
 
     Args:
         num_categories: Rows :math:`L` of the table.
@@ -119,8 +123,6 @@ class WaveDecoder(nn.Module):
             :math:`\hat k`.
         hidden_channels: Width of the network that reads a row.
         num_waves: Waveforms of each row.
-        num_curves: Curves that the waveforms add up to; the first is the mean's, and all tell the
-            variance.
 
     Shapes:
         - **input:** sum of the latents :math:`(S, L C)`, z :math:`(S, D_z)`
@@ -135,11 +137,9 @@ class WaveDecoder(nn.Module):
         min_relative_scale: float,
         hidden_channels: int = 64,
         num_waves: int = 4,
-        num_curves: int = 4,
     ) -> None:
         super().__init__()
         self.table_shape = (num_categories, channels)
-        self.num_curves = num_curves
         self.min_relative_scale = min_relative_scale
         self.row = nn.Linear(channels, hidden_channels)
         self.category = nn.Parameter(0.1 * torch.randn(num_categories, hidden_channels))
@@ -152,17 +152,7 @@ class WaveDecoder(nn.Module):
             WideELU(),
             nn.Linear(hidden_channels, num_waves),
         )
-        self.waves = nn.Linear(num_categories * num_waves, num_curves * NUM_SAMPLES)
-        last = nn.Linear(32, 1)
-        self.spread = nn.Sequential(
-            nn.Linear(num_curves, 32),
-            nn.ELU(inplace=True),
-            nn.Linear(32, 32),
-            nn.ELU(inplace=True),
-            last,
-        )
-        with torch.no_grad():
-            last.weight *= 0.1
+        self.waves = nn.Linear(num_categories * num_waves, 2 * NUM_SAMPLES)
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return means and log-variances of the samples."""
@@ -171,15 +161,16 @@ class WaveDecoder(nn.Module):
         # Two dimensions throughout: what a Linear returns of more cannot be changed in place.
         shared = (self.category + self.z_lin(z).unsqueeze(1)).flatten(0, 1)
         weights = self.rows(self.row(table.flatten(0, 1)) + shared).unflatten(0, table.shape[:2])
-        curves = self.waves(weights.flatten(1) / size).view(-1, self.num_curves, NUM_SAMPLES)
-        loc = size * torch.tanh(curves[:, 0])
-        spread = self.spread(curves.mT.flatten(0, 1)).view(loc.shape)
+        curve, spread = self.waves(weights.flatten(1) / size).chunk(2, dim=1)
         spread = floor_log_variance(spread, self.min_relative_scale)
-        return torch.cat([loc, spread + 2.0 * size.log()], dim=1)
+        return torch.cat([size * torch.tanh(curve), spread + 2.0 * size.log()], dim=1)
 
 
 class SpectralEmbedding(nn.Module):
     r"""Features of curves and parts; those of a part include what the curve says of its category.
+
+    A curve is read over its number of parts, :math:`x / K`, and with the saturation undone,
+    :math:`\operatorname{artanh}(x / K)`.
 
     Args:
         num_categories: Number of categories :math:`L`.
@@ -197,8 +188,7 @@ class SpectralEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.table_shape = (num_categories, channels)
-        self.points = nn.Sequential(nn.Linear(1, 16), nn.ELU(inplace=True), nn.Linear(16, 4))
-        self.analyse = nn.Linear(4 * NUM_SAMPLES, num_categories * channels)
+        self.analyse = nn.Linear(2 * NUM_SAMPLES, num_categories * channels)
         self.act = nn.ELU()
         self.res = Residual(channels)
         self.whole = nn.Linear(num_categories * channels, whole_channels)
@@ -212,8 +202,10 @@ class SpectralEmbedding(nn.Module):
         batch_size = whole.shape[0]
         size = set_sizes(batch, batch_size, whole.dtype).clamp(min=1.0)
         size_column = size.unsqueeze(1)
-        points = self.points((whole / size_column).reshape(-1, 1))
-        said = self.analyse(points.unflatten(0, (batch_size, NUM_SAMPLES)).flatten(1))
+        relative = whole / size_column
+        undone = torch.atanh(relative.clamp(-_SATURATED, _SATURATED))
+        # A third of it, which is of the size of the curve.
+        said = self.analyse(torch.cat([relative, undone / 3.0], dim=1))
         # Times the size, so that the same part says the same in curves of any size.
         table = (said * size_column).view(-1, self.table_shape[1])
         table = torch.cat([table, self.act(self.res(self.act(table)))], dim=-1)
@@ -230,7 +222,7 @@ class SpectralEmbedding(nn.Module):
 def build_sines_small(
     num_categories: int = 10,
     channels: int = 3,
-    hidden_channels: int = 64,
+    hidden_channels: int = 128,
     part_channels: int = 32,
     whole_channels: int = 32,
     z_channels: int = 8,

@@ -99,7 +99,8 @@ class CompVAEModule(L.LightningModule):
         """Set the learning rate, bound the gradient and judge the step."""
         for group in optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate.at(self.step)
-        norm = bound_gradient(self.parameters(), self.schedule.max_grad_norm)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = bound_gradient(parameters, self.schedule.max_grad_norm)
         assert self._evaluated is not None
         loss, terms, whole = self._evaluated
         self._evaluated = None
