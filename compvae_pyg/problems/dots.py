@@ -177,5 +177,5 @@ class Dots(Problem):
             return Schedule(num_steps=500_000 if num_steps is None else num_steps, batch_size=256)
         if name != "roads":
             return super().schedule(name, num_steps)
-        steps = 6_500 if num_steps is None else num_steps
-        return Schedule.roads(steps, 128, max_parts=8, initial_rate=1.5e-3)
+        steps = 5_500 if num_steps is None else num_steps
+        return Schedule.roads(steps, 192, max_parts=8, initial_rate=1.8e-3)
