@@ -88,7 +88,10 @@ class CompVAE(SharedModel):
         inferred: Inferred = "all",
         weight: Tensor | None = None,
     ) -> Elbo:
-        r"""Evaluate the bound with one sample of the latents.
+        r"""Evaluate the bound with one sample of :math:`z` and :math:`\tilde w`.
+
+        The sum of the parts' latents is drawn from its own law, see
+        :attr:`SumControlledNormal.sum_law <compvae_pyg.distributions.SumControlledNormal.sum_law>`.
 
         Args:
             whole: Wholes, ``[S, *event]``.
