@@ -1,7 +1,7 @@
 """Summarise trainings on the dots, or on the sines, as a Markdown table.
 
     python benchmarks/summarise.py docs/results/dots-small/seed*
-    python benchmarks/summarise.py --beside docs/results/dots-small docs/results/dots-mean
+    python benchmarks/summarise.py --beside docs/results/dots-sum docs/results/dots-mean
 
 Each folder holds an ``evaluation.json``. An entry is the mean over the seeds; where they differ
 visibly, the smallest and the largest of them stand beside it. With ``--beside`` the folders are
