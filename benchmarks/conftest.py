@@ -62,7 +62,7 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
+    return f"{next(names, platform.processor())} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: Any) -> None:
