@@ -61,7 +61,7 @@ bench-%: $(installed)
 	$(bin)/python benchmarks/report.py outputs/benchmarks/$*.json
 
 scatter: $(installed) ## compile torch-scatter into the environment (takes minutes)
-	$(bin)/python -m pip install setuptools wheel
+	$(bin)/python -m pip install setuptools wheel hatchling editables
 	$(bin)/python -m pip install --no-build-isolation $(CONSTRAINTS) -e ".[scatter]"
 
 wheel: $(installed) ## build the source distribution and the wheel, into dist/
