@@ -13,7 +13,7 @@ from torch_geometric.utils import is_sparse
 
 from compvae_pyg.nn.checks import check_count, check_fits, check_real, check_shape
 from compvae_pyg.nn.residual import Residual
-from compvae_pyg.nn.sets import at_least_float32, resolve_batch, set_sizes, set_sum
+from compvae_pyg.nn.sets import at_least_float32, resolve_batch, set_gather, set_sizes, set_sum
 
 __all__ = ["GraphBlock"]
 
@@ -137,7 +137,7 @@ class GraphBlock(MessagePassing):
         state = x
         if context is not None:
             assert batch is not None
-            state = torch.cat([context.index_select(0, batch), x], dim=-1)
+            state = torch.cat([set_gather(context, batch), x], dim=-1)
         first, joint = cast(Residual, self.message_net[0]), cast(nn.Linear, self.update_net[0])
         hidden = _linear_of_pieces(first.lin1, [x], context, batch)
         message = self.message_net[1:](first.after_first(state, hidden))
@@ -145,12 +145,12 @@ class GraphBlock(MessagePassing):
             assert batch is not None and batch_size is not None
             # In 32 bits also under autocast: in large sets it is a difference of large numbers.
             own = at_least_float32(message)
-            received = set_sum(own, batch, batch_size).index_select(0, batch)
+            received = set_gather(set_sum(own, batch, batch_size), batch)
             received -= own
             if isinstance(self.aggr_module, MeanAggregation):
                 others = set_sizes(batch, batch_size, own.dtype) - 1.0
                 share = others.clamp(min=1.0).reciprocal()
-                received = received * share.index_select(0, batch).unsqueeze(-1)
+                received = received * set_gather(share, batch).unsqueeze(-1)
             received = received.to(message.dtype)
         else:
             received = self.propagate(edge_index, message=message, size=None)
@@ -231,5 +231,5 @@ def _linear_of_pieces(
         out += F.linear(piece, weight)
     if context is not None:
         assert batch is not None
-        out += F.linear(context, of_context).index_select(0, batch)
+        out += set_gather(F.linear(context, of_context), batch)
     return out

@@ -16,6 +16,7 @@ __all__ = [
     "NullSoftmax",
     "at_least_float32",
     "resolve_batch",
+    "set_gather",
     "set_sizes",
     "set_softmax_with_null",
     "set_sum",
@@ -139,6 +140,30 @@ def set_sum(src: Tensor, batch: Tensor, batch_size: int, dim: int = 0) -> Tensor
     return scatter(members, batch, dim, batch_size, reduce="sum").to(src.dtype)
 
 
+def set_gather(src: Tensor, batch: Tensor) -> Tensor:
+    r"""What belongs to sets, once for each of their members, :math:`y_i = x_{s(i)}`.
+
+    The transpose of :func:`set_sum`. Rows of any table can be looked up with it, in any order.
+
+    Args:
+        src: One row for each set, ``[S, ...]``.
+        batch: Set of each member, ``[N]``.
+
+    Returns:
+        ``[N, ...]``.
+
+    Raises:
+        RuntimeError: On the CPU, if ``batch`` names a row that is not there.
+
+    Example:
+        >>> set_gather(torch.tensor([3., 4.]), torch.tensor([0, 0, 1]))
+        tensor([3., 3., 4.])
+    """
+    # Not index_select, whose gradient torch.compile adds up number by number on the CPU.
+    index = batch.view(-1, *[1] * (src.dim() - 1)).expand(-1, *src.shape[1:])
+    return src.gather(0, index)
+
+
 def set_sizes(batch: Tensor, batch_size: int, dtype: torch.dtype) -> Tensor:
     r"""Number of members :math:`K` of each set, ``[S]``.
 
@@ -188,6 +213,6 @@ def set_softmax_with_null(logits: Tensor, batch: Tensor, batch_size: int) -> Nul
     logits = at_least_float32(logits).contiguous()
     # The shift cancels from the result, so that no gradient need flow through it.
     shift = scatter(logits.detach(), batch, 0, batch_size, reduce="max").clamp(min=0.0)
-    share = torch.exp(logits - shift.index_select(0, batch))
+    share = torch.exp(logits - set_gather(shift, batch))
     total = torch.exp(-shift) + scatter(share, batch, 0, batch_size, reduce="sum")
-    return NullSoftmax(share / total.index_select(0, batch), -shift - torch.log(total))
+    return NullSoftmax(share / set_gather(total, batch), -shift - torch.log(total))

@@ -27,7 +27,7 @@ from compvae_pyg.models import (
     start_at_prior,
     zero_linear,
 )
-from compvae_pyg.nn import at_least_float32
+from compvae_pyg.nn import at_least_float32, set_gather
 from compvae_pyg.problems.checks import check_places, with_checked_options
 from compvae_pyg.problems.whole_latent import whole_posterior
 
@@ -222,7 +222,7 @@ class GlimpseEmbedding(nn.Module):
         low = low.long()
         first = batch.view(-1, 1) * grid**2 + low[..., 1] * grid + low[..., 0]
         corners = first.unsqueeze(-1) + self.corners
-        values = rows.index_select(0, corners.flatten()).unflatten(0, corners.shape)
+        values = set_gather(rows, corners.flatten()).unflatten(0, corners.shape)
         right, down = share.unbind(dim=-1)
         left, up = 1.0 - right, 1.0 - down
         weight = torch.stack([left * up, right * up, left * down, right * down], dim=-1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from compvae_pyg.nn import resolve_batch
+from compvae_pyg.nn import resolve_batch, set_gather
 from compvae_pyg.nn.checks import check_count, check_number, check_real, check_shape
 
 __all__ = ["cut_patches", "place_patches"]
@@ -76,7 +76,7 @@ def cut_patches(
     _check("images", images, pos, size, extent)
     check_shape(images, "images", ("S", "C", "H", "W"))
     resolve_batch(pos.shape[0], batch, images.shape[0], pos.device)
-    return _sample(images.index_select(0, batch), extent, pos, size)
+    return _sample(set_gather(images, batch), extent, pos, size)
 
 
 def _check(name: str, images: Tensor, pos: Tensor, size: Sequence[int], extent: float) -> None:

@@ -28,7 +28,7 @@ from compvae_pyg.models import (
     register_architecture,
     zero_linear,
 )
-from compvae_pyg.nn import Residual
+from compvae_pyg.nn import Residual, set_gather
 from compvae_pyg.nn.checks import check_count, check_number
 from compvae_pyg.problems.checks import check_places
 from compvae_pyg.problems.patches import cut_patches, place_patches
@@ -84,7 +84,7 @@ class TemplateField(nn.Module):
     def forward(self, parts: Parts) -> Tensor:
         """Return means and log-variances, one after the other."""
         category, pos = check_places(parts, self.num_categories)
-        template = torch.cat([self.loc, self.log_scale.exp()], dim=1).index_select(0, category)
+        template = set_gather(torch.cat([self.loc, self.log_scale.exp()], dim=1), category)
         loc, scale = place_patches(template, pos, self.grid, self.extent).chunk(2, dim=1)
         return torch.cat([loc, 2.0 * torch.log(scale + _REST_SCALE)], dim=1).flatten(1)
 

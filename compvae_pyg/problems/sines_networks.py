@@ -31,7 +31,7 @@ from compvae_pyg.models import (
     start_as_code,
     zero_linear,
 )
-from compvae_pyg.nn import Residual, floor_log_variance, set_sizes
+from compvae_pyg.nn import Residual, floor_log_variance, set_gather, set_sizes
 from compvae_pyg.problems.checks import check_categories, with_checked_options
 from compvae_pyg.problems.whole_latent import StandardNormal, whole_posterior
 
@@ -211,9 +211,9 @@ class SpectralEmbedding(nn.Module):
         table = torch.cat([table, self.act(self.res(self.act(table)))], dim=-1)
         # One row of the table for each curve and category, looked up by each part.
         row = batch * num_categories + category
-        alike = set_sizes(row, batch_size * num_categories, whole.dtype).index_select(0, row)
-        counts = torch.stack([alike, size.index_select(0, batch)], dim=-1).log()
-        looked_up = torch.cat([table.index_select(0, row), counts], dim=-1)
+        alike = set_gather(set_sizes(row, batch_size * num_categories, whole.dtype), row)
+        counts = torch.stack([alike, set_gather(size, batch)], dim=-1).log()
+        looked_up = torch.cat([set_gather(table, row), counts], dim=-1)
         return self.whole(self.act(said)), self.category(category) + self.part(looked_up)
 
 
