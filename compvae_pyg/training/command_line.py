@@ -52,6 +52,9 @@ class RunOptions:
     precision: Precision = "32-true"
     """Precision of the networks while training."""
 
+    compile: bool = False
+    """Train under torch.compile: quicker steps, after a minute or so of compiling."""
+
     checkpoint_every: int = 1000
     """Steps from one checkpoint to the next."""
 
@@ -75,6 +78,7 @@ class RunOptions:
             "accelerator",
             "strategy",
             "precision",
+            "compile",
             "checkpoint_every",
             "log_every",
         )

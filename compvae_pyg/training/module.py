@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from compvae_pyg.models import CompVAE, Elbo, Parts
 from compvae_pyg.problems import Schedule
+from compvae_pyg.training.compilation import compiled
 from compvae_pyg.training.gradient import bound_gradient
 from compvae_pyg.training.guard import NonFiniteGuard
 from compvae_pyg.training.metrics import RunningMetrics
@@ -36,6 +37,8 @@ class CompVAEModule(L.LightningModule):
         parts: Takes the description of the parts from a batch, such as
             :meth:`Problem.parts <compvae_pyg.problems.Problem.parts>`.
         patience: Length of the run of skipped steps at which training is given up.
+        compile: Whether to run the bound under ``torch.compile``, from torch 2.8. It is compiled in
+            the first step of each stage.
 
     Attributes:
         step: Number of batches seen, skipped ones included.
@@ -64,6 +67,7 @@ class CompVAEModule(L.LightningModule):
         parts: Callable[[Data], Parts],
         *,
         patience: int = 25,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -72,12 +76,13 @@ class CompVAEModule(L.LightningModule):
         self.step = 0
         self.metrics = RunningMetrics()
         self.guard = NonFiniteGuard(patience)
+        self._compiled = compiled(model.elbo) if compile else None
         self._evaluated: tuple[Tensor, Elbo, Tensor] | None = None
 
     def training_step(self, batch: Data, batch_idx: int = 0) -> Tensor:
         """Return the mean loss of the wholes of a batch."""
         weights = self.schedule.weights(self.step)
-        terms = self.model.elbo(
+        terms = (self._compiled or self.model.elbo)(
             batch.whole,
             self.parts(batch),
             batch.batch,

@@ -22,6 +22,7 @@ from compvae_pyg.models.checks import check_model, check_type
 from compvae_pyg.nn.checks import check_choice, check_count
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run, check_writable
+from compvae_pyg.training.compilation import check_compiler, kept_validation
 from compvae_pyg.training.data import GeneratedData
 from compvae_pyg.training.memory import keep_freed_memory
 from compvae_pyg.training.metrics_file import MetricsFile
@@ -46,6 +47,7 @@ def train(
     accelerator: str = "auto",
     strategy: str | Strategy = "auto",
     precision: Precision = "32-true",
+    compile: bool = False,
     resume: bool = False,
     checkpoint_every: int = 1000,
     log_every: int = 50,
@@ -74,6 +76,9 @@ def train(
         strategy: How several devices train together: ``"auto"`` is data parallel training (DDP),
             the one kind that is supported; give Lightning's name or strategy for a variant of it.
         precision: ``"32-true"``, or ``"bf16-mixed"`` for networks in bfloat16.
+        compile: Whether to run the bound under ``torch.compile``, which makes steps shorter, see
+            ``docs/performance.md``, and takes a minute or so at the beginning of each stage. Models
+            then differ by rounding. Needs torch 2.8 and, on the CPU, a C++ compiler.
         resume: Whether to continue from the checkpoint in ``output``.
         checkpoint_every: Steps from one checkpoint to the next.
         log_every: Steps from one row of metrics to the next.
@@ -84,8 +89,9 @@ def train(
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If an argument is out of its range, or the checkpoint is damaged or belongs to a
-            run of another problem, model, schedule, seed or number of devices.
+        ValueError: If an argument is out of its range, torch cannot compile, or the checkpoint is
+            damaged or belongs to a run of another problem, model, schedule, seed or number of
+            devices.
         FileExistsError: If ``output`` holds a checkpoint and ``resume`` is false.
         FileNotFoundError: If it holds none and ``resume`` is true.
         OSError: If ``output`` cannot be written to, before training or in the middle of it; the
@@ -121,7 +127,7 @@ def train(
     if not isinstance(strategy, Strategy):
         check_choice(strategy, "strategy", ("auto", *StrategyRegistry.available_strategies()))
     check_choice(precision, "precision", get_args(Precision))
-    for name, value in (("resume", resume), ("progress", progress)):
+    for name, value in (("compile", compile), ("resume", resume), ("progress", progress)):
         check_type(value, name, bool)
     output = Path(output)
     last = output / "checkpoints" / "last.ckpt"
@@ -145,9 +151,11 @@ def train(
                 f"{last} does not exist: pass resume=False to start, or choose another folder"
             )
         check_same_run(last, run)
-    check_writable(last.parent)
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if compile:
+        check_compiler("cuda" if accelerator == "gpu" else accelerator)
+    check_writable(last.parent)
     if strategy == "auto" and devices * num_nodes > 1:
         # Stages that hold latents back, or score the mean alone, leave some networks out.
         partial = any(s.inferred != "all" or s.loss != "likelihood" for s in schedule.stages)
@@ -155,8 +163,8 @@ def train(
 
     if accelerator == "cpu":
         keep_freed_memory()
-    module = CompVAEModule(model.train(), schedule, problem.parts)
-    with _without_tips():
+    module = CompVAEModule(model.train(), schedule, problem.parts, compile=compile)
+    with kept_validation(), _without_tips():
         trainer = L.Trainer(
             accelerator=accelerator,
             strategy=strategy,

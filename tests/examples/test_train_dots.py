@@ -82,6 +82,7 @@ def test_help_lists_the_options_with_their_choices(run, tmp_path):
         "--accelerator STR",
         "--strategy STR",
         "--precision {32-true,bf16-mixed}",
+        "--compile",
         "--resume",
         "--num-wholes INT",
         "--num-parts [INT",

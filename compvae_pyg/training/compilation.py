@@ -1,0 +1,62 @@
+"""The bound under torch.compile."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch.distributions import Distribution
+
+__all__ = ["check_compiler", "compiled", "kept_validation"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+_OLDEST_TORCH = "2.8"
+
+
+def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Return the function under ``torch.compile``, for batches of all shapes.
+
+    Random numbers are those of eager mode, so that results differ by rounding alone.
+
+    Example:
+        >>> double = compiled(lambda x: 2.0 * x)  # is compiled when it is first called
+    """
+    return torch.compile(function, dynamic=True, options={"fallback_random": True})
+
+
+def check_compiler(device: torch.device | str) -> None:
+    """Compile a line, to find out before training whether torch can.
+
+    Raises:
+        ValueError: If torch is older than 2.8, or finds no compiler that works for the device.
+
+    Example:
+        >>> check_compiler("cpu")
+    """
+    found = torch.__version__
+    if found < _OLDEST_TORCH:
+        raise ValueError(f"compile must be False before torch {_OLDEST_TORCH} (got {found})")
+    try:
+        with kept_validation():
+            torch.compile(lambda x: x + 1.0)(torch.zeros(2, device=device))
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(f"compile must be False where torch cannot compile ({reason})") from error
+
+
+@contextmanager
+def kept_validation() -> Iterator[None]:
+    """Put back whether distributions check their arguments, which compiling turns off for good.
+
+    Example:
+        >>> with kept_validation():
+        ...     Distribution.set_default_validate_args(False)
+        >>> Distribution._validate_args
+        True
+    """
+    validates = Distribution._validate_args
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(validates)

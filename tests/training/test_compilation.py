@@ -1,0 +1,73 @@
+import pytest
+import torch
+from torch.distributions import Distribution
+
+from compvae_pyg import Sines
+from compvae_pyg.training import train
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    torch.compiler.reset()
+
+
+@pytest.mark.usefixtures("compiling")
+def test_the_compiled_bound_takes_the_same_course(tmp_path, run, monkeypatch):
+    """To the bit, with a backend that runs the operations that were traced one by one."""
+    Distribution.set_default_validate_args(True)
+    given, graphs = [], []
+    compile = torch.compile
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    def traced(function, **kwargs):
+        given.append(kwargs)
+        return compile(function, dynamic=kwargs.get("dynamic"), backend=backend)
+
+    expected = run(tmp_path / "as it is").state_dict()
+    monkeypatch.setattr(torch, "compile", traced)
+    found = run(tmp_path / "compiled", compile=True).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    # The line that is tried first; then the bound, for all shapes, with the noise of eager mode.
+    assert given == [{}, {"dynamic": True, "options": {"fallback_random": True}}]
+    # That line; and the bound of each of the three stages, once more for batches of one part each.
+    assert 1 + 3 <= len(graphs) <= 1 + 2 * 3
+    assert Distribution._validate_args
+
+
+@pytest.mark.usefixtures("compiling")
+def test_where_torch_cannot_compile_nothing_is_touched(tmp_path, run, monkeypatch, refuses):
+    def fail(function, **given):
+        raise RuntimeError("No working C++ compiler found\n\nSet TORCH_LOGS for more")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    message = "compile must be False where torch cannot compile (No working C++ compiler found)"
+    with refuses(ValueError, message):
+        run(tmp_path / "run", compile=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_old_releases_of_torch_are_refused(tmp_path, run, monkeypatch, refuses):
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.7.1"))
+    with refuses(ValueError, "compile must be False before torch 2.8 (got 2.7.1)"):
+        run(tmp_path / "run", compile=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiling")
+def test_compiled_training_differs_by_rounding(tmp_path):
+    """With torch's own compiler, in all three stages of the sines' course."""
+    sines = Sines()
+    schedule = sines.schedule("roads", 12)
+    models = {}
+    for compile in (False, True):
+        torch.manual_seed(0)
+        model = sines.build("small", hidden_channels=32)
+        output = tmp_path / str(compile)
+        options = {"accelerator": "cpu", "progress": False, "compile": compile}
+        models[compile] = train(sines, model, schedule, output=output, **options).state_dict()
+    for name, value in models[False].items():
+        assert torch.allclose(models[True][name], value, rtol=0.0, atol=1e-4), name
