@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from compvae_pyg.training import keep_freed_memory
+from compvae_pyg.training.compilation import check_compiler
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "torch_geometric", "lightning", "torch_scatter", "numpy", "pytest-benchmark")
@@ -21,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("compvae")
     group.addoption("--device", default="cpu", help="where the suites run: cpu or cuda")
     group.addoption("--bf16", action="store_true", help="training steps under bf16 autocast")
-    group.addoption("--compile", action="store_true", help="training steps compiled as well")
+    group.addoption("--no-compile", action="store_true", help="leave out what is compiled")
     group.addoption("--threads", type=int, help="threads of torch; by default its own choice")
 
 
@@ -39,9 +40,28 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     return device
 
 
+@pytest.fixture(scope="session")
+def compiling(request: pytest.FixtureRequest, device: torch.device) -> bool:
+    """Whether to measure compiled networks as well."""
+    if request.config.getoption("--no-compile"):
+        return False
+    try:
+        check_compiler(device)
+    except ValueError as error:
+        pytest.exit(f"{error}; pass --no-compile to leave out what is compiled", returncode=1)
+    return True
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled(compiling: bool) -> None:
+    """Forget what the test before compiled: torch compiles a function a few times at most."""
+    if compiling:
+        torch.compiler.reset()
 
 
 def _git(*args: str) -> str:

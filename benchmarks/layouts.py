@@ -7,6 +7,7 @@ members are added up.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from compvae_pyg import CompVAEEncoder, GraphBlock
 from compvae_pyg.nn import Residual, set_sum
 from compvae_pyg.problems import pack
+from compvae_pyg.training.compilation import compiled
 
 Combine = Callable[[Tensor, Tensor], Tensor]
 
-__all__ = ["CONTENDERS", "SIZES", "Case", "Contender"]
+__all__ = ["COMPILED", "CONTENDERS", "SIZES", "Case", "Contender"]
 
 
 def _sizes(draw: Callable[[torch.Generator, int], Tensor]) -> Callable[[int], Tensor]:
@@ -336,11 +338,12 @@ class Piece:
 class Contender:
     """A way to run the sets of a case: called, it takes one step forward and back."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, *, compile: bool = False) -> None:
         self.case = case
         self.encoder = case.encoder
         self.parameters = list(self.encoder.parameters())
         self.pieces = [Piece.of(case, layout, sets) for layout, sets in self.split(case)]
+        self.forward = compiled(self.outputs) if compile else self.outputs
 
     def split(self, case: Case) -> list[tuple[Layout, Tensor]]:
         """Divide the sets, and say how each share is laid out."""
@@ -355,7 +358,7 @@ class Contender:
         every = []
         for piece in self.pieces:
             piece.whole.grad = piece.parts.grad = None
-            out = self.outputs(piece)
+            out = self.forward(piece)
             torch.autograd.backward(out, piece.weights)
             every.append(out)
         return every
@@ -430,7 +433,7 @@ def in_one(layout: type[Layout]) -> type[Contender]:
     return InOne
 
 
-CONTENDERS: dict[str, Callable[[Case], Contender]] = {
+CONTENDERS: dict[str, type[Contender]] = {
     "packed": PackedContender,
     "padded": in_one(Padded),
     "bucketed": BucketedContender,
@@ -440,3 +443,9 @@ CONTENDERS: dict[str, Callable[[Case], Contender]] = {
 if find_spec("torch_scatter"):
     CONTENDERS["torch-scatter segment_csr"] = in_one(SegmentCSR)
     CONTENDERS["torch-scatter scatter"] = in_one(Scatter)
+
+COMPILED: dict[str, Callable[[Case], Contender]] = {
+    "packed, compiled": partial(PackedContender, compile=True),
+    "padded, compiled": partial(CONTENDERS["padded"], compile=True),
+}
+"""Some of them under ``torch.compile``."""

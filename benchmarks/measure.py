@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Products", "interleave", "peak_bytes", "products_of_layers", "synchronise"]
+__all__ = ["Products", "Run", "interleave", "peak_bytes", "products_of_layers", "synchronise"]
 
 Run = Callable[[], object]
 

@@ -119,6 +119,7 @@ def batching(rows: Rows) -> str:
 def block(rows: Rows) -> str:
     of = {(row["test"], row["width"]): row for row in rows}
     widths = [row["width"] for row in rows if row["test"] == "encoder"]
+    compiled = any("compiled" in row["seconds"] for row in rows)
     lines = []
     for width in widths:
         layer, encoder = of["block", width], of["encoder", width]
@@ -130,6 +131,7 @@ def block(rows: Rows) -> str:
                 spread(encoder["seconds"]["encoder"], 1e-3),
                 spread(inverse(encoder["ratio"]["products"])),
                 spread(inverse(encoder["ratio"]["made"])),
+                *([over(encoder, "compiled", "products")] if compiled else []),
             ]
         )
     header = [
@@ -139,14 +141,16 @@ def block(rows: Rows) -> str:
         "encoder, ms",
         "over its products",
         "over those that it makes",
+        *(["compiled, over its products"] if compiled else []),
     ]
     return table(header, lines)
 
 
-def over_floor(row: Row, name: str) -> str:
-    if name not in row["ratio"]:
+def over(row: Row, name: str, floor: str) -> str:
+    """The ratio of the medians of two contenders."""
+    if name not in row["seconds"]:
         return ""
-    return number(row["seconds"][name][1] / row["seconds"]["floor"][1])
+    return number(row["seconds"][name][1] / row["seconds"][floor][1])
 
 
 def step(rows: Rows) -> str:
@@ -162,7 +166,7 @@ def step(rows: Rows) -> str:
             spread(row["seconds"]["step"], 1e-3),
             spread(row["seconds"]["floor"], 1e-3),
             spread(inverse(row["ratio"]["floor"])),
-            *([over_floor(row, "compiled")] if compiled else []),
+            *([over(row, "compiled", "floor")] if compiled else []),
             *(f"{number(1e3 * row['seconds'][p][1])} ({row['ratio'][p][1]:.0%})" for p in parts),
         ]
         for row in steps
@@ -250,8 +254,12 @@ TABLES: dict[str, Callable[[Rows], str]] = {
 }
 
 
-def bars(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    """What was measured for each aim, and whether it is met; of several cases the worst counts."""
+def bars(results: dict[str, dict[str, Any]], compiled: bool = False) -> dict[str, list[str]]:
+    """What was measured for each aim, and whether it is met; of several cases the worst counts.
+
+    Networks are taken as they are or, where these were measured, under ``torch.compile``: packed
+    sets then stand against the quicker of padded ones and compiled padded ones.
+    """
     lines: dict[str, list[str]] = {}
 
     def bar(aim: str, worst: float | None, met: Callable[[float], bool], form: str) -> None:
@@ -262,11 +270,22 @@ def bars(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
         found = results.get(suite, {"rows": []})["rows"]
         return [row for row in found if row["test"] == test]
 
+    def ratio(row: Row, subject: str, *others: str) -> float:
+        """The least of others' times over that of a subject, a contender of the row's first."""
+        if not compiled:
+            return row["ratio"][others[0]][1]
+        return min(row["seconds"][name][1] for name in others) / row["seconds"][subject][1]
+
+    def measured(row: Row, subject: str) -> bool:
+        return not compiled or subject in row["seconds"]
+
     # Small batches of narrow layers stand apart: there, much does not depend on the rows.
     compared: dict[bool, list[float]] = {True: [], False: []}
     for row in rows("batching", "batching"):
         apart = row["width"] == 128 and row["sets"] < 1024
-        compared[apart].append(row["ratio"]["padded"][1] * row["real_share"])
+        if measured(row, "packed, compiled"):
+            padded = ratio(row, "packed, compiled", "padded", "padded, compiled")
+            compared[apart].append(padded * row["real_share"])
     for apart, where in ((False, ""), (True, ", 256 sets at width 128")):
         bar(
             f"packed against padded, of the ideal ratio{where}: ≥ 0.95",
@@ -274,7 +293,11 @@ def bars(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
             lambda v: v >= 0.95,
             "{:.2f}",
         )
-    encoders = {row["width"]: 1.0 / row["ratio"]["products"][1] for row in rows("block", "encoder")}
+    encoders = {
+        row["width"]: 1.0 / ratio(row, "compiled", "products")
+        for row in rows("block", "encoder")
+        if measured(row, "compiled")
+    }
     for aim, bound, widths in (
         ("encoder over its products, width 128: ≤ 1.4", 1.4, [128]),
         ("width 256: ≤ 1.25", 1.25, [256]),
@@ -283,17 +306,18 @@ def bars(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
         found = [encoders[width] for width in widths if width in encoders]
         bar(aim, max(found, default=None), lambda v, bound=bound: v <= bound, "{:.2f}")
     for row in rows("step", "step"):
+        if not measured(row, "compiled"):
+            continue
         if row["networks"] == "small":
-            over = 1.0 / row["ratio"]["floor"][1]
             bar(
                 f"step of the small {row['problem']} over its floor: ≤ 1.5",
-                over,
+                1.0 / ratio(row, "compiled", "floor"),
                 lambda v: v <= 1.5,
                 "{:.2f}",
             )
         if row["networks"] == "paper" and "square product" in row["seconds"]:
             seconds = row["seconds"]
-            rate = row["flops"] / seconds["step"][1]
+            rate = row["flops"] / seconds["compiled" if compiled else "step"][1]
             share = rate * seconds["square product"][1] / row["square_flops"]
             bar(
                 f"step of the paper's {row['problem']} in {row['precision']}, of the rate of a "
@@ -304,10 +328,12 @@ def bars(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
             )
         bar(
             f"data of the {row['networks']} {row['problem']}, of the step: ≤ 5 %",
-            row["ratio"]["data"][1],
+            ratio(row, "compiled", "data"),
             lambda v: v <= 0.05,
             "{:.1%}",
         )
+    if compiled:  # the rest was not
+        return lines
     # The weights and their gradients are there whatever the number of parts.
     grown = {row["parts"]: row["bytes"]["packed"] for row in rows("scaling", "parts")}
     if len(grown) > 2:
@@ -337,12 +363,17 @@ def bars(results: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def aims(results: dict[str, dict[str, Any]], one_thread: dict[str, dict[str, Any]]) -> str:
-    """The aims, with what was measured on one thread beside the rest where that was run."""
+    """The aims, and beside what was measured for them what was measured compiled, on one thread."""
     header, lines = ["aim", "measured", "met"], bars(results)
-    alone = bars(one_thread)
-    if alone:
-        header += ["on one thread", "met"]
-        lines = {aim: [*line, *alone.get(aim, ["", ""])] for aim, line in lines.items()}
+    beside = (
+        ("compiled", bars(results, compiled=True)),
+        ("on one thread", bars(one_thread)),
+        ("compiled, on one thread", bars(one_thread, compiled=True)),
+    )
+    for title, found in beside:
+        if found:
+            header += [title, "met"]
+            lines = {aim: [*line, *found.get(aim, ["", ""])] for aim, line in lines.items()}
     text = table(header, [[aim, *line] for aim, line in lines.items()])
     commands = [
         f"`{r['origin']['command']}` at {r['origin']['commit']}" for r in one_thread.values()
@@ -375,8 +406,8 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
         plt.close()
 
     if "batching" in results:
-        rows = [row for row in results["batching"]["rows"] if len(row["seconds"]) > 2]
-        names = list(rows[0]["seconds"])
+        rows = [row for row in results["batching"]["rows"] if "edge list" in row["seconds"]]
+        names = [name for name in rows[0]["seconds"] if "compiled" not in name]
         _, axis = plt.subplots(figsize=(8.0, 3.6))
         for k, name in enumerate(names):
             times = [row["seconds"][name] for row in rows]
@@ -401,6 +432,10 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
             low, middle, high = zip(*(inverse(r["ratio"]["products"]) for r in rows), strict=True)
             axis.plot(widths, middle, "o-", label=test)
             axis.fill_between(widths, low, high, alpha=0.2)
+        if all("compiled" in row["seconds"] for row in rows):
+            seconds = [row["seconds"] for row in rows]
+            middle = [s["compiled"][1] / s["products"][1] for s in seconds]
+            axis.plot(widths, middle, "s--", label="encoder, compiled")
         axis.axhline(1.0, color="k", linewidth=0.8)
         axis.set(xscale="log", xlabel="width", ylabel="time over the bare matrix products")
         axis.set_xticks(widths, [str(width) for width in widths])

@@ -8,12 +8,14 @@ All contenders' outputs and gradients are checked to be equal first.
 import pytest
 import torch
 
-from benchmarks.layouts import CONTENDERS, SIZES, Case
+from benchmarks.layouts import COMPILED, CONTENDERS, SIZES, Case
 from benchmarks.measure import interleave, peak_bytes
 
 # Width, number of sets, their sizes, contenders. Padding to the outlier takes gigabytes at width
 # 128 and with more sets.
 OUTLIER = "one of 1,000"
+# Compiling takes a minute; wide layers, where products are nearly all, gain little.
+COMPILED_WIDTH = 128
 CASES = [
     (64, 256, sizes, tuple(CONTENDERS))
     if sizes == OUTLIER
@@ -32,9 +34,11 @@ CASES += [
 
 
 @pytest.mark.parametrize(("width", "sets", "sizes", "names"), CASES)
-def test_batching(benchmark, device, width, sets, sizes, names) -> None:
+def test_batching(benchmark, device, compiling, width, sets, sizes, names) -> None:
     case = Case.draw(width, SIZES[sizes](sets), device)
     contenders = {name: CONTENDERS[name](case) for name in names}
+    if compiling and width == COMPILED_WIDTH:
+        contenders |= {name: contender(case) for name, contender in COMPILED.items()}
     check_equal(contenders)
     num_parts, longest = int(case.sizes.sum()), int(case.sizes.max())
     benchmark.extra_info.update(
@@ -45,7 +49,7 @@ def test_batching(benchmark, device, width, sets, sizes, names) -> None:
         real_share=num_parts / (sets * longest),
         bytes={name: peak_bytes(run, device) for name, run in contenders.items()},
     )
-    interleave(benchmark, contenders, device)
+    interleave(benchmark, contenders, device, seconds=15.0)
 
 
 def check_equal(contenders) -> None:

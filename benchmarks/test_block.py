@@ -5,7 +5,7 @@
 The floor is every Linear of the layers as they are written, on as many rows as there are parts (or
 sets, in the head of z), forward, dX and dW, with nothing between. Features of a whole go through a
 Linear once a set, not once a part, so that the encoder makes fewer products than that: ``made`` are
-those that it does make.
+those that it does make. The encoder is measured under ``torch.compile`` as well.
 """
 
 import pytest
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.layouts import SIZES, Case, PackedContender
-from benchmarks.measure import Products, interleave, products_of_layers
+from benchmarks.measure import Products, Run, interleave, products_of_layers
 from compvae_pyg import GraphBlock
 from compvae_pyg.problems import pack
 
@@ -44,7 +44,7 @@ def test_block(benchmark, device, width, sets) -> None:
 
 
 @pytest.mark.parametrize(("width", "sets"), SETS.items())
-def test_encoder(benchmark, device, width, sets) -> None:
+def test_encoder(benchmark, device, compiling, width, sets) -> None:
     case = Case.draw(width, SIZES["uniform 1–16"](sets), device)
     step = PackedContender(case)
     num_parts = len(case.parts)
@@ -54,4 +54,7 @@ def test_encoder(benchmark, device, width, sets) -> None:
         step()
     benchmark.extra_info.update(width=width, parts=num_parts)
     floor = products_of_layers(rows, device)
-    interleave(benchmark, {"encoder": step, "products": floor, "made": made}, device)
+    contenders: dict[str, Run] = {"encoder": step, "products": floor, "made": made}
+    if compiling:
+        contenders["compiled"] = PackedContender(case, compile=True)
+    interleave(benchmark, contenders, device, seconds=20.0)

@@ -5,6 +5,7 @@
 The step is that of the last step of a problem's own schedule: data, forward, backward, bound on the
 gradient, Adam. Its parts are timed by themselves, forward and backward, on what the step gave
 them. The floor is the matrix products and convolutions that the step made, with nothing between.
+The step is taken with the bound under ``torch.compile`` as well.
 """
 
 import os
@@ -27,6 +28,7 @@ from compvae_pyg.models import CompVAE, Elbo
 from compvae_pyg.nn import set_sum
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training import GeneratedDataset, objective
+from compvae_pyg.training.compilation import compiled
 from compvae_pyg.training.gradient import bound_gradient
 
 PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
@@ -151,7 +153,7 @@ class Step:
 
 @pytest.mark.parametrize("networks", ["small", "paper"])
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_step(benchmark, device, request, networks, name) -> None:
+def test_step(benchmark, device, compiling, request, networks, name) -> None:
     problem = PROBLEMS[name]
     schedule = problem.schedule("roads" if networks == "small" else "paper")
     if networks == "paper" and device.type == "cpu":
@@ -177,11 +179,11 @@ def test_step(benchmark, device, request, networks, name) -> None:
         contenders["square product"] = lambda: torch.mm(square, square)
         # Convolutions are not counted, so that the rate is a lower bound.
         benchmark.extra_info.update(flops=floor.flops, square_flops=2 * SQUARE**3)
-    if request.config.getoption("--compile"):
-        compiled = Step(problem, model, schedule, autocast, device)
-        compiled.elbo = torch.compile(model.elbo, dynamic=True)
-        compiled()
-        contenders["compiled"] = compiled
+    if compiling:
+        compiled_step = Step(problem, model, schedule, autocast, device)
+        compiled_step.elbo = compiled(model.elbo)
+        compiled_step()
+        contenders["compiled"] = compiled_step
     interleave(benchmark, contenders, device, seconds=15.0)
 
 

@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch.distributions import Distribution
 
-__all__ = ["check_compiler", "compiled", "kept_validation"]
+__all__ = ["check_compiler", "compiled", "without_validation"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -38,7 +38,7 @@ def check_compiler(device: torch.device | str) -> None:
     if found < _OLDEST_TORCH:
         raise ValueError(f"compile must be False before torch {_OLDEST_TORCH} (got {found})")
     try:
-        with kept_validation():
+        with without_validation():
             torch.compile(lambda x: x + 1.0)(torch.zeros(2, device=device))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -46,16 +46,20 @@ def check_compiler(device: torch.device | str) -> None:
 
 
 @contextmanager
-def kept_validation() -> Iterator[None]:
-    """Put back whether distributions check their arguments, which compiling turns off for good.
+def without_validation() -> Iterator[None]:
+    """Let distributions not check their arguments, which cannot be compiled, for a while.
+
+    torch turns these checks off for good when it compiles for the first time.
 
     Example:
-        >>> with kept_validation():
-        ...     Distribution.set_default_validate_args(False)
+        >>> with without_validation():
+        ...     Distribution._validate_args
+        False
         >>> Distribution._validate_args
         True
     """
     validates = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
     try:
         yield
     finally:

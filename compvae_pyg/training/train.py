@@ -4,7 +4,7 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -22,7 +22,7 @@ from compvae_pyg.models.checks import check_model, check_type
 from compvae_pyg.nn.checks import check_choice, check_count
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run, check_writable
-from compvae_pyg.training.compilation import check_compiler, kept_validation
+from compvae_pyg.training.compilation import check_compiler, without_validation
 from compvae_pyg.training.data import GeneratedData
 from compvae_pyg.training.memory import keep_freed_memory
 from compvae_pyg.training.metrics_file import MetricsFile
@@ -164,7 +164,7 @@ def train(
     if accelerator == "cpu":
         keep_freed_memory()
     module = CompVAEModule(model.train(), schedule, problem.parts, compile=compile)
-    with kept_validation(), _without_tips():
+    with without_validation() if compile else nullcontext(), _without_tips():
         trainer = L.Trainer(
             accelerator=accelerator,
             strategy=strategy,
