@@ -53,7 +53,7 @@ class RunOptions:
     """Precision of the networks while training."""
 
     compile: bool = False
-    """Train under torch.compile: quicker steps, after a minute or so of compiling."""
+    """Train under torch.compile: shorter steps, after minutes of compiling."""
 
     checkpoint_every: int = 1000
     """Steps from one checkpoint to the next."""
