@@ -271,7 +271,10 @@ def bars(results: dict[str, dict[str, Any]], compiled: bool = False) -> dict[str
         return [row for row in found if row["test"] == test]
 
     def ratio(row: Row, subject: str, *others: str) -> float:
-        """The least of others' times over that of a subject, a contender of the row's first."""
+        """The least time of others over the subject's, both medians.
+
+        As they are: the time of the first of others over that of the row's first contender.
+        """
         if not compiled:
             return row["ratio"][others[0]][1]
         return min(row["seconds"][name][1] for name in others) / row["seconds"][subject][1]

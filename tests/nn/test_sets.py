@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from compvae_pyg.nn import (
     at_least_float32,
     resolve_batch,
+    set_gather,
     set_sizes,
     set_softmax_with_null,
     set_sum,
@@ -265,3 +266,27 @@ def test_softmax_gradients_are_its_derivatives(batch_of):
     batch = batch_of((2, 0, 1, 3))
     logits = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: tuple(set_softmax_with_null(x, batch, 4)), logits)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3, 5)])
+@pytest.mark.parametrize("index", [[0, 0, 0, 2, 3, 3], [3, 0, 2, 0], []])
+def test_gathered_rows_are_those_of_their_sets(shape, index):
+    src, batch = torch.randn(5, *shape), torch.tensor(index, dtype=torch.long)
+    assert torch.equal(set_gather(src, batch), src[batch])
+
+
+def test_gathering_is_the_transpose_of_the_sum(batch_of):
+    r"""sum_i <x_s(i), y_i> = sum_s <x_s, sum_i y_i>, and so is its gradient; twice."""
+    batch = batch_of(SIZES)
+    src = torch.randn(len(SIZES), 3, dtype=torch.float64, requires_grad=True)
+    members = torch.randn(len(batch), 3, dtype=torch.float64)
+    total = set_sum(members, batch, len(SIZES))
+    found = (set_gather(src, batch) * members).sum()
+    torch.testing.assert_close(found, (src * total).sum())
+    torch.testing.assert_close(torch.autograd.grad(found, src)[0], total)
+    assert torch.autograd.gradgradcheck(lambda x: set_gather(x, batch).sin(), src)
+
+
+def test_a_row_that_is_not_there_is_an_error():
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        set_gather(torch.zeros(2, 3), torch.tensor([0, 2]))
