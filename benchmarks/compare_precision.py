@@ -1,8 +1,8 @@
-"""Train a small model in 32 bits and under bf16 autocast, and compare the bounds that they reach.
+"""Train a small model in 32 bits and under bf16 autocast, and compare the ELBOs.
 
     python benchmarks/compare_precision.py --problem sines --steps 3000 --seeds 3
 
-Each seed trains once in each precision on the same data. The bound is that of fresh wholes, in 32
+Each seed trains once in each precision on the same data. The ELBO is that of fresh wholes, in 32
 bits for both. On a GPU ``--tf32`` compares TF32 as well.
 """
 
@@ -26,7 +26,7 @@ PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 @dataclass(kw_only=True)
 class Options:
     problem: Literal["dots", "sines"] = "sines"
-    """What is trained, with its small networks."""
+    """Problem, with its small networks."""
 
     steps: int = 3000
     """Steps of each training."""
@@ -35,17 +35,17 @@ class Options:
     """Trainings in each precision."""
 
     num_wholes: int = 2000
-    """Fresh wholes that the bound is averaged over."""
+    """Fresh wholes that the ELBO is averaged over."""
 
     tf32: bool = False
     """Whether to train with TF32 products as well, which only GPUs have."""
 
     output: Path = Path("outputs/precision.json")
-    """Where the bounds go."""
+    """File for the ELBOs."""
 
 
-def bound(problem: Problem, model: CompVAE, last: int, num_wholes: int) -> float:
-    """Mean bound of fresh wholes of 1 to ``last`` parts, in nats."""
+def mean_elbo(problem: Problem, model: CompVAE, last: int, num_wholes: int) -> float:
+    """Mean ELBO of fresh wholes of 1 to ``last`` parts, in nats."""
     generator = torch.Generator().manual_seed(1)
     total = 0.0
     for count in [100] * (num_wholes // 100):
@@ -59,10 +59,10 @@ def bound(problem: Problem, model: CompVAE, last: int, num_wholes: int) -> float
 def main(options: Options) -> None:
     problem = PROBLEMS[options.problem]
     schedule = problem.schedule("roads", options.steps)
-    ways = {"32-true": "highest", "bf16-mixed": "highest"}
-    bounds: dict[str, list[float]] = {}
+    precisions = {"32-true": "highest", "bf16-mixed": "highest"}
+    elbos: dict[str, list[float]] = {}
     for seed in range(options.seeds):
-        for name, products in [*ways.items(), *([("tf32", "high")] if options.tf32 else [])]:
+        for name, products in [*precisions.items(), *([("tf32", "high")] if options.tf32 else [])]:
             torch.set_float32_matmul_precision(products)
             torch.manual_seed(seed)
             model = problem.build("small")
@@ -72,13 +72,13 @@ def main(options: Options) -> None:
             torch.set_float32_matmul_precision("highest")
             torch.manual_seed(0)
             last = schedule.curriculum.last
-            bounds.setdefault(name, []).append(bound(problem, model, last, options.num_wholes))
-            print(f"seed {seed}, {name}: {bounds[name][-1]:.1f} nats", flush=True)
-    for name, values in bounds.items():
+            elbos.setdefault(name, []).append(mean_elbo(problem, model, last, options.num_wholes))
+            print(f"seed {seed}, {name}: {elbos[name][-1]:.1f} nats", flush=True)
+    for name, values in elbos.items():
         across = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
         print(f"{name}: {statistics.mean(values):.1f}{across} nats over {len(values)} seeds")
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(bounds, indent=1) + "\n", encoding="utf-8")
+    options.output.write_text(json.dumps(elbos, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """The ways in which one would otherwise run a set network on sets of many sizes.
 
-Every contender computes the same numbers with the layers of one encoder; they differ in where the
+Every contender computes the same numbers with the weights of one encoder; they differ in where the
 members of a set lie, and so in how a set's features are spread over its members and how its
 members are added up.
 """
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -16,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compvae_pyg import CompVAEEncoder, GraphBlock
-from compvae_pyg.nn import Residual, set_sum
-from compvae_pyg.problems import pack
+from compvae_pyg.nn import PackedParts, pack
+from compvae_pyg.nn.split_linear import SplitLinear
 from compvae_pyg.training.compilation import compiled
 
 Combine = Callable[[Tensor, Tensor], Tensor]
@@ -34,6 +35,7 @@ def _uniform(last: int) -> Callable[[torch.Generator, int], Tensor]:
 
 
 SIZES: dict[str, Callable[[int], Tensor]] = {
+    "all 4": _sizes(lambda _, count: torch.full((count,), 4)),
     "all 8": _sizes(lambda _, count: torch.full((count,), 8)),
     "uniform 1–8": _sizes(_uniform(8)),
     "uniform 1–16": _sizes(_uniform(16)),
@@ -46,11 +48,11 @@ SIZES: dict[str, Callable[[int], Tensor]] = {
         )
     ),
 }
-"""Sizes of so many sets, by the name of their law."""
+"""Sizes of so many sets, by the name of their distribution."""
 
 
 class Outputs(NamedTuple):
-    """What defines the two laws of an encoder's posterior."""
+    """What defines the two distributions of an encoder's posterior."""
 
     z_loc: Tensor
     z_scale: Tensor
@@ -132,26 +134,26 @@ class Layout:
 
 
 def linear(
-    layer: nn.Linear, layout: Layout, pieces: Sequence[Tensor], context: Tensor | None
+    layer: SplitLinear, layout: Layout, x: Tensor, received: Tensor | None, context: Tensor | None
 ) -> Tensor:
-    widths = [piece.shape[-1] for piece in pieces]
-    of_context, *weights = layer.weight.split([layer.in_features - sum(widths), *widths], dim=1)
-    out = F.linear(pieces[0], weights[0], layer.bias)
-    for piece, weight in zip(pieces[1:], weights[1:], strict=True):
-        out += F.linear(piece, weight)
-    if context is not None:
-        out = layout.broadcast(torch.add, F.linear(context, of_context), out)
+    """Do what a layer of the graph block does, on members that are laid out."""
+    out: Tensor = layer.own(x)
+    if layer.received is not None:
+        out = out + layer.received(received)
+    if layer.context is not None:
+        out = layout.broadcast(torch.add, layer.context(context), out)
     return out
 
 
 def pass_messages(block: GraphBlock, layout: Layout, x: Tensor, context: Tensor | None) -> Tensor:
-    first, joint = block.message_net[0], block.update_net[0]
-    assert isinstance(first, Residual) and isinstance(joint, nn.Linear)
-    state = x if context is None else layout.join(context, x)
-    hidden = linear(first.lin1, layout, [x], context)
-    message = block.message_net[1:](first.after_first(state, hidden))
+    """Do what the graph block does, on members that are laid out."""
+    g, f = block.message_net, block.update_net
+    h = x if context is None else layout.join(context, x)
+    h = h + g.lin2(F.elu(linear(g.lin1, layout, x, None, context)))
+    message = g.residual(F.elu(h))
     others = layout.broadcast(torch.sub, layout.total(message), message)
-    return block.update_net[1:](linear(joint, layout, [x, block.received_net(others)], context))
+    received = f.received_residual(torch.tanh(others))
+    return f.residual(F.elu(linear(f.lin, layout, x, received, context)))
 
 
 def encode(
@@ -162,7 +164,7 @@ def encode(
     context: Tensor | None = torch.cat([whole, z], dim=-1)
     h = parts
     for block in encoder.blocks:
-        h = encoder.act(pass_messages(block, layout, h, context))
+        h = F.elu(pass_messages(block, layout, h, context))
         context = None
     loc, log_variance, logits = encoder.w_head(h).chunk(3, dim=-1)
     shift = layout.largest(logits.detach()).clamp(min=0.0)
@@ -230,7 +232,8 @@ class Nested(Layout):
     """
 
     def __init__(self, sizes: Tensor, device: torch.device) -> None:
-        self.batch, self.ptr = pack(sizes, device)
+        batch, self.ptr = pack(sizes, device)
+        self.packed = PackedParts(batch, batch, len(sizes))
         # Without them it pads to the sum of the sizes where it has to pad.
         self.range = {"min_seqlen": int(sizes.min()), "max_seqlen": int(sizes.max())}
 
@@ -244,13 +247,13 @@ class Nested(Layout):
         return combine(per_set.unsqueeze(1), x)
 
     def total(self, x: Tensor) -> Tensor:
-        return set_sum(x.values(), self.batch, len(self.ptr) - 1)
+        return self.packed.sum(x.values())
 
     def largest(self, x: Tensor) -> Tensor:
         return x.amax(dim=1)
 
     def join(self, per_set: Tensor, x: Tensor) -> Tensor:
-        spread = per_set.index_select(0, self.batch)
+        spread = per_set.index_select(0, self.packed.batch)
         return self.arrange(torch.cat([spread, x.values()], dim=-1))
 
 
@@ -379,9 +382,11 @@ class Contender:
                 if name not in results:
                     results[name] = value.new_full((rows, *value.shape[1:]), torch.nan)
                 results[name][piece.members if per_part else piece.sets] = value.detach()
-        for name, parameter in self.encoder.named_parameters():
-            results[f"{name}.grad"] = parameter.grad.clone()
-        return results
+        return results | {f"{name}.grad": value for name, value in self.gradients().items()}
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients of the encoder's parameters, by their names."""
+        return {name: p.grad.clone() for name, p in self.encoder.named_parameters()}
 
 
 class PackedContender(Contender):
@@ -410,13 +415,79 @@ class EdgeListContender(PackedContender):
 
 
 class BucketedContender(Contender):
-    """One sub-batch for each size, as in the program of the paper's authors."""
+    """One sub-batch for each size, with the layers of the encoder."""
 
     def split(self, case: Case) -> list[tuple[Layout, Tensor]]:
         return [
             (Equal(size), (case.sizes == size).nonzero().squeeze(1).to(case.parts.device))
             for size in case.sizes.unique().tolist()
         ]
+
+
+def widen(layer: SplitLinear) -> nn.Linear:
+    """One Linear of the context, the member's features and what it receives, side by side."""
+    weights = [layer.get_submodule(piece).weight.detach() for piece, _ in columns(layer)]
+    wide = nn.Linear(sum(layer.channels), layer.out_channels, device=weights[0].device)
+    with torch.no_grad():
+        wide.weight.copy_(torch.cat(weights, dim=1))
+        wide.bias.copy_(layer.own.bias)
+    return wide
+
+
+def columns(layer: SplitLinear) -> list[tuple[str, int]]:
+    """The inputs of a layer in the order in which they lie in a state, and their sizes."""
+    own, received, context = layer.channels
+    pieces = [("context", context), ("own", own), ("received", received)]
+    return [(piece, channels) for piece, channels in pieces if channels]
+
+
+def residual(block: nn.Module, h: Tensor) -> Tensor:
+    return h + block.lin2(F.elu(block.lin1(h)))
+
+
+class DenseContender(BucketedContender):
+    """One sub-batch for each size, by the program that the paper's appendix describes.
+
+    States are ``[S, K, C]``, features of a whole and z are copied to all its parts, and each layer
+    is one Linear of whatever stands before it, with weights that are copies of the encoder's.
+    """
+
+    def __init__(self, case: Case, *, compile: bool = False) -> None:
+        super().__init__(case, compile=compile)
+        self.dense = copy.deepcopy(case.encoder)
+        for block in self.dense.blocks:
+            block.message_net.lin1 = widen(block.message_net.lin1)
+            block.update_net.lin = widen(block.update_net.lin)
+        self.parameters = list(self.dense.parameters())
+
+    def outputs(self, piece: Piece) -> Outputs:
+        parts = piece.parts.unflatten(0, (len(piece.whole), -1))
+        z_loc, z_log_variance = self.dense.z_head(piece.whole).chunk(2, dim=-1)
+        shared = torch.cat([piece.whole, piece.z], dim=-1).unsqueeze(1)
+        h = torch.cat([shared.expand(-1, parts.shape[1], -1), parts], dim=-1)
+        for block in self.dense.blocks:
+            g, f = block.message_net, block.update_net
+            message = residual(g.residual, F.elu(residual(g, h)))
+            others = message.sum(dim=1, keepdim=True) - message
+            received = residual(f.received_residual, torch.tanh(others))
+            h = F.elu(residual(f.residual, F.elu(f.lin(torch.cat([h, received], dim=-1)))))
+        loc, log_variance, logits = self.dense.w_head(h).flatten(0, 1).chunk(3, dim=-1)
+        logits = logits.view(*parts.shape[:2], -1)
+        null = torch.zeros_like(logits[:, :1])
+        log_null, log_rho = torch.cat([null, logits], dim=1).log_softmax(dim=1).tensor_split([1], 1)
+        z_scale, scale = torch.exp(0.5 * z_log_variance), torch.exp(0.5 * log_variance)
+        rho = log_rho.exp().flatten(0, 1)
+        return Outputs(z_loc, z_scale, loc, scale, rho, log_null.squeeze(1))
+
+    def gradients(self) -> dict[str, Tensor]:
+        found = {name: p.grad.clone() for name, p in self.dense.named_parameters()}
+        for name, layer in self.encoder.named_modules():
+            if isinstance(layer, SplitLinear):
+                found[f"{name}.own.bias"] = found.pop(f"{name}.bias")
+                pieces, sizes = zip(*columns(layer), strict=True)
+                weights = found.pop(f"{name}.weight").split(sizes, dim=1)
+                found |= {f"{name}.{p}.weight": w for p, w in zip(pieces, weights, strict=True)}
+        return found
 
 
 def all_sets(case: Case) -> Tensor:
@@ -437,6 +508,7 @@ CONTENDERS: dict[str, type[Contender]] = {
     "packed": PackedContender,
     "padded": in_one(Padded),
     "bucketed": BucketedContender,
+    "one K per sub-batch, dense": DenseContender,
     "torch.nested": in_one(Nested),
     "edge list": EdgeListContender,
 }

@@ -1,4 +1,4 @@
-"""How the suites measure: contenders in turn within one process, peaks of memory, floors."""
+"""How the suites measure: contenders in turn within one process, peaks of memory, lower bounds."""
 
 import random
 import time
@@ -112,8 +112,8 @@ def products_of_layers(
 class Products(TorchDispatchMode):
     """Records matrix products and convolutions, and does them again with nothing between.
 
-    What it replays is the floor of what it recorded: the same operands' shapes and strides, the
-    same directions, without biases of linear layers.
+    What it replays is the lower bound of what it recorded: the same shapes and strides of operands,
+    the same directions, without biases of linear layers.
     """
 
     def __init__(self) -> None:

@@ -6,13 +6,14 @@
 Of each file of pytest-benchmark's it keeps the medians and quartiles, with command, commit,
 versions, machine and threads, as ``benchmarks/results/SUITE.json``. From these it writes the plots
 beside them, and the tables into ``docs/performance.md``, between marks that name them. Results on
-one thread of several (``--threads 1``) are kept apart, in ``one-thread``, for the table of aims.
+one thread of several (``--threads 1``) are kept apart, in ``one-thread``, for the targets' table.
 """
 
 import json
 import re
 import statistics
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-# What was measured on one thread of several; only the aims show it.
+# What was measured on one thread of several; the table of targets alone shows it.
 ONE_THREAD = RESULTS / "one-thread"
 PAGE = ROOT / "docs" / "performance.md"
 MARKS = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -74,6 +75,10 @@ def rounded(value: Any) -> Any:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [header, ["--:"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def paragraph(text: str) -> str:
+    return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def number(value: float) -> str:
@@ -172,7 +177,7 @@ def step(rows: Rows) -> str:
         for row in steps
     ]
     extra = ["ratio, compiled"] if compiled else []
-    header = ["step of", "wholes", "parts", "step, ms", "floor, ms", "ratio", *extra, *parts]
+    header = ["step of", "wholes", "parts", "step, ms", "lower bound, ms", "ratio", *extra, *parts]
     text = table(header, lines)
     kept = [row for row in rows if row["test"] == "kept_memory"]
     if kept:
@@ -217,10 +222,10 @@ def scaling(rows: Rows) -> str:
 
 
 def generation(rows: Rows) -> str:
-    ways = ("from parts", "from amounts")
+    ways = ("from parts", "from counts")
     lines = []
     for row in rows:
-        if row["test"] == "amounts":
+        if row["test"] == "counts":
             continue
         by = row["seconds"]
         rates = [number(row["wholes"] / by[how][1]) if how in by else "" for how in ways]
@@ -229,10 +234,10 @@ def generation(rows: Rows) -> str:
     header = ["model", "parts a whole", "wholes a batch", *ways]
     text = "Wholes a second:\n\n" + table(header, lines)
     for row in rows:
-        if row["test"] == "amounts":
+        if row["test"] == "counts":
             lines = [
-                [amount, spread(seconds, 1e-3), spread(row["ratio"][amount])]
-                for amount, seconds in row["seconds"].items()
+                [count, spread(seconds, 1e-3), spread(row["ratio"][count])]
+                for count, seconds in row["seconds"].items()
             ]
             header = ["parts of each of ten kinds", f"{row['wholes']} wholes, ms", "ratio"]
             text += "\n" + table(header, lines)
@@ -254,17 +259,19 @@ TABLES: dict[str, Callable[[Rows], str]] = {
 }
 
 
-def bars(results: dict[str, dict[str, Any]], compiled: bool = False) -> dict[str, list[str]]:
-    """What was measured for each aim, and whether it is met; of several cases the worst counts.
+def measured_targets(
+    results: dict[str, dict[str, Any]], compiled: bool = False
+) -> dict[str, list[str]]:
+    """What was measured for each target, and whether it is met; of several cases the worst counts.
 
     Networks are taken as they are or, where these were measured, under ``torch.compile``: packed
     sets then stand against the quicker of padded ones and compiled padded ones.
     """
     lines: dict[str, list[str]] = {}
 
-    def bar(aim: str, worst: float | None, met: Callable[[float], bool], form: str) -> None:
+    def add(target: str, worst: float | None, met: Callable[[float], bool], form: str) -> None:
         if worst is not None:
-            lines[aim] = [form.format(worst), "yes" if met(worst) else "no"]
+            lines[target] = [form.format(worst), "yes" if met(worst) else "no"]
 
     def rows(suite: str, test: str) -> Rows:
         found = results.get(suite, {"rows": []})["rows"]
@@ -290,7 +297,7 @@ def bars(results: dict[str, dict[str, Any]], compiled: bool = False) -> dict[str
             padded = ratio(row, "packed, compiled", "padded", "padded, compiled")
             compared[apart].append(padded * row["real_share"])
     for apart, where in ((False, ""), (True, ", 256 sets at width 128")):
-        bar(
+        add(
             f"packed against padded, of the ideal ratio{where}: ≥ 0.95",
             min(compared[apart], default=None),
             lambda v: v >= 0.95,
@@ -301,19 +308,19 @@ def bars(results: dict[str, dict[str, Any]], compiled: bool = False) -> dict[str
         for row in rows("block", "encoder")
         if measured(row, "compiled")
     }
-    for aim, bound, widths in (
+    for target, bound, widths in (
         ("encoder over its products, width 128: ≤ 1.4", 1.4, [128]),
         ("width 256: ≤ 1.25", 1.25, [256]),
         ("width 512 and more: ≤ 1.05", 1.05, [512, 1024, 2048]),
     ):
         found = [encoders[width] for width in widths if width in encoders]
-        bar(aim, max(found, default=None), lambda v, bound=bound: v <= bound, "{:.2f}")
+        add(target, max(found, default=None), lambda v, bound=bound: v <= bound, "{:.2f}")
     for row in rows("step", "step"):
         if not measured(row, "compiled"):
             continue
         if row["networks"] == "small":
-            bar(
-                f"step of the small {row['problem']} over its floor: ≤ 1.5",
+            add(
+                f"step of the small {row['problem']} over its lower bound: ≤ 1.5",
                 1.0 / ratio(row, "compiled", "floor"),
                 lambda v: v <= 1.5,
                 "{:.2f}",
@@ -322,14 +329,14 @@ def bars(results: dict[str, dict[str, Any]], compiled: bool = False) -> dict[str
             seconds = row["seconds"]
             rate = row["flops"] / seconds["compiled" if compiled else "step"][1]
             share = rate * seconds["square product"][1] / row["square_flops"]
-            bar(
+            add(
                 f"step of the paper's {row['problem']} in {row['precision']}, of the rate of a "
                 "large matrix product: ≥ 50 %",
                 share,
                 lambda v: v >= 0.5,
                 "{:.0%}",
             )
-        bar(
+        add(
             f"data of the {row['networks']} {row['problem']}, of the step: ≤ 5 %",
             ratio(row, "compiled", "data"),
             lambda v: v <= 0.05,
@@ -342,22 +349,22 @@ def bars(results: dict[str, dict[str, Any]], compiled: bool = False) -> dict[str
     if len(grown) > 2:
         sizes = sorted(grown)
         slopes = [(grown[b] - grown[a]) / (b - a) for a, b in pairwise(sizes[1:])]
-        bar(
+        add(
             "memory linear in the number of parts: slopes within 5 %",
             max(slopes) / min(slopes) - 1.0,
             lambda v: v <= 0.05,
             "{:.1%}",
         )
     for row in rows("scaling", "a_process_with_one_set_of_100000_parts"):
-        bar(
+        add(
             "a set of 100,000 parts, width 128: < 4 GB",
             row["bytes"]["packed"] / 1e9,
             lambda v: v < 4.0,
             "{:.2f} GB",
         )
-    for row in rows("generation", "amounts"):
-        bar(
-            "amounts of 1,000,000 over amounts of 1: ≤ 1.10",
+    for row in rows("generation", "counts"):
+        add(
+            "counts of 1,000,000 over counts of 1: ≤ 1.10",
             row["ratio"]["1,000,000"][1],
             lambda v: v <= 1.10,
             "{:.2f}",
@@ -365,33 +372,33 @@ def bars(results: dict[str, dict[str, Any]], compiled: bool = False) -> dict[str
     return lines
 
 
-def aims(results: dict[str, dict[str, Any]], one_thread: dict[str, dict[str, Any]]) -> str:
-    """The aims, and beside what was measured for them what was measured compiled, on one thread."""
-    header, lines = ["aim", "measured", "met"], bars(results)
+def targets(results: dict[str, dict[str, Any]], one_thread: dict[str, dict[str, Any]]) -> str:
+    """The targets, and what was measured for them: as it is, compiled, and on one thread."""
+    header, lines = ["target", "measured", "met"], measured_targets(results)
     beside = (
-        ("compiled", bars(results, compiled=True)),
-        ("on one thread", bars(one_thread)),
-        ("compiled, on one thread", bars(one_thread, compiled=True)),
+        ("compiled", measured_targets(results, compiled=True)),
+        ("on one thread", measured_targets(one_thread)),
+        ("compiled, on one thread", measured_targets(one_thread, compiled=True)),
     )
     for title, found in beside:
         if found:
             header += [title, "met"]
-            lines = {aim: [*line, *found.get(aim, ["", ""])] for aim, line in lines.items()}
-    text = table(header, [[aim, *line] for aim, line in lines.items()])
-    commands = [
+            lines = {name: [*line, *found.get(name, ["", ""])] for name, line in lines.items()}
+    text = table(header, [[name, *line] for name, line in lines.items()])
+    commands = "; ".join(
         f"`{r['origin']['command']}` at {r['origin']['commit']}" for r in one_thread.values()
-    ]
-    return f"{text}\nOn one thread: {'; '.join(commands)}.\n" if commands else text
+    )
+    return f"{text}\n{paragraph(f'On one thread: {commands}.')}" if commands else text
 
 
 def origin(result: dict[str, Any]) -> str:
     source = result["origin"]
     versions = ", ".join(f"{name} {version}" for name, version in source["versions"].items())
     commit = source["commit"] + (" with changes" if source["changed"] else "")
-    return (
-        f"\n`{source['command']}` at {commit}: {source['machine']}, {source['cores']} cores, "
+    return "\n" + paragraph(
+        f"`{source['command']}` at {commit}: {source['machine']}, {source['cores']} cores, "
         f"{source['threads']} threads, Python {source['python']}, {versions}. Medians, with "
-        "quartiles in brackets.\n"
+        "quartiles in brackets."
     )
 
 
@@ -477,7 +484,7 @@ def main(files: list[str]) -> None:
     texts = {suite: TABLES[suite](r["rows"]) + origin(r) for suite, r in results.items()}
     for suite in PLOTS.keys() & texts.keys():
         texts[suite] += f"\n![{PLOTS[suite]}](../benchmarks/results/{suite}.png)\n"
-    texts["bars"] = aims(results, one_thread)
+    texts["targets"] = targets(results, one_thread)
 
     def fill(mark: re.Match[str]) -> str:
         text = texts.get(mark[2], "")

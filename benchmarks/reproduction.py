@@ -27,13 +27,13 @@ NOT_RUN = "not run"
 
 @dataclass(frozen=True)
 class Run:
-    """What one training left."""
+    """The results of one training."""
 
     metrics: dict[str, Any]
     report: dict[str, Any]
 
     def first(self, column: str) -> float:
-        """Mean over the first tenth of the training in which a latent carries anything."""
+        """Mean over the first tenth of the training in which a latent carries information."""
         values = np.trim_zeros(self.metrics[column], "f")
         return float(np.mean(values[: max(1, len(values) // 10)]))
 
@@ -50,7 +50,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """What is known of one kind of networks on one problem.
+    """The results of one kind of networks on one problem.
 
     Attributes:
         runs: The trainings, by seed.
@@ -129,18 +129,18 @@ def where(results: Results) -> str:
 
 
 # What is the same for both problems.
-COURSE = {
+TRAINING = {
     "w's": over_seeds("{:.0f}", lambda run: run.last("kl_w_bits")),
     "z": over_seeds("{:.3g}", lambda run: run.last("kl_z_bits")),
     "ratio": over_seeds(
         "{:,.0f}", lambda run: np.divide(run.last("kl_w_bits"), run.last("kl_z_bits"))
     ),
-    "w's in the course": joined(
+    "w's during training": joined(
         "{} at first, {} at the end",
         over_seeds("{:.0f}", lambda run: run.first("kl_w_bits")),
         over_seeds("{:.0f}", lambda run: run.last("kl_w_bits")),
     ),
-    "z in the course": joined(
+    "z during training": joined(
         "{} at first, {} at the end",
         over_seeds("{:.3g}", lambda run: run.first("kl_z_bits")),
         over_seeds("{:.3g}", lambda run: run.last("kl_z_bits")),
@@ -155,38 +155,38 @@ COURSE = {
     ),
 }
 
-# What is compared, what the paper says of it and where, and how we come by ours.
+# What is compared, what the paper reports and where, and how ours is computed.
 PUBLISHED: dict[str, list[tuple[str, str, Entry]]] = {
     "sines": [
-        ("information in the w's, bits", "plateau at about 100 (§5.1, Fig. 4)", COURSE["w's"]),
-        ("information in z, bits", "about 10 (§5.1, Fig. 4)", COURSE["z"]),
-        ("w's : z", "about 10 (of the two above)", COURSE["ratio"]),
+        ("information in the w's, bits", "plateau at about 100 (§5.1, Fig. 4)", TRAINING["w's"]),
+        ("information in z, bits", "about 10 (§5.1, Fig. 4)", TRAINING["z"]),
+        ("w's : z", "about 10 (of the two above)", TRAINING["ratio"]),
         (
-            "w's in the course of training",
+            "w's during training",
             "rise to a plateau (§5.1)",
-            COURSE["w's in the course"],
+            TRAINING["w's during training"],
         ),
-        ("z in the course of training", "steadily falls (§5.1)", COURSE["z in the course"]),
-        ("parts of a whole in training", "1 to 16 (§4.3)", COURSE["parts"]),
+        ("z during training", "steadily falls (§5.1)", TRAINING["z during training"]),
+        ("parts of a whole in training", "1 to 16 (§4.3)", TRAINING["parts"]),
         ("beyond: K = 24 (truth 1.0, 0.3, 0)", "–", waves(24)),
         (
             "beyond: K = 30 (truth 1.0, 0.3, 0)",
             "“effectively used” up to 30, “results omitted for brevity” (§5.1)",
             waves(30),
         ),
-        ("training steps", "up to 500,000 (§4.3)", COURSE["steps"]),
-        ("steps left out, not finite", "–", COURSE["skipped"]),
-        ("time to train", "1 day on a GTX 1080 (§4.3)", COURSE["time"]),
+        ("training steps", "up to 500,000 (§4.3)", TRAINING["steps"]),
+        ("steps left out, not finite", "–", TRAINING["skipped"]),
+        ("time to train", "1 day on a GTX 1080 (§4.3)", TRAINING["time"]),
     ],
     "dots": [
-        ("information in the w's, bits", "about 200–300 (§5.2, Fig. 7)", COURSE["w's"]),
-        ("information in z, bits", "about 40–60 (§5.2, Fig. 7)", COURSE["z"]),
-        ("w's : z", "3 to 8 (of the two above)", COURSE["ratio"]),
-        ("w's in the course of training", "“converging” (§5.2)", COURSE["w's in the course"]),
-        ("z in the course of training", "–", COURSE["z in the course"]),
-        ("parts of a whole in training", "1 to 8 (§4.3)", COURSE["parts"]),
+        ("information in the w's, bits", "about 200–300 (§5.2, Fig. 7)", TRAINING["w's"]),
+        ("information in z, bits", "about 40–60 (§5.2, Fig. 7)", TRAINING["z"]),
+        ("w's : z", "3 to 8 (of the two above)", TRAINING["ratio"]),
+        ("w's during training", "“converging” (§5.2)", TRAINING["w's during training"]),
+        ("z during training", "–", TRAINING["z during training"]),
+        ("parts of a whole in training", "1 to 8 (§4.3)", TRAINING["parts"]),
         (
-            "beyond: site accuracy over the truth's",
+            "beyond: site accuracy over that of true images",
             "–",
             joined(
                 "K = 12: {}; K = 16: {}",
@@ -199,9 +199,9 @@ PUBLISHED: dict[str, list[tuple[str, str, Entry]]] = {
             "“some advents” (§5.2; Fig. 8, column 3, rows 3 and 5)",
             joined("{}; {}; {}", glitches(2), glitches(4), glitches(8)),
         ),
-        ("training steps", "up to 500,000 (§4.3)", COURSE["steps"]),
-        ("steps left out, not finite", "–", COURSE["skipped"]),
-        ("time to train", "2 days on a GTX 1080 (§4.3)", COURSE["time"]),
+        ("training steps", "up to 500,000 (§4.3)", TRAINING["steps"]),
+        ("steps left out, not finite", "–", TRAINING["skipped"]),
+        ("time to train", "2 days on a GTX 1080 (§4.3)", TRAINING["time"]),
     ],
 }
 

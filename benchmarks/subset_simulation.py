@@ -1,4 +1,4 @@
-"""Whether subset simulation is as exact as it says, as a Markdown table.
+"""The accuracy of subset simulation, beside the one that it states, as a Markdown table.
 
     python benchmarks/subset_simulation.py
 

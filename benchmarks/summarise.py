@@ -12,6 +12,7 @@ trainings of different kinds, of one seed or of several in ``seed*/``, and the t
 import json
 import math
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,16 @@ import tyro
 
 PAGE = Path(__file__).parents[1] / "docs" / "compositions.md"
 COLUMNS = {
-    "generated site accuracy": ("generated_accuracy", "{:.3f}"),
-    "truth's": ("true_accuracy", "{:.3f}"),
+    "site accuracy": ("generated_accuracy", "{:.3f}"),
+    "that of the ground truth": ("true_accuracy", "{:.3f}"),
     "ratio": ("accuracy_ratio", "{:.3f}"),
     "rec. rmse": ("reconstruction_rmse", "{:.3f}"),
-    "rmse to truth": ("generated_rmse", "{:.3f}"),
-    "two truths'": ("true_rmse", "{:.3f}"),
+    "rmse to ground truth": ("generated_rmse", "{:.3f}"),
+    "oracle rmse": ("true_rmse", "{:.3f}"),
     "amplitude": ("generated_amplitude", "{:.2f}"),
-    "truth's mean": ("true_amplitude", "{:.2f}"),
+    "amplitude of the ground truth": ("true_amplitude", "{:.2f}"),
     "its sd": ("generated_amplitude_std", "{:.2f}"),
-    "truth's sd": ("true_amplitude_std", "{:.2f}"),
+    "sd of the ground truth": ("true_amplitude_std", "{:.2f}"),
     "leak": ("generated_leak", "{:.2f}"),
     "KL_w (bits)": ("kl_w", "{:.0f}"),
     "KL_z (bits)": ("kl_z", "{:.1f}"),
@@ -96,12 +97,13 @@ def side_by_side(folders: tuple[Path, ...]) -> tuple[str, str]:
     header = ["K", *(f"{title}: {name}" for title in titles for name in kinds)]
     counts = (f"{max(map(len, kind.values()))} of `{name}`" for name, kind in kinds.items())
     problem = "dots" if "true_accuracy" in row else "sines"
-    seen = (
+    caption = (
         f"Trainings of the {problem}, by folder of `docs/results`, {', '.join(counts)}. "
         "Means, with the smallest and the largest in brackets; "
         f"`python benchmarks/summarise.py --beside {' '.join(map(str, folders))}`:"
     )
-    return problem, f"{seen}\n\n{table(header, lines)}"
+    caption = textwrap.fill(caption, 118, break_long_words=False, break_on_hyphens=False)
+    return problem, f"{caption}\n\n{table(header, lines)}"
 
 
 def renewed(page: str, problem: str, text: str) -> str:

@@ -2,10 +2,10 @@
 
     python -m pytest benchmarks/test_block.py
 
-The floor is every Linear of the layers as they are written, on as many rows as there are parts (or
-sets, in the head of z), forward, dX and dW, with nothing between. Features of a whole go through a
-Linear once a set, not once a part, so that the encoder makes fewer products than that: ``made`` are
-those that it does make. The encoder is measured under ``torch.compile`` as well.
+The lower bound is every Linear of the layers as they are written, on as many rows as there are
+parts (or sets, in the head of z), forward, dX and dW, with nothing between. Features of a whole go
+through a Linear once a set, not once a part, so that the encoder makes fewer products than that:
+``made`` are those that it does make. The encoder is measured under ``torch.compile`` as well.
 """
 
 import pytest
@@ -15,7 +15,7 @@ from torch import nn
 from benchmarks.layouts import SIZES, Case, PackedContender
 from benchmarks.measure import Products, Run, interleave, products_of_layers
 from compvae_pyg import GraphBlock
-from compvae_pyg.problems import pack
+from compvae_pyg.nn import pack
 
 # Width, and number of sets.
 SETS = {64: 256, 128: 256, 256: 256, 512: 256, 1024: 128, 2048: 128}
@@ -39,8 +39,8 @@ def test_block(benchmark, device, width, sets) -> None:
         block(x, batch=batch, batch_size=sets).backward(weight)
 
     benchmark.extra_info.update(width=width, parts=len(batch))
-    floor = products_of_layers({layer: len(batch) for layer in linears(block)}, device)
-    interleave(benchmark, {"block": step, "products": floor}, device)
+    bound = products_of_layers({layer: len(batch) for layer in linears(block)}, device)
+    interleave(benchmark, {"block": step, "products": bound}, device)
 
 
 @pytest.mark.parametrize(("width", "sets"), SETS.items())
@@ -53,8 +53,8 @@ def test_encoder(benchmark, device, compiling, width, sets) -> None:
     with Products() as made:
         step()
     benchmark.extra_info.update(width=width, parts=num_parts)
-    floor = products_of_layers(rows, device)
-    contenders: dict[str, Run] = {"encoder": step, "products": floor, "made": made}
+    bound = products_of_layers(rows, device)
+    contenders: dict[str, Run] = {"encoder": step, "products": bound, "made": made}
     if compiling:
         contenders["compiled"] = PackedContender(case, compile=True)
     interleave(benchmark, contenders, device, seconds=20.0)

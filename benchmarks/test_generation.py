@@ -1,4 +1,4 @@
-"""Wholes drawn per second: from their parts, and from how many parts of each kind they have.
+"""Wholes drawn per second: from their parts, and from the counts of each kind of part.
 
 python -m pytest benchmarks/test_generation.py
 """
@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.measure import interleave
 from compvae_pyg import CompVAE, Dots, Sines
-from compvae_pyg.problems import pack
+from compvae_pyg.nn import pack
 
 PROBLEMS = {"dots": Dots(), "sines": Sines()}
 
@@ -34,35 +34,35 @@ def test_from_parts(benchmark, device, name, networks, num_parts) -> None:
     interleave(benchmark, {"from parts": generate}, device, seconds=2.0)
 
 
-@pytest.mark.parametrize("amount", [1, 1_000])
-def test_from_amounts(benchmark, device, amount) -> None:
-    """So many parts of each of ten kinds, beside each part written out.
+@pytest.mark.parametrize("count", [1, 1_000])
+def test_from_counts(benchmark, device, count) -> None:
+    """Counts of each of ten kinds, beside one row for each part.
 
-    What is written out leaves the caches cold, which counts for what follows it.
+    Many rows leave the caches cold, which counts for what follows.
     """
     model, parts, wholes = ten_kinds(device)
-    amounts = torch.full((wholes, 10), amount, device=device)
-    category = parts["category"].repeat(wholes * amount)
-    batch, _ = pack(torch.full((wholes,), amount * 10), device)
+    counts = torch.full((wholes, 10), count, device=device)
+    category = parts["category"].repeat(wholes * count)
+    batch, _ = pack(torch.full((wholes,), count * 10), device)
     benchmark.extra_info.update(
-        problem="sines", networks="small", wholes=wholes, parts_each=amount * 10
+        problem="sines", networks="small", wholes=wholes, parts_each=count * 10
     )
     contenders = {
-        "from amounts": lambda: model.generate_amounts(amounts, parts),
+        "from counts": lambda: model.generate_counts(counts, parts),
         "from parts": lambda: model.generate({"category": category}, batch, wholes),
     }
     interleave(benchmark, contenders, device, seconds=2.0)
 
 
-def test_amounts(benchmark, device) -> None:
+def test_counts(benchmark, device) -> None:
     """Few parts of each of ten kinds and many, in turn."""
     model, parts, wholes = ten_kinds(device)
 
-    def contender(amount: int) -> Callable[[], torch.Tensor]:
-        amounts = torch.full((wholes, 10), amount, device=device)
-        return lambda: model.generate_amounts(amounts, parts)
+    def contender(count: int) -> Callable[[], torch.Tensor]:
+        counts = torch.full((wholes, 10), count, device=device)
+        return lambda: model.generate_counts(counts, parts)
 
-    contenders = {f"{amount:,}": contender(amount) for amount in (1, 1_000, 1_000_000)}
+    contenders = {f"{count:,}": contender(count) for count in (1, 1_000, 1_000_000)}
     benchmark.extra_info.update(problem="sines", networks="small", wholes=wholes)
     interleave(benchmark, contenders, device, seconds=4.0, max_rounds=400)
 

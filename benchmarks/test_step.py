@@ -1,11 +1,11 @@
-"""A whole training step, its parts one by one, and its floor.
+"""A whole training step, its components one by one, and its lower bound.
 
     python -m pytest benchmarks/test_step.py
 
-The step is that of the last step of a problem's own schedule: data, forward, backward, bound on the
-gradient, Adam. Its parts are timed by themselves, forward and backward, on what the step gave
-them. The floor is the matrix products and convolutions that the step made, with nothing between.
-The step is taken with the bound under ``torch.compile`` as well.
+It is the last step of a problem's own schedule: data, forward, backward, gradient clipping, Adam.
+Its components are timed by themselves, forward and backward, on their inputs in the step. The lower
+bound (``floor``) is the matrix products and convolutions of the step alone. The step is taken with
+the ELBO under ``torch.compile`` as well.
 """
 
 import os
@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from benchmarks.measure import Products, interleave
-from compvae_pyg import Dots, Sines
+from compvae_pyg import Dots, Sines, SumControlledNormal
 from compvae_pyg.models import CompVAE, Elbo
-from compvae_pyg.nn import set_sum
+from compvae_pyg.models.generator import normal_sample
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training import GeneratedDataset, objective
 from compvae_pyg.training.compilation import compiled
@@ -63,7 +63,7 @@ def detached(value: Any) -> Any:
 
 
 class Step:
-    """Takes training steps, and tells its parts apart."""
+    """Takes training steps, whole and component by component."""
 
     def __init__(
         self, problem: Problem, model: CompVAE, schedule: Schedule, autocast: bool, device: Any
@@ -97,8 +97,8 @@ class Step:
         self.forward(self.data()).backward()
         self.optimise()
 
-    def parts(self) -> dict[str, Callable[[], object]]:
-        """The parts of a step, each by itself."""
+    def components(self) -> dict[str, Callable[[], object]]:
+        """The components of a step, each by itself."""
         model, batch = self.model, self.data()
         networks = {
             "embedding": model.embedding,
@@ -135,12 +135,12 @@ class Step:
         w_prior = detached(model.generator.w_prior(self.problem.parts(batch)))
         args, kwargs = calls["encoder"]
         w = model.encoder(*args, **kwargs).w
-        law = (w.loc.detach(), w.scale.detach(), w.coupling_logits.detach())
-        law = tuple(value.requires_grad_() for value in law)
+        leaves = [v.detach().requires_grad_() for v in (w.loc, w.scale, w.coupling_logits)]
+        sets = (batch.batch, batch.num_graphs)
 
         def divergence() -> None:
-            q = type(w)(*law, w.batch, w.batch_size, w.coupling, validate_args=False)
-            total = set_sum(q.rsample(), w.batch, w.batch_size).sum()
+            q = SumControlledNormal(*leaves, *sets, coupling=w.coupling, validate_args=False)
+            total = normal_sample(q.sum_distribution).sum()
             (kl_divergence(q, w_prior).sum() + total).backward()
 
         return {
@@ -172,7 +172,11 @@ def test_step(benchmark, device, compiling, request, networks, name) -> None:
         wholes=schedule.batch_size,
         parts=batch.num_nodes,
     )
-    contenders: dict[str, Callable[[], object]] = {"step": step, "floor": floor, **step.parts()}
+    contenders: dict[str, Callable[[], object]] = {
+        "step": step,
+        "floor": floor,
+        **step.components(),
+    }
     if device.type == "cuda":
         square = torch.randn(SQUARE, SQUARE, device=device)
         square = square.bfloat16() if autocast else square
@@ -205,7 +209,7 @@ for _ in sys.stdin:
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_kept_memory(benchmark, device, name) -> None:
-    """What it brings that the process keeps freed memory: two processes, step by step in turn."""
+    """What keeping freed memory saves: two processes, step by step in turn."""
     if device.type != "cpu":
         pytest.skip("the device's memory is torch's own matter")
     root = Path(__file__).parents[1]

@@ -8,19 +8,18 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
     import torch_geometric.nn  # noqa: F401
 
-from compvae_pyg.distributions import SumControlledNormal
+from compvae_pyg.distributions import NormalNetwork, SumControlledNormal
 from compvae_pyg.models import (
     Composition,
     CompVAE,
     CompVAEEncoder,
     CompVAEGenerator,
     Elbo,
-    NormalNetwork,
     Posterior,
     Ranking,
     rank_parts,
 )
-from compvae_pyg.nn import GraphBlock, Residual
+from compvae_pyg.nn import GraphBlock, PackedParts, Residual
 from compvae_pyg.problems import Dots, Problem, Sines
 
 try:
@@ -37,6 +36,7 @@ __all__ = [
     "Elbo",
     "GraphBlock",
     "NormalNetwork",
+    "PackedParts",
     "Posterior",
     "Problem",
     "Ranking",

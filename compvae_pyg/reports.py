@@ -3,25 +3,14 @@
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
 
-from compvae_pyg import plots
-from compvae_pyg.evaluation import (
-    SampledRow,
-    evaluate_dots,
-    evaluate_sines,
-    recompose_dots,
-    recompose_sines,
-    reconstruct_dots,
-    sines_nonlinearity,
-    sines_variety,
-    write_evaluation,
-)
+from compvae_pyg import evaluation, plots
+from compvae_pyg.evaluation import SampledRow
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems import Dots, Problem, Sines
 
@@ -32,7 +21,7 @@ class Report(NamedTuple):
     """What :func:`write_report` leaves.
 
     Attributes:
-        rows: Rows of the evaluation.
+        rows: Rows of the evaluation result.
         files: What was written: ``evaluation.json`` and the figures.
     """
 
@@ -41,27 +30,22 @@ class Report(NamedTuple):
 
 
 def problem_of(model: CompVAE) -> Problem:
-    """Return the problem that a model's networks were made for, with its parameters.
+    """Return the problem of a model's networks, with its parameters.
 
     Raises:
-        ValueError: If no report is known for this problem, or it refuses a parameter.
+        ValueError: If no report is known for this problem, or it has other parameters.
 
     Example:
         >>> problem_of(Sines(num_categories=9, period=80.0).build("small"))
         Sines(nonlinearity=3.0, period=80.0, num_categories=9, ...)
     """
     config = model.config or {"problem": "none"}
-    kind = _KINDS.get(config["problem"])
-    if kind is None:
-        names = ", ".join(_KINDS)
-        raise ValueError(
-            f"no report is known for the problem {config['problem']!r} (known problems: {names})"
-        )
-    # Networks that were not built by the problem tell of it by their own options alone.
-    known = inspect.signature(kind.problem).parameters
-    told = {name: value for name, value in config["options"].items() if name in known}
+    kind = _kind_of(config["problem"]).problem
+    # Networks that the problem did not build have its parameters in their own options alone.
+    known = inspect.signature(kind).parameters
+    options = {name: value for name, value in config["options"].items() if name in known}
     try:
-        return kind.problem(**{**told, **config["parameters"]})
+        return kind(**{**options, **config["parameters"]})
     except TypeError as error:
         raise ValueError(f"{config['problem']} has other parameters: {error}") from error
 
@@ -76,74 +60,61 @@ def write_report(
     seed: int = 0,
     trained_to: int | None = None,
 ) -> Report:
-    """Evaluate a model and draw all figures of its problem.
+    """Evaluate a model of the dots or the sines, and draw all figures of its problem.
 
-    The folder then holds ``evaluation.json`` and, as PNG, the paper's figures and two more:
-    ``quality`` and ``energy_distances`` by the number of parts. The losses are drawn if the folder
-    holds the ``metrics.csv`` of the training.
-
-    Args:
-        model: The model, on the device that is to be used.
-        problem: The ground truth: dots or sines.
-        output: The folder; made if there is none.
-        num_parts: Numbers of parts; by default up to several times those of training.
-        num_wholes: Number of wholes for each of them.
-        seed: Seed of all that is drawn.
-        trained_to: Largest number of parts in training; by default that of the problem's courses.
+    The folder then holds ``evaluation.json``, on ``num_wholes`` wholes for each of ``num_parts``,
+    by default up to several times those of training, and as PNG the paper's figures and two more:
+    ``quality`` and ``energy_distances`` by the number of parts. They mark ``trained_to``, the
+    largest number of parts in training, by default that of the problem's schedule. The losses are
+    drawn if the folder holds the ``metrics.csv`` of the training.
 
     Raises:
         ValueError: If the problem is another, or a number is not positive.
     """
-    kind = _KINDS.get(problem.name)
-    if kind is None:
-        known = ", ".join(_KINDS)
-        raise ValueError(f"problem must be one of {known} (got {problem.name!r})")
+    kind = _kind_of(problem.name)
     if trained_to is None:
         trained_to = problem.schedule(problem.schedules[0]).curriculum.last
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = kind.evaluate(
-        model, problem, num_parts=num_parts or kind.num_parts, num_wholes=num_wholes, seed=seed
-    )
-    evaluation = folder / "evaluation.json"
-    write_evaluation(evaluation, rows, seed=seed)
+    sizes = num_parts or kind.num_parts
+    rows = kind.evaluate(model, problem, num_parts=sizes, num_wholes=num_wholes, seed=seed)
+    evaluation.write_evaluation(folder / "evaluation.json", rows, seed=seed)
     figures = kind.figures(model, problem, seed)
     figures["quality"] = plots.plot_quality(rows, trained_to=trained_to)
     figures["energy_distances"] = plots.plot_energy_distances(rows, trained_to=trained_to)
-    metrics = folder / "metrics.csv"
-    if metrics.exists():
-        figures["losses"] = plots.plot_losses(plots.read_metrics(metrics))
-    files = {name: folder / f"{name}.png" for name in figures}
+    if (folder / "metrics.csv").exists():
+        figures["losses"] = plots.plot_losses(plots.read_metrics(folder / "metrics.csv"))
     for name, figure in figures.items():
-        figure.savefig(files[name])
-    return Report(rows, [evaluation, *files.values()])
+        figure.savefig(folder / f"{name}.png")
+    return Report(rows, [folder / "evaluation.json", *(folder / f"{name}.png" for name in figures)])
 
 
 def _dots_figures(model: CompVAE, problem: Dots, seed: int) -> dict[str, Figure]:
     sizes = torch.arange(1, 5).repeat_interleave(8)
     data = problem.sample(sizes, torch.Generator().manual_seed(seed))
-    reconstructions = reconstruct_dots(model, problem, seed=seed)
+    series = evaluation.recompose_dots(model, problem, seed=seed)
+    pairs = evaluation.reconstruct_dots(model, problem, seed=seed)
     return {
         "data": plots.plot_data(data.whole, sizes, data.pos),
-        "recomposition": plots.plot_recomposition(recompose_dots(model, problem, seed=seed)),
-        "reconstructions": plots.plot_reconstructions(reconstructions),
+        "recomposition": plots.plot_recomposition(series),
+        "reconstructions": plots.plot_reconstructions(pairs),
     }
 
 
 def _sines_figures(model: CompVAE, problem: Sines, seed: int) -> dict[str, Figure]:
-    # Low frequencies, whose curves can be told apart by eye.
-    four = recompose_sines(model, problem, category=(0, 1, 2, 4), seed=seed)
-    six = recompose_sines(model, problem, seed=seed)
+    # Low frequencies, whose curves can be distinguished by eye.
+    four = evaluation.recompose_sines(model, problem, category=(0, 1, 2, 4), seed=seed)
+    six = evaluation.recompose_sines(model, problem, seed=seed)
+    variety = evaluation.sines_variety(model, problem, seed=seed)
     return {
         "sum": plots.plot_sum(four),
-        "variety": plots.plot_variety(sines_variety(model, problem, seed=seed)),
+        "variety": plots.plot_variety(variety),
         "recomposition": plots.plot_sines_recomposition(six),
-        "nonlinearity": plots.plot_nonlinearity(sines_nonlinearity(problem, seed=seed)),
+        "nonlinearity": plots.plot_nonlinearity(evaluation.sines_nonlinearity(problem, seed=seed)),
     }
 
 
-@dataclass(frozen=True)
-class _Kind:
+class _Kind(NamedTuple):
     """How the models of a problem are evaluated and drawn."""
 
     problem: Callable[..., Problem]
@@ -152,7 +123,14 @@ class _Kind:
     figures: Callable[..., dict[str, Figure]]
 
 
+_DOTS, _SINES = (1, 2, 4, 8, 12, 16, 32, 64), (1, 2, 4, 8, 16, 24, 30, 48, 64)
 _KINDS = {
-    "dots": _Kind(Dots, (1, 2, 4, 8, 12, 16, 32, 64), evaluate_dots, _dots_figures),
-    "sines": _Kind(Sines, (1, 2, 4, 8, 16, 24, 30, 48, 64), evaluate_sines, _sines_figures),
+    "dots": _Kind(Dots, _DOTS, evaluation.evaluate_dots, _dots_figures),
+    "sines": _Kind(Sines, _SINES, evaluation.evaluate_sines, _sines_figures),
 }
+
+
+def _kind_of(name: str) -> _Kind:
+    if name not in _KINDS:
+        raise ValueError(f"problem must be one of {', '.join(_KINDS)} (got {name!r})")
+    return _KINDS[name]

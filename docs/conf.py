@@ -110,7 +110,11 @@ def find_by_short_name(app, env, node, contnode):
         return None
     domain = env.get_domain("py")
     end = "." + node["reftarget"].removeprefix("compvae_pyg.")
-    found = [(name, entry) for name, entry in domain.objects.items() if name.endswith(end)]
+    found = [
+        (name, entry)
+        for name, entry in domain.objects.items()
+        if name.endswith(end) and not entry.aliased
+    ]
     if len(found) != 1:
         return None
     name, entry = found[0]

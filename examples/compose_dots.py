@@ -1,8 +1,8 @@
-"""Take an observed image apart, and put it together otherwise.
+"""Edit an observed image part by part.
 
-A trained model is shown an image and told where its coloured sites are. It finds a latent for each,
-and then sites go, come, change places and fade over, while what is not touched stays as it was
-seen. How well that works is measured on many images, beside the ground truth.
+A trained model is given an image and its coloured sites. It infers a latent for each; then sites
+are removed, added, exchanged and interpolated, while the others keep their latents. How well that
+works is measured on many images, beside the ground truth.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ PALETTE = torch.tensor(list(COLORS.values()))
 @dataclass(kw_only=True)
 class Options:
     model: str = "dots-small"
-    """A folder with a model, or the name of one that the package ships."""
+    """A folder with a model, or the name of a shipped one."""
 
     output: Path = Path("outputs/compose-dots")
     """Folder for the figures and the numbers."""
@@ -40,7 +40,7 @@ def main(options: Options) -> None:
     torch.manual_seed(options.seed)
     model, dots = CompVAE.from_pretrained(options.model), Dots()
 
-    # An image is observed. Its sites are told, their intensities are not.
+    # An image is observed, and its sites are given; their intensities are not.
     sites = {
         "color": torch.tensor([RED, GREEN, BLUE, WHITE]),
         "pos": torch.tensor([[0.5, -0.45], [-0.5, -0.6], [-0.45, 0.5], [0.55, 0.6]]),
@@ -49,21 +49,21 @@ def main(options: Options) -> None:
     image = render(dots, sites, intensity)
     seen = model.infer(image, sites)
 
-    # A site goes, and another comes.
+    # Remove a site, and add another.
     without_red = seen.remove(RED)
-    # What the red site hid was never seen: the others settle when they are inferred once more.
+    # What the red site hid was never observed: infer the latents of the others once more.
     settled = model.infer(without_red.decode().mean, without_red.parts)
     black = {"color": torch.tensor([BLACK]), "pos": torch.tensor([[0.05, 0.0]])}
     with_black = seen.add(black)
 
-    # Some change place and are otherwise what they were: they keep the noise of their latents.
+    # Sites that change place keep the noise of their latents.
     exchanged = {"color": sites["color"][[1, 2]], "pos": sites["pos"][[2, 1]]}
     swapped = seen.replace([1, 2], exchanged, keep_noise=True)
     below = {"color": torch.tensor([RED]), "pos": torch.tensor([[0.0, 0.85]])}
     moved = seen.replace(RED, below, keep_noise=True)
     fading = [seen.with_latents(w=seen.w.lerp(moved.w, share)) for share in torch.linspace(0, 1, 7)]
 
-    # The sites of another image join, and could go again: united - other is what was seen.
+    # Add the sites of another image; united - other is seen again.
     others = {"color": torch.tensor([BLACK, GREEN]), "pos": torch.tensor([[-0.1, 0.0], [0.9, 0.1]])}
     other_intensity = torch.tensor([6.0, 9.0])
     other = model.infer(render(dots, others, other_intensity), others)
@@ -71,17 +71,16 @@ def main(options: Options) -> None:
 
     one = torch.tensor([7.5])
     operations = [
-        operation("observed", seen, image),
-        operation("red removed", without_red, render(dots, without_red.parts, intensity[1:])),
-        operation("settled", settled, render(dots, without_red.parts, intensity[1:])),
-        operation(
-            "black added", with_black, render(dots, with_black.parts, torch.cat([intensity, one]))
-        ),
-        operation("exchanged", swapped, render(dots, swapped.parts, intensity)),
-        operation("red moved", moved, render(dots, moved.parts, intensity)),
-        operation(
-            "united", united, render(dots, united.parts, torch.cat([intensity, other_intensity]))
-        ),
+        operation(dots, *shown)
+        for shown in (
+            ("observed", seen, intensity),
+            ("red removed", without_red, intensity[1:]),
+            ("settled", settled, intensity[1:]),
+            ("black added", with_black, torch.cat([intensity, one])),
+            ("exchanged", swapped, intensity),
+            ("red moved", moved, intensity),
+            ("united", united, torch.cat([intensity, other_intensity])),
+        )
     ]
     series = {"red moves": torch.cat([one.decode().mean for one in fading])}
     options.output.mkdir(parents=True, exist_ok=True)
@@ -95,7 +94,7 @@ def main(options: Options) -> None:
         options.output / "attribution.png"
     )
 
-    # Many images: do the sites that stay show their colour where they are?
+    # Of many images: do the sites that stay show their colour where they are?
     rows = evaluate_removal(model, dots, num_wholes=options.num_wholes, seed=options.seed)
     write_evaluation(options.output / "removal.json", rows, seed=options.seed)
     print(format_table(rows))
@@ -108,12 +107,11 @@ def render(dots, sites, intensity):
     return dots.render(**sites, intensity=intensity, batch=batch, batch_size=1)
 
 
-def operation(title, composition, truth):
-    """Pair what a composition decodes to with the truth."""
-    parts = composition.parts
-    return Operation(
-        title, truth[0], composition.decode().mean[0], parts["pos"], PALETTE[parts["color"]]
-    )
+def operation(dots, title, composition, intensity):
+    """Pair the mean image of a composition with the true image of its sites."""
+    sites = composition.parts.fields
+    truth, image = render(dots, sites, intensity)[0], composition.decode().mean[0]
+    return Operation(title, truth, image, sites["pos"], PALETTE[sites["color"]])
 
 
 if __name__ == "__main__":

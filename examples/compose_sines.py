@@ -1,8 +1,8 @@
-"""Take an observed curve apart, and put it together otherwise.
+"""Edit an observed curve part by part.
 
-A trained model is shown curves and told the frequencies of their waves. It finds a latent for each
-wave, which holds its amplitude and its phase, and then waves go, come, change places between curves
-and fade over, while what is not touched stays as it was seen. How well that works is measured on
+A trained model is given curves and the frequencies of their waves. It infers a latent for each
+wave, which holds its amplitude and its phase; then waves are removed, added, exchanged between
+curves and interpolated, while the others keep their latents. How well that works is measured on
 many curves, beside the ground truth.
 """
 
@@ -20,7 +20,7 @@ from compvae_pyg.plots import Operation, plot_attribution, plot_operations
 @dataclass(kw_only=True)
 class Options:
     model: str = "sines-small"
-    """A folder with a model, or the name of one that the package ships."""
+    """A folder with a model, or the name of a shipped one."""
 
     output: Path = Path("outputs/compose-sines")
     """Folder for the figures and the numbers."""
@@ -37,7 +37,7 @@ def main(options: Options) -> None:
     torch.manual_seed(options.seed)
     model, sines = CompVAE.from_pretrained(options.model), Sines()
 
-    # Two curves are observed. Their categories are told, their amplitudes and phases are not.
+    # Two curves are observed, and their categories given; amplitudes and phases are not.
     category = torch.tensor([0, 2, 5, 1, 3, 7])
     batch = torch.tensor([0, 0, 0, 1, 1, 1])
     amplitude, phase = sines.features(6, torch.Generator().manual_seed(options.seed))
@@ -45,7 +45,7 @@ def main(options: Options) -> None:
     seen = model.infer(curves, {"category": category}, batch)
     first, second = seen.select(0), seen.select(1)
 
-    # Of all six waves, those that a true curve is drawn of; what a wave is goes with its number.
+    # The true curve of some of the six waves.
     def true_curve(waves):
         chosen = torch.tensor(waves)
         alone = torch.zeros(len(waves), dtype=torch.long)
@@ -54,7 +54,7 @@ def main(options: Options) -> None:
     def operation(title, composition, waves):
         return Operation(title, true_curve(waves), composition.decode().mean[0])
 
-    # A wave goes, a wave of the second curve comes, and the first waves of both change places.
+    # Remove a wave, add one of the second curve, and exchange the first waves of both.
     of_first, of_second = {"category": category[:1]}, {"category": category[3:4]}
     operations = [
         operation("first, observed", first, [0, 1, 2]),
@@ -66,7 +66,7 @@ def main(options: Options) -> None:
         operation("united", first + second, [0, 1, 2, 3, 4, 5]),
     ]
 
-    # A wave fades over into another of its category, with an amplitude and a phase of its own.
+    # Interpolate from a wave to another of its category, with its own amplitude and phase.
     drawn = first.replace(1, {"category": category[1:2]})
     shares = torch.linspace(0, 1, len(operations))
     fading = [first.with_latents(w=first.w.lerp(drawn.w, share)) for share in shares]
@@ -80,7 +80,7 @@ def main(options: Options) -> None:
     names = [rf"$\ell={number + 1}$" for number in data.category]
     plot_attribution(data.whole, shares, names).savefig(options.output / "attribution.png")
 
-    # Many curves: is the rest what it was?
+    # Of many curves: are the waves that stay unchanged?
     rows = evaluate_removal(model, sines, num_wholes=options.num_wholes, seed=options.seed)
     write_evaluation(options.output / "removal.json", rows, seed=options.seed)
     print(format_table(rows))

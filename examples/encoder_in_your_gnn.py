@@ -1,12 +1,12 @@
-"""Give a graph neural network that is not ours a posterior over its nodes.
+"""Put a posterior over nodes behind a graph neural network of PyG's.
 
-PyG's own GIN reads random trees of 10 to 30 nodes, to each of which a house or a ring of five nodes
-is tied; the question is which. A ``CompVAEEncoder`` takes the GIN's node embeddings as parts and
-their mean as whole: each node gets a latent ``w``, each graph a latent ``z``. The answer is read
-off a sample of both, and the loss charges for the information in them (a variational information
-bottleneck), so that what each node tells is a number of nats.
+PyG's GIN classifies random trees of 10 to 30 nodes, to each of which a house or a ring of five
+nodes is attached. A ``CompVAEEncoder`` takes the GIN's node embeddings as parts and their mean as
+whole: each node gets a latent ``w``, each graph a latent ``z``. A linear head classifies samples of
+both, and the loss adds the information in them (a variational information bottleneck), which is
+known node by node, in nats.
 
-It runs twice: on the complete graph of the nodes, whose edges never exist, and on the graph's own.
+It runs twice: with messages on the complete graph of the nodes, and on the graph's own edges.
 """
 
 from collections.abc import Iterable
@@ -31,16 +31,16 @@ from compvae_pyg import CompVAEEncoder, Posterior
 @dataclass(kw_only=True)
 class Options:
     num_graphs: int = 1000
-    """Number of graphs to learn from; half as many are held out."""
+    """Number of training graphs; half as many are held out."""
 
     epochs: int = 15
-    """Number of times that all of them are seen."""
+    """Number of epochs."""
 
-    price: float = 0.003
-    """Weight of a nat of information in the loss."""
+    beta: float = 0.003
+    """Coefficient of the information, in nats, in the loss."""
 
     seed: int = 0
-    """Seed of the graphs, of the weights and of the noise."""
+    """Seed of the graphs, of the parameters and of the noise."""
 
 
 def make_graphs(number: int) -> list[Data]:
@@ -89,7 +89,7 @@ def train(model: Classifier, graphs: list[Data], options: Options) -> None:
             scores, posterior = model(data)
             nats = kl_divergence(posterior.w, STANDARD).sum(dim=-1)
             nats = nats + kl_divergence(posterior.z, STANDARD).sum(dim=-1)
-            loss = F.cross_entropy(scores, data.y) + options.price * nats.mean()
+            loss = F.cross_entropy(scores, data.y) + options.beta * nats.mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -102,7 +102,7 @@ def evaluate(model: Classifier, batches: Iterable[Data]) -> str:
     for data in batches:
         scores, posterior = model(data)
         right.append((scores.argmax(dim=-1) == data.y).float())
-        # What each node's latent holds by itself.
+        # The information in each node's latent by itself.
         nats = kl_divergence(posterior.w.marginals, STANDARD).sum(dim=-1)
         motif.append(nats[data.in_motif])
         other.append(nats[~data.in_motif])

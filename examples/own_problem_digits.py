@@ -1,13 +1,13 @@
 """Train CompVAE on a problem of your own: images of several handwritten digits.
 
-A part is a digit's class and its position; which of scikit-learn's scanned digits it is, nobody
-tells the model. A whole is the canvas, on which the darkest ink at each pixel counts. A classifier
-that has only seen single real digits then reads the canvases that the model draws, at the places
-that were asked for: its accuracy stands beside that on true canvases, made of digits unseen in
-training.
+A part is a digit's class and its position; which of scikit-learn's scanned digits it is, is not
+given to the model. A whole is the canvas, on which the darkest ink at each pixel counts. A
+classifier trained on single real digits then reads the canvases that the model draws, at the given
+positions: its accuracy stands beside that on true canvases, made of digits unseen in training.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,28 +17,26 @@ from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 from torch_geometric.utils import scatter
 
-from compvae_pyg import Problem, plots
+from compvae_pyg import PackedParts, Problem, plots
 from compvae_pyg.evaluation import (
     Estimate,
-    MeasuredRow,
     format_table,
     mean_square,
     measure_wholes,
     write_evaluation,
 )
-from compvae_pyg.nn import set_sum
+from compvae_pyg.nn import pack
 from compvae_pyg.problems import (
     Schedule,
     build_placed,
     cut_patches,
-    pack,
     packed_batch,
     place_patches,
 )
 from compvae_pyg.training import train
 from compvae_pyg.training.command_line import RunOptions, is_first_process, one_line_errors
 
-# --- The problem, its networks and its course of training -----------------------------------------
+# --- The problem, its networks and its training schedule ------------------------------------------
 
 CANVAS, DIGIT = (24, 24), (8, 8)
 EXTENT = DIGIT[0] / CANVAS[0]
@@ -88,38 +86,30 @@ def schedule(num_steps):
 
 def evaluate(model, digits, classifier, **options):
     def read(images, data):
-        """Return the share of the digits of each canvas that the classifier reads as asked."""
+        """Return the share of the digits of each canvas that the classifier reads correctly."""
         cut = cut_patches(images, data.pos, data.batch, DIGIT, EXTENT).flatten(1)
         right = torch.as_tensor(classifier.predict(cut.numpy())) == data.category
-        return set_sum(right.float(), data.batch, data.num_graphs) / data.ptr.diff()
+        sets = PackedParts.of(data)
+        return sets.sum(right.float()) / sets.sizes()
+
+    def rmse(images, others):
+        return partial(Estimate.root_mean, mean_square(images - others))
 
     def measure(data, source):
         packed, parts = (data.batch, data.num_graphs), digits.parts(data)
-        other_truth = digits.render(digits.ink(data.category, source), data.pos, *packed)
+        redrawn = digits.render(digits.ink(data.category, source), data.pos, *packed)
         generated, other = (model.generate(parts, *packed) for _ in range(2))
+        true, own = (read(images, data) for images in (data.whole, generated))
         return {
-            "true": read(data.whole, data),
-            "generated": read(generated, data),
+            "accuracy (ground truth)": true,
+            "generated": own,
+            "ratio": partial(Estimate.ratio, own, true),
             "reconstructed": read(model.reconstruct(data.whole, parts, *packed), data),
-            "two_truths": mean_square(data.whole - other_truth),
-            "two_generated": mean_square(generated - other),
+            "rmse between two (ground truth)": rmse(redrawn, data.whole),
+            "between two generated": rmse(generated, other),
         }
 
-    measured = measure_wholes(model, digits, measure, num_weighted=16, num_samples=16, **options)
-    return [
-        MeasuredRow(
-            bound,
-            {
-                "truth's accuracy": Estimate.of(values["true"]),
-                "generated": Estimate.of(values["generated"]),
-                "ratio": Estimate.ratio(values["generated"], values["true"]),
-                "reconstructed": Estimate.of(values["reconstructed"]),
-                "two truths'": Estimate.root_mean(values["two_truths"]),
-                "two generated's": Estimate.root_mean(values["two_generated"]),
-            },
-        )
-        for bound, values in measured
-    ]
+    return measure_wholes(model, digits, measure, num_weighted=16, num_samples=16, **options)
 
 
 # --- The figure -----------------------------------------------------------------------------------
@@ -127,7 +117,7 @@ def evaluate(model, digits, classifier, **options):
 
 @torch.no_grad()
 def compose(model, digits, seed):
-    """Take an observed canvas apart, put it together otherwise, and draw new ones."""
+    """Edit an observed canvas part by part, and draw new ones."""
     source = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
 
@@ -178,13 +168,13 @@ def main(options):
     digits, others = (Digits(images[part], classes[part]) for part in (seen, unseen))
     classifier = SVC(gamma=0.001 * 16.0**2).fit(images[seen].flatten(1), classes[seen])
     score = classifier.score(images[unseen].flatten(1), classes[unseen])
-    print(f"The classifier reads {score:.3f} of the single digits that it has not seen.")
+    print(f"The classifier reads {score:.3f} of the held-out single digits.")
 
     with one_line_errors():
         torch.manual_seed(options.seed)
         model = networks()
-        course = schedule(10_800 if options.steps is None else options.steps)
-        train(digits, model, course, **options.train_arguments())
+        steps = 10_800 if options.steps is None else options.steps
+        train(digits, model, schedule(steps), **options.train_arguments())
     if not is_first_process():
         return
     model.save_pretrained(options.output)

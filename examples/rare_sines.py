@@ -1,8 +1,8 @@
-"""Draw curves whose peak only one in ten thousand exceeds, and say how high that is.
+"""Estimate the peak that one curve in ten thousand exceeds, and draw such curves.
 
-For given parts, CompVAE is a function of standard normal noise. Subset simulation walks in that
-noise, level by level, to where the peak is high: it finds the 99.99 % quantile of the peak, and
-curves beyond it, with a few thousand curves where drawing them one by one would take millions.
+For given parts, CompVAE is a function of standard normal noise. Subset simulation moves in the
+space of that noise, level by level, to where the peak is high: it finds the 99.99 % quantile of the
+peak, and curves beyond it, with a few thousand curves where independent samples would be millions.
 The same is done with the ground truth, so that the two tails can be compared.
 """
 

@@ -1,8 +1,8 @@
-"""Tell which parts wholes are made of, by the likelihood of all parts that could have made them.
+"""Infer which parts wholes are made of, by the likelihood of all candidates.
 
-Of the dots, the positions of the sites are known and their colours are hidden; of the sines, all
-that is known is how many waves a curve has. Every possible answer is a candidate, the model says
-how likely each would have made the whole, and the most likely one is compared to the truth.
+Of the dots, the positions of the sites are known and their colours are hidden; of the sines, only
+the number of waves is known. The model estimates the likelihood of the whole given each candidate,
+and the candidate of the highest posterior is compared to the ground truth.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Options:
     """Number of importance samples of each candidate."""
 
     seed: int = 0
-    """Seed of the wholes and of what the model draws."""
+    """Seed of the wholes and of the importance samples."""
 
 
 def main(options: Options) -> None:

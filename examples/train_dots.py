@@ -1,8 +1,8 @@
 """Train CompVAE on images of coloured sites, and look at what it composes.
 
 A part is a site: a colour and a position. A whole is the image of all its sites, whose intensities
-nobody tells the model. After training, the model draws images of the sites that it is asked for:
-this program counts how many of them show, and leaves the paper's figures in its output folder.
+are not given to the model. After training, the model draws images of given sites: this program
+counts how many of them show, and leaves the paper's figures in its output folder.
 """
 
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ class Options(RunOptions):
     """Networks: small ones train on two CPU cores, the paper's own need a GPU."""
 
     schedule: Literal["roads", "paper"] = "roads"
-    """Course of training: labels, parts and whole one after the other, or as published."""
+    """Training schedule: labels, parts and whole one after the other, or as published."""
 
     aggr: Literal["sum", "mean"] = "sum"
-    """How parts hear of each other in the inference network; the paper takes the sum."""
+    """Aggregation of messages in the inference network; the paper takes the sum."""
 
 
 def main(options: Options) -> None:
-    # The problem knows the ground truth, the networks and the course of training.
+    # The problem has the ground truth, the networks and the training schedules.
     dots = Dots()
     with one_line_errors():
         torch.manual_seed(options.seed)
@@ -46,8 +46,8 @@ def main(options: Options) -> None:
         return
     model.save_pretrained(options.output)
 
-    # Does an image show the sites that were asked for, also where there are more than in training?
-    # What else is measured and drawn: compvae_pyg/reports.py. To do it again later: evaluate.py.
+    # Does an image show the given sites, also where there are more than in training? What else is
+    # measured and drawn: compvae_pyg/reports.py. To do it again later: evaluate.py.
     model.to(options.evaluation_device())
     trained_to = schedule.curriculum.last
     report = write_report(model, dots, trained_to=trained_to, **options.report_arguments())

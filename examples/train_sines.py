@@ -1,9 +1,9 @@
 """Train CompVAE on curves made of sine waves, and look at what it composes.
 
-A part is a frequency, one of ten; its amplitude and its phase are random, and nobody tells them.
-A whole is the curve of all its parts, which saturates: it is not the sum of its parts. After
-training, the model draws curves of the frequencies that it is asked for: this program measures
-their spectra beside those of true curves, also of many more parts than in training.
+A part is a frequency, one of ten; its amplitude and its phase are random, and not given to the
+model. A whole is the curve of all its parts, which saturates: it is not the sum of its parts. After
+training, the model draws curves of given frequencies: this program measures their spectra beside
+those of true curves, also of many more parts than in training.
 """
 
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Options(RunOptions):
     """Networks: small ones train on two CPU cores, the paper's own need a GPU."""
 
     schedule: Literal["roads", "paper"] = "roads"
-    """Course of training: parts and whole one after the other, or as published."""
+    """Training schedule: parts and whole one after the other, or as published."""
 
     aggr: Literal["sum", "mean"] = "sum"
-    """How parts hear of each other in the inference network; the paper takes the sum."""
+    """Aggregation of messages in the inference network; the paper takes the sum."""
 
 
 def main(options: Options) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from compvae_pyg import CompVAEEncoder, Dots, Sines
-from compvae_pyg.data import with_ghost
+from compvae_pyg.nn import PackedParts
 from compvae_pyg.training import GeneratedDataset, objective
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -41,12 +41,12 @@ def test_a_step_does_not_wait_for_the_device(name, precision):
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_cuda_graphs_replay_batches_with_ghosts():
+def test_cuda_graphs_replay_padded_batches():
     torch.manual_seed(0)
     encoder = CompVAEEncoder(32, 64, 64, 32, 32, part_noise=False).cuda().eval()
 
-    def means(whole, parts, batch, batch_size, z):
-        return encoder(whole, parts, batch, batch_size, z=z).w.loc
+    def means(whole, features, batch, batch_size, z):
+        return encoder(whole, features, batch, batch_size, z=z).w.loc
 
     compiled = torch.compile(means, mode="reduce-overhead", fullgraph=True, dynamic=False)
     with torch.no_grad():
@@ -54,9 +54,10 @@ def test_cuda_graphs_replay_batches_with_ghosts():
             sizes = torch.randint(1, 9, (12,), generator=torch.Generator().manual_seed(seed))
             batch = torch.arange(12).repeat_interleave(sizes).cuda()
             whole, z = torch.randn(12, 32).cuda(), torch.randn(13, 32).cuda()
-            parts = torch.randn(len(batch), 64).cuda()
-            ghosted = with_ghost(whole, parts, batch, 12, num_parts=100)
+            features = torch.randn(len(batch), 64).cuda()
+            padded = PackedParts(features, batch, 12).pad(100)
             torch.compiler.cudagraph_mark_step_begin()
-            out = compiled(*ghosted, z)[: len(batch)].clone()
-            expected = means(whole, parts, batch, 12, z[:12])
+            given = torch.cat([whole, whole[:1]]), padded.fields, padded.batch, 13, z
+            out = compiled(*given)[: len(batch)].clone()
+            expected = means(whole, features, batch, 12, z[:12])
             torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
 from compvae_pyg import CompVAEEncoder, GraphBlock, SumControlledNormal
-from compvae_pyg.nn import floor_log_variance, set_softmax_with_null, set_sum
+from compvae_pyg.distributions import floor_log_variance
+from compvae_pyg.nn import PackedParts
 
 FLOOR = 1e-3
 """The authors' smallest standard deviation."""
@@ -63,13 +64,13 @@ def finite_and_positive(batch_of, sizes, width, logit_power, scale_power, dtype,
     q = SumControlledNormal(*given_by, batch, len(sizes), coupling=coupling)
     torch.manual_seed(seed)
     # A sample whose density is asked for by its noise, as in training.
-    noise = torch.randn(given_by[0].shape, dtype=dtype)
+    eps = torch.randn(given_by[0].shape, dtype=dtype)
     prior = Normal(torch.zeros(width, dtype=dtype), torch.ones(width, dtype=dtype))
     divergence = kl_divergence(q, prior)
     assert_finite(
         [
-            q.transform(noise),
-            q.log_prob_from_noise(noise),
+            q.transform(eps),
+            q.log_prob_from_eps(eps),
             divergence,
             q.entropy(),
             q.variance,
@@ -79,8 +80,8 @@ def finite_and_positive(batch_of, sizes, width, logit_power, scale_power, dtype,
     )
     # Up to the rounding of terms of the size of the largest.
     rounding = 8 * torch.finfo(dtype).eps
-    largest = set_sum(
-        1.0 + q.scale.square() + q.loc.square() + q.scale.log().abs(), q.batch, q.batch_size
+    largest = PackedParts(q.loc, batch, len(sizes)).sum(
+        1.0 + q.scale.square() + q.loc.square() + q.scale.log().abs()
     )
     largest = largest * (1.0 + max(sizes)) - q.log_null
     assert bool((divergence >= -rounding * largest).all())
@@ -127,8 +128,9 @@ def test_sets_are_what_each_is_alone_and_the_order_of_members_is_free(
 def test_shares_and_what_is_left_sum_to_one(batch_of, sizes, power, dtype, seed):
     batch = batch_of(sizes)
     logits = parameters(len(batch), 2, power, (0.0, 0.0), dtype, seed)[2]
-    out = set_softmax_with_null(logits, batch, len(sizes))
-    total = set_sum(out.prob, batch, len(sizes)) + out.log_null.exp()
+    parts = PackedParts(logits, batch, len(sizes))
+    out = parts.softmax_with_null(logits)
+    total = parts.sum(out.prob) + out.log_null.exp()
     torch.testing.assert_close(total, torch.ones_like(total))
     assert_finite([out.prob, out.log_null], [logits])
 

@@ -54,13 +54,12 @@ def test_other_problems_and_networks_are_refused(refuses, tmp_path):
     class Other(Dots):
         name = "other"
 
-    with refuses(ValueError, "problem must be one of dots, sines (got 'other')"):
+    with refuses(ValueError, "problem"):
         write_report(model, Other(), tmp_path / "none")
     assert not (tmp_path / "none").exists()
     model.config = {"problem": "households", "parameters": {}, "options": {}}
-    message = "no report is known for the problem 'households' (known problems: dots, sines)"
-    with refuses(ValueError, message):
+    with refuses(ValueError, "households"):
         problem_of(model)
     model.config = None
-    with refuses(ValueError, message.replace("households", "none")):
+    with refuses(ValueError, "problem"):
         problem_of(model)

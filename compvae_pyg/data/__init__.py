@@ -1,6 +1,5 @@
-"""Batches of sets: filled up to a number of parts, or brought to one shape."""
+"""Batches of sets that are filled up to a number of parts."""
 
-from compvae_pyg.data.ghost import Ghosted, with_ghost
 from compvae_pyg.data.part_budget_sampler import PartBudgetSampler
 
-__all__ = ["Ghosted", "PartBudgetSampler", "with_ghost"]
+__all__ = ["PartBudgetSampler"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from compvae_pyg.nn.checks import check_count
+from compvae_pyg.nn.checks import check_count, check_counts
 
 __all__ = ["PartBudgetSampler"]
 
@@ -21,14 +21,14 @@ class PartBudgetSampler(Sampler[list[int]]):
     Where some sets are far larger than others, a fixed number of sets gives batches of very
     different cost. Here each batch has as many sets as fit into a budget of parts; a set that is
     larger than the budget is a batch of its own. In each epoch every set is drawn once. The number
-    of batches is the same in all epochs and for all ranks, and is known beforehand: it is that of
-    the best-fit-decreasing packing, and shuffling exchanges sets between batches without breaking
-    the budget. (PyG's ``DynamicBatchSampler`` fills up batches in the order in which sets come: it
-    has no length unless batches are left out, reads every datum to learn its size, cannot be
-    seeded, and gives all ranks the same batches.)
+    of batches, that of the best-fit-decreasing packing, is the same in all epochs and for all
+    ranks: shuffling exchanges sets between batches within the budget. (PyG's
+    ``DynamicBatchSampler`` fills up batches in the order of the data: it has no length unless
+    batches are left out, reads every datum to learn its size, cannot be seeded, and gives all ranks
+    the same batches.)
 
-    Use it as a ``batch_sampler``. When several processes train together each draws its own share;
-    tell Lightning's ``Trainer`` then ``use_distributed_sampler=False``. Lightning calls
+    Use it as a ``batch_sampler``. When several processes train together each draws its own share:
+    give Lightning's ``Trainer`` ``use_distributed_sampler=False``. Lightning calls
     :meth:`set_epoch` by itself.
 
     Args:
@@ -41,7 +41,8 @@ class PartBudgetSampler(Sampler[list[int]]):
         num_ranks: Number of processes that train together; by default likewise, or 1.
 
     Raises:
-        ValueError: If an argument is out of range, or there are fewer data than ranks.
+        TypeError: If ``sizes`` or a number is of another type.
+        ValueError: If an argument is out of range; on drawing, if there are fewer sets than ranks.
 
     Example:
         >>> from torch_geometric.data import Data
@@ -63,7 +64,10 @@ class PartBudgetSampler(Sampler[list[int]]):
         rank: int | None = None,
         num_ranks: int | None = None,
     ) -> None:
-        self.sizes = _check_sizes(sizes)
+        listed = sizes.tolist() if isinstance(sizes, (Tensor, np.ndarray)) else sizes
+        check_counts(listed, "sizes", at_least=0)
+        if not listed:
+            raise ValueError("sizes must hold at least one (got none)")
         check_count(max_parts, "max_parts")
         check_count(seed, "seed", at_least=0)
         if (rank is None) != (num_ranks is None):
@@ -73,6 +77,7 @@ class PartBudgetSampler(Sampler[list[int]]):
             check_count(rank, "rank", at_least=0)
             if rank >= num_ranks:
                 raise ValueError(f"rank must lie in [0, {num_ranks}) (got {rank})")
+        self.sizes = [int(size) for size in listed]
         self.max_parts = max_parts
         self.shuffle = shuffle
         self.seed = seed
@@ -116,10 +121,10 @@ class PartBudgetSampler(Sampler[list[int]]):
     def _split(self, num_ranks: int) -> Batches:
         """Halve batches until their number can be shared out."""
         batches = [list(batch) for batch in self._filled]
-        if len(self.sizes) < -(-len(batches) // num_ranks) * num_ranks:
+        if len(self.sizes) < len(self) * num_ranks:
             raise ValueError(
-                f"{len(self.sizes)} sets in {len(batches)} batches cannot be shared out among "
-                f"{num_ranks} ranks"
+                f"sizes must hold at least {len(self)} sets for each of {num_ranks} ranks (got "
+                f"{len(self.sizes)})"
             )
         while len(batches) % num_ranks:
             at = max(range(len(batches)), key=lambda b: len(batches[b]))
@@ -152,17 +157,6 @@ class PartBudgetSampler(Sampler[list[int]]):
             room[side] -= size
             hands[side].append(pool[at])
         return hands if hands[0] and hands[1] else (one, other)
-
-
-def _check_sizes(sizes: Sequence[int] | Tensor) -> list[int]:
-    listed = sizes.tolist() if isinstance(sizes, (Tensor, np.ndarray)) else sizes
-    if isinstance(listed, str) or not isinstance(listed, Sequence):
-        raise TypeError(f"sizes must be a sequence of integers (got {type(sizes).__name__})")
-    if not listed:
-        raise ValueError("sizes must hold at least one (got none)")
-    for size in listed:
-        check_count(size, "sizes", at_least=0)
-    return [int(size) for size in listed]
 
 
 def _next_fit(sizes: Sequence[int], max_parts: int) -> Batches:

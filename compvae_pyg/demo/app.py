@@ -15,9 +15,9 @@ __all__ = ["build_app"]
 
 NAMES = list(COLORS)
 TOOLS = ("add", "move", "recolour", "delete")
-LARGEST_AMOUNT = 8
+LARGEST_COUNT = 8
 
-# Gradio tells of clicks, and not of where a pointer went down and up: a hidden field is told that.
+# Gradio reports clicks alone; a hidden field receives where the pointer went down and up.
 WATCH_DRAGS = """
 () => {
   let start = null;
@@ -127,14 +127,7 @@ def _dots_tab(gr: Any, app: Any, model: CompVAE) -> None:
 
 
 def edit(scene: Scene, tool: str, color: int, pixel: tuple[float, float]) -> Scene:
-    """Return the scene after a click.
-
-    Args:
-        scene: The scene.
-        tool: One of ``TOOLS``; ``"move"`` leaves the scene as it is.
-        color: The colour that is chosen.
-        pixel: Where the click was, in pixels of the screen: x and y.
-    """
+    """Return the scene after a click on a pixel (x, y) of the screen, with a tool and a colour."""
     pos = position_of(*pixel)
     if tool == "add":
         return scene.add(color, pos)
@@ -150,27 +143,24 @@ def drag(scene: Scene, start: tuple[float, float], end: tuple[float, float]) -> 
     return scene if nearest is None else scene.move(nearest, position_of(*end))
 
 
-def draw_curves(
-    model: CompVAE, amounts: list[int], seed: int
-) -> dict[str, list[float] | list[int] | list[str]]:
+def draw_curves(model: CompVAE, counts: list[int], seed: int) -> dict[str, list[Any]]:
     """Draw a curve of the model and one of the ground truth, as the columns of a table.
 
     Args:
         model: A model of the sines.
-        amounts: How many waves of each frequency the curves are made of.
-        seed: Seed of what is not told: amplitudes and phases.
+        counts: Number of waves of each frequency.
+        seed: Seed of the amplitudes and phases, which are not given.
 
     Example:
-        >>> sines = Sines()
-        >>> table = draw_curves(sines.build("small"), [1] + 9 * [0], seed=0)
+        >>> table = draw_curves(Sines().build("small"), [1] + 9 * [0], seed=0)
         >>> len(table["t"]), sorted(set(table["curve"]))
         (400, ['ground truth', 'model'])
     """
-    counts, sines = torch.tensor(amounts), Sines(num_categories=len(amounts))
-    kinds = torch.arange(len(amounts))
+    count, sines = torch.tensor(counts), Sines(num_categories=len(counts))
+    kinds = torch.arange(len(counts))
     generator = torch.Generator().manual_seed(seed)
-    drawn = model.generate_amounts(counts.unsqueeze(0), {"category": kinds}, generator=generator)
-    waves = kinds.repeat_interleave(counts)
+    drawn = model.generate({"category": kinds}, count=count, generator=generator)
+    waves = kinds.repeat_interleave(count)
     truth = sines.draw(waves, torch.zeros_like(waves), 1, generator)
     length = sines.num_samples
     return {
@@ -184,47 +174,34 @@ def _sines_tab(gr: Any, app: Any, model: CompVAE) -> None:
     import pandas
 
     seed = gr.State(0)
-    present, amounts = [], []
+    present, counts = [], []
     with gr.Row():
         with gr.Column(scale=1, min_width=320):
             for category in range(Sines().num_categories):
                 with gr.Row():
-                    present.append(
-                        gr.Checkbox(
-                            category in (1, 4),
-                            label=f"frequency {category + 1}",
-                            min_width=120,
-                            elem_id=f"present-{category}",
-                        )
+                    names = {"label": f"frequency {category + 1}", "elem_id": f"present-{category}"}
+                    present.append(gr.Checkbox(category in (1, 4), min_width=120, **names))
+                    names = {"label": "count", "elem_id": f"count-{category}"}
+                    slider = gr.Slider(
+                        1, LARGEST_COUNT, value=1, step=1, show_label=False, min_width=120, **names
                     )
-                    amounts.append(
-                        gr.Slider(
-                            1,
-                            LARGEST_AMOUNT,
-                            value=1,
-                            step=1,
-                            label="amount",
-                            show_label=False,
-                            min_width=120,
-                            elem_id=f"amount-{category}",
-                        )
-                    )
+                    counts.append(slider)
         with gr.Column(scale=2):
             plot = gr.LinePlot(
                 x="t", y="x", color="curve", title="one draw of each", height=420, elem_id="curves"
             )
             again = gr.Button("Draw again", elem_id="again")
             gr.Markdown(
-                "Amplitudes and phases are not told: the two curves share their frequencies only."
+                "Amplitudes and phases are not given: the two curves share their frequencies only."
             )
 
     def show(seed: int, *chosen: Any) -> Any:
         half = len(chosen) // 2
-        counts = [int(n) * on for on, n in zip(chosen[:half], chosen[half:], strict=True)]
-        return pandas.DataFrame(draw_curves(model, counts, seed))
+        pairs = zip(chosen[:half], chosen[half:], strict=True)
+        return pandas.DataFrame(draw_curves(model, [int(n) * on for on, n in pairs], seed))
 
-    inputs = [seed, *present, *amounts]
+    inputs = [seed, *present, *counts]
     app.load(show, inputs, plot)
-    for control in (*present, *amounts):
+    for control in (*present, *counts):
         control.change(show, inputs, plot, show_progress="hidden")
     again.click(lambda seed: seed + 1, seed, seed).then(show, inputs, plot)

@@ -20,23 +20,12 @@ def position_of(x: float, y: float, size: int = 32) -> tuple[float, float]:
         >>> position_of(5.5, 377.5)
         (-1.0, 1.0)
     """
-    return (
-        2.0 * ((x + 0.5) / SCALE - 0.5) / (size - 1) - 1.0,
-        2.0 * ((y + 0.5) / SCALE - 0.5) / (size - 1) - 1.0,
-    )
+    half = 0.5 * (size - 1)
+    return ((x + 0.5) / SCALE - 0.5) / half - 1.0, ((y + 0.5) / SCALE - 0.5) / half - 1.0
 
 
 def draw_sites(image: Tensor, color: Tensor, pos: Tensor) -> NDArray[np.uint8]:
-    """Enlarge an image and mark its sites.
-
-    Args:
-        image: An image in [0, 1], ``[3, size, size]``.
-        color: Colour of each site, ``[N]``.
-        pos: Position of each site, ``[N, 2]``.
-
-    Returns:
-        RGB, ``[12 size, 12 size, 3]``.
-    """
+    """Enlarge an image ``[3, size, size]`` to ``[12 size, 12 size, 3]`` and mark its N sites."""
     size = image.shape[-1]
     small = (255.0 * image).round().to(torch.uint8).permute(1, 2, 0).numpy()
     out = small.repeat(SCALE, axis=0).repeat(SCALE, axis=1)

@@ -1,15 +1,18 @@
 """How good a model is."""
 
-from compvae_pyg.evaluation.dots import DotsRow, evaluate_dots
-from compvae_pyg.evaluation.dots_samples import (
+from compvae_pyg.evaluation.dots import (
+    DotsRow,
     Recomposition,
     Reconstructions,
+    evaluate_dots,
     recompose_dots,
     reconstruct_dots,
+    site_accuracy,
+    sites_shown,
 )
 from compvae_pyg.evaluation.elbo import (
+    CustomRow,
     ElboRow,
-    MeasuredRow,
     evaluate_elbo,
     mean_square,
     measure_wholes,
@@ -23,25 +26,32 @@ from compvae_pyg.evaluation.removal import (
     SinesRemovalRow,
     evaluate_removal,
 )
-from compvae_pyg.evaluation.report import format_table, read_evaluation, write_evaluation
-from compvae_pyg.evaluation.sines import SinesRow, evaluate_sines
-from compvae_pyg.evaluation.sines_samples import (
+from compvae_pyg.evaluation.rows import (
+    EvaluationRow,
+    format_table,
+    read_evaluation,
+    write_evaluation,
+)
+from compvae_pyg.evaluation.sines import (
     SinesNonlinearity,
     SinesRecomposition,
+    SinesRow,
     SinesVariety,
+    Spectrum,
+    evaluate_sines,
     recompose_sines,
     sines_nonlinearity,
     sines_variety,
+    spectrum,
 )
-from compvae_pyg.evaluation.site_accuracy import site_accuracy, sites_shown
-from compvae_pyg.evaluation.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "CustomRow",
     "DotsRemovalRow",
     "DotsRow",
     "ElboRow",
     "Estimate",
-    "MeasuredRow",
+    "EvaluationRow",
     "Recomposition",
     "Reconstructions",
     "RecoveryRow",

@@ -1,42 +1,52 @@
-"""How well a model composes images of coloured sites."""
+"""How well a model composes images of coloured sites, and images that show it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from compvae_pyg.evaluation.elbo import mean_square, measure_wholes
-from compvae_pyg.evaluation.energy import SampledRow, check_samples, compare_samples
-from compvae_pyg.evaluation.estimate import Estimate, pair
-from compvae_pyg.evaluation.sampling import evaluation_generator
-from compvae_pyg.evaluation.site_accuracy import sites_shown
+from compvae_pyg.evaluation.elbo import ElboRow, mean_square
+from compvae_pyg.evaluation.energy import SampledRow, evaluate_samples
+from compvae_pyg.evaluation.estimate import Estimate
+from compvae_pyg.evaluation.loop import Value, isolated, packed_parts, stream
+from compvae_pyg.evaluation.rows import beside
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import set_sum
-from compvae_pyg.problems import Dots
+from compvae_pyg.nn import PackedParts, checks
+from compvae_pyg.problems import COLORS, Dots, render_dots
 
-__all__ = ["DotsRow", "evaluate_dots"]
+__all__ = [
+    "DotsRow",
+    "Recomposition",
+    "Reconstructions",
+    "accuracy_per_image",
+    "evaluate_dots",
+    "recompose_dots",
+    "reconstruct_dots",
+    "site_accuracy",
+    "sites_shown",
+]
 
 _BLACK, _MIDDLE, _WHITE = 0.25, 0.5, 0.75
 
 
 @dataclass(frozen=True)
 class DotsRow(SampledRow):
-    """Images of one number of sites: what was asked for, and what the bound says.
-
-    True and generated images are compared on the same sites.
+    """Images of one number of sites, generated beside the ground truth of the same sites.
 
     Attributes:
-        true_accuracy: :func:`~compvae_pyg.evaluation.site_accuracy` of images by the ground truth.
+        true_accuracy: :func:`site_accuracy` of ground-truth images.
         generated_accuracy: That of images generated from the prior given the sites.
         accuracy_ratio: The second over the first.
-        true_rmse: Root mean squared difference of two true images of the same sites, which differ
-            in their intensities: the yardstick for ``generated_rmse``.
-        generated_rmse: Root mean squared difference of a generated to a true image.
-        true_glitches: Share of the pixels at which another true image of the same sites is black,
-            all channels below 1/4, where this one has a channel above 1/2, or white, all above
-            3/4, where this one has a channel below 1/2: the yardstick for ``generated_glitches``.
+        true_rmse: Root mean squared difference between two ground-truth images of the same sites,
+            which differ in their intensities: the oracle.
+        generated_rmse: That of a generated to a ground-truth image.
+        true_glitches: Share of the pixels at which another ground-truth image of the same sites is
+            black, all channels below 1/4, where this one has a channel above 1/2, or white, all
+            above 3/4, where this one has a channel below 1/2: the oracle.
         generated_glitches: That of generated images (paper, section 5.2).
     """
 
@@ -48,24 +58,22 @@ class DotsRow(SampledRow):
     true_glitches: Estimate
     generated_glitches: Estimate
 
-    def cells(self) -> dict[str, str]:
-        """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
-        elbo = super().cells()
-        return {
-            "K": elbo.pop("K"),
-            "site accuracy": f"{self.generated_accuracy.mean:.3f}",
-            "truth's": f"{self.true_accuracy.mean:.3f}",
-            "ratio": f"{self.accuracy_ratio.mean:.3f} ± {self.accuracy_ratio.standard_error:.3f}",
-            "rmse to truth": f"{self.generated_rmse.mean:.3f}",
-            "two truths'": f"{self.true_rmse.mean:.3f}",
-            "glitches, % (two truths')": pair(
-                self.generated_glitches.scaled(100.0), self.true_glitches.scaled(100.0), 2
-            ),
-            "energy dist. (two truths')": pair(
-                self.generated_energy_distance, self.true_energy_distance, 3
-            ),
-            **elbo,
-        }
+    columns: ClassVar = {
+        "K": "{0.num_parts}",
+        "site accuracy (ground truth)": beside("accuracy", ".3f"),
+        "ratio": "{0.accuracy_ratio:.3f±.3f}",
+        "rmse (oracle)": beside("rmse", ".3f"),
+        "glitches (oracle)": beside("glitches", ".2%"),
+        "energy distance (oracle)": beside("energy_distance", ".3f"),
+        **ElboRow.columns,
+    }
+    panels: ClassVar = {
+        "sites that show their colour": "accuracy",
+        "the same, relative to the ground truth": "accuracy_ratio",
+        "rmse to a ground-truth image": "rmse",
+        "share of glitches": "glitches",
+    }
+    chance: ClassVar = {"generated_accuracy": 1.0 / len(COLORS)}
 
 
 def evaluate_dots(
@@ -73,110 +81,210 @@ def evaluate_dots(
     problem: Dots,
     *,
     num_parts: Sequence[int] = (1, 2, 4, 8, 12, 16),
-    num_wholes: int = 1000,
     num_part_sets: int = 8,
     num_draws: int = 64,
-    num_weighted: int = 64,
-    num_samples: int = 64,
-    seed: int = 0,
-    batch_size: int = 250,
+    **options: int,
 ) -> list[DotsRow]:
-    r"""Compare generated to true images of the same sites, and estimate the bound.
+    """Compare generated to ground-truth images of the same sites, and estimate the ELBO.
 
-    The result depends on the arguments alone: images, sites and latents are drawn from ``seed``, a
-    row does not depend on the other rows, and the global random number generators stay as they
-    are.
-
-    Args:
-        model: The model, on the device that is to be used.
-        problem: The ground truth.
-        num_parts: Numbers :math:`K` of sites, one row each.
-        num_wholes: Number of images for each :math:`K`.
-        num_part_sets: Number of sets of :math:`K` sites that samples are compared for.
-        num_draws: Number of images of each sample.
-        num_weighted: Number of images that importance sampling is applied to; of fewer, to all.
-        num_samples: Number of importance samples.
-        seed: Seed of the images and of the latents.
-        batch_size: Number of images at a time; bounds the memory.
-
-    Returns:
-        One row for each :math:`K`.
-
-    Raises:
-        ValueError: If one of the numbers is not positive.
+    Samples of ``num_draws`` images are compared for each of ``num_part_sets`` sets of sites; other
+    arguments and errors are those of :func:`measure_wholes`.
 
     Example:
-        >>> dots = Dots()
-        >>> row, = evaluate_dots(
-        ...     dots.build("small"), dots, num_parts=[1], num_wholes=8, num_draws=2, num_samples=2
-        ... )
+        >>> dots, few = Dots(), {"num_wholes": 8, "num_draws": 2, "num_samples": 2}
+        >>> row, = evaluate_dots(dots.build("small"), dots, num_parts=[1], **few)
         >>> row.true_accuracy
         Estimate(mean=1.0, standard_error=0.0)
     """
-    check_samples(num_part_sets, num_draws)
-    measured = measure_wholes(
-        model,
-        problem,
-        lambda data, source: _composition_values(model, problem, data, source),
-        num_parts=num_parts,
-        num_wholes=num_wholes,
-        num_weighted=num_weighted,
-        num_samples=num_samples,
-        seed=seed,
-        batch_size=batch_size,
-    )
-    rows = []
-    for bound, values in measured:
-        source = evaluation_generator(seed, bound.num_parts, "samples")
-        sites = problem.sample(torch.full((num_part_sets,), bound.num_parts), source)
-        sampled = compare_samples(
-            model,
-            lambda source, parts, batch, size: problem.draw(
-                parts["color"], parts["pos"], batch, size, source
-            ),
-            problem.parts(sites),
-            bound,
-            num_draws=num_draws,
-            source=source,
-            seed=seed,
-            batch_size=batch_size,
-        )
-        row = DotsRow(
-            **vars(sampled),
-            true_accuracy=Estimate.of(values["true_accuracy"]),
-            generated_accuracy=Estimate.of(values["generated_accuracy"]),
-            accuracy_ratio=Estimate.ratio(values["generated_accuracy"], values["true_accuracy"]),
-            true_rmse=Estimate.root_mean(values["true_square"]),
-            generated_rmse=Estimate.root_mean(values["generated_square"]),
-            true_glitches=Estimate.of(values["true_glitches"]),
-            generated_glitches=Estimate.of(values["generated_glitches"]),
-        )
-        rows.append(row)
-    return rows
 
+    def part_sets(num_sets: int, size: int, seed: int) -> tuple[PackedParts, torch.Generator]:
+        source = stream(seed, size, "samples")
+        data = problem.sample(torch.full((num_sets,), size), source)
+        return packed_parts(problem, data), source
 
-def _composition_values(
-    model: CompVAE, problem: Dots, data: Batch, source: torch.Generator
-) -> dict[str, Tensor]:
-    generated = model.generate(problem.parts(data), data.batch, data.num_graphs)
-    redrawn = problem.draw(data.color, data.pos, data.batch, data.num_graphs, source)
-    return {
-        "true_accuracy": _accuracy_per_image(data.whole, data),
-        "generated_accuracy": _accuracy_per_image(generated, data),
-        "true_square": mean_square(redrawn - data.whole),
-        "generated_square": mean_square(generated - data.whole),
-        "true_glitches": _glitches(redrawn, data.whole),
-        "generated_glitches": _glitches(generated, data.whole),
-    }
+    def measure(data: Batch, source: torch.Generator) -> dict[str, Value]:
+        sites = packed_parts(problem, data)
+        generated = model.generate(sites)
+        redrawn = problem.draw(data.color, data.pos, data.batch, data.num_graphs, source)
+        true, own = (accuracy_per_image(images, sites) for images in (data.whole, generated))
+        return {
+            "true_accuracy": true,
+            "generated_accuracy": own,
+            "accuracy_ratio": partial(Estimate.ratio, own, true),
+            "true_rmse": partial(Estimate.root_mean, mean_square(redrawn - data.whole)),
+            "generated_rmse": partial(Estimate.root_mean, mean_square(generated - data.whole)),
+            "true_glitches": _glitches(redrawn, data.whole),
+            "generated_glitches": _glitches(generated, data.whole),
+        }
 
-
-def _accuracy_per_image(images: Tensor, data: Batch) -> Tensor:
-    shown = sites_shown(images, data.color, data.pos, data.batch).to(images.dtype)
-    return set_sum(shown, data.batch, data.num_graphs) / data.ptr.diff()
+    evaluate = partial(evaluate_samples, DotsRow, model, problem, measure, part_sets)
+    return evaluate(num_parts, num_part_sets, num_draws, **options)
 
 
 def _glitches(images: Tensor, truth: Tensor) -> Tensor:
-    """Return the share of pixels that are black or white and should not be, ``[S]``."""
+    """Return the share of pixels that are wrongly black or white, ``[S]``."""
     black = (images < _BLACK).all(dim=1) & (truth > _MIDDLE).any(dim=1)
     white = (images > _WHITE).all(dim=1) & (truth < _MIDDLE).any(dim=1)
     return (black | white).flatten(1).double().mean(dim=1)
+
+
+def sites_shown(images: Tensor, color: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+    r"""Return for each site whether the image has its colour at its position, ``[N]``, Boolean.
+
+    .. math::
+        \arg\min_c \lVert x(p_i) - c \rVert = c_i
+
+    where :math:`p_i` is the pixel nearest the site and :math:`c` runs over
+    :data:`~compvae_pyg.problems.COLORS`, in RGB.
+
+    Args:
+        images: Images, ``[S, 3, H, W]``, whose pixels span :math:`[-1, 1]^2`.
+        color: Colour of each site as an index into ``COLORS``, ``[N]``.
+        pos: Position of each site, ``[N, 2]``: x, to the right, and y, downwards. Outside the
+            image the nearest pixel of its border counts.
+        batch: Image of each site, ``[N]``, in any order.
+
+    Raises:
+        TypeError: If an argument holds numbers of another kind.
+        ValueError: If a shape, a device, or, on the CPU, a value is out of range.
+
+    Example:
+        >>> red = torch.zeros(1, 3, 32, 32)
+        >>> red[:, 0] = 1.0
+        >>> sites_shown(red, torch.tensor([0, 1]), torch.zeros(2, 2), torch.tensor([0, 0]))
+        tensor([ True, False])
+    """
+    checks.check_real(images, "images")
+    checks.check_shape(images, "images", ("S", 3, "H", "W"))
+    checks.check_places({"color": color, "pos": pos}, len(COLORS), "color")
+    checks.check_categories({"batch": batch}, len(images), "batch")
+    checks.check_shape(batch, "batch", color.shape)
+    checks.check_device(color, "color", images.device, "images")
+    checks.check_device(batch, "batch", images.device, "images")
+    last = torch.tensor([images.shape[3] - 1, images.shape[2] - 1], device=pos.device)
+    pixel = torch.round((pos + 1.0) * 0.5 * last).long()
+    column, row = pixel.clamp(min=0).minimum(last).unbind(dim=1)
+    shown = images.permute(0, 2, 3, 1)[batch, row, column]
+    palette = torch.tensor(list(COLORS.values()), dtype=images.dtype, device=images.device)
+    distance = (shown.unsqueeze(1) - palette).square().sum(dim=-1)
+    return distance.argmin(dim=1) == color
+
+
+def site_accuracy(images: Tensor, color: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+    """Return the share of sites whose colour the images show, see :func:`sites_shown`, a scalar.
+
+    Neighbours cover each other: what a generated image can reach is the accuracy of a ground-truth
+    image of the same sites. Without sites the result is ``nan``.
+
+    Example:
+        >>> data = Dots().sample(torch.ones(10, dtype=torch.long))
+        >>> site_accuracy(data.whole, data.color, data.pos, data.batch)
+        tensor(1.)
+    """
+    return sites_shown(images, color, pos, batch).to(images.dtype).mean()
+
+
+def accuracy_per_image(images: Tensor, sites: PackedParts) -> Tensor:
+    """Return the :func:`site_accuracy` of each image, ``[S]``."""
+    shown = sites_shown(images, sites["color"], sites["pos"], sites.batch)
+    return sites.sum(shown.to(images.dtype)) / sites.sizes(images.dtype)
+
+
+@dataclass(frozen=True)
+class Recomposition:
+    """An image composed site by site, all on the CPU.
+
+    Attributes:
+        color: Colour of each site as an index into :data:`~compvae_pyg.problems.COLORS`, ``[K]``.
+        pos: Position of each site, ``[K, 2]``.
+        truth: The ground truth of the first ``i`` sites for ``i = 1 … K``, ``[K, 3, 32, 32]``.
+        generated: Images generated from the same sites, ``[num_samples, K, 3, 32, 32]``.
+    """
+
+    color: Tensor
+    pos: Tensor
+    truth: Tensor
+    generated: Tensor
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """Images and their reconstructions, all on the CPU.
+
+    Attributes:
+        num_parts: Number of sites of each image, ``[S]``.
+        whole: Images, ``[S, 3, 32, 32]``.
+        reconstruction: Images decoded from their inferred latents, ``[S, 3, 32, 32]``.
+    """
+
+    num_parts: Tensor
+    whole: Tensor
+    reconstruction: Tensor
+
+
+def recompose_dots(
+    model: CompVAE, problem: Dots, *, num_parts: int = 8, num_samples: int = 4, seed: int = 0
+) -> Recomposition:
+    r"""Compose an image of one site, then of two, up to ``num_parts`` (paper, Fig. 8).
+
+    As others join it, a site keeps its intensity in the ground truth, and in each generated series
+    its latent :math:`w_i \sim p(w_i \mid \ell_i)` and the :math:`\varepsilon` of :math:`z`:
+
+    .. math::
+        \tilde w^{(k)} = \sum_{i \leq k} w_i, \qquad
+        z^{(k)} = \mu(\tilde w^{(k)}) + \sigma(\tilde w^{(k)})\, \varepsilon, \qquad
+        x^{(k)} = \mathbb{E}[x \mid z^{(k)}, \tilde w^{(k)}]
+
+    for each of ``num_samples`` series. Sites and latents are drawn from ``seed``.
+
+    Example:
+        >>> dots = Dots()
+        >>> series = recompose_dots(dots.build("small"), dots, num_parts=3, num_samples=2)
+        >>> series.truth.shape, series.generated.shape
+        (torch.Size([3, 3, 32, 32]), torch.Size([2, 3, 3, 32, 32]))
+    """
+    counts = {"num_parts": num_parts, "num_samples": num_samples}
+    checks.check_evaluation(model, problem, Dots, seed=seed, **counts)
+    source = stream(seed, num_parts)
+    data = problem.sample(torch.tensor([num_parts]), source)
+    low, high = problem.intensity_range
+    intensity = low + (high - low) * torch.rand(num_parts, generator=source)
+    # The k-th set holds the first k sites.
+    batch, first = torch.tril_indices(num_parts, num_parts)
+    truth = render_dots(data.color[first], data.pos[first], intensity[first], batch, num_parts)
+    with isolated(model, seed) as device:
+        sites = packed_parts(problem, data).repeat(num_samples).to(device)
+        complete = model.compose(sites)
+        # As many copies of each series as it has sites; the k-th copy keeps the first k of them.
+        series = torch.arange(num_samples, device=device)
+        copies = complete.select(series.repeat_interleave(num_parts))
+        site = torch.arange(num_parts, device=device).repeat(copies.batch_size)
+        generated = copies.remove(site > copies.batch % num_parts).decode().mean.cpu()
+    generated = generated.unflatten(0, (num_samples, num_parts))
+    return Recomposition(data.color, data.pos, truth, generated)
+
+
+def reconstruct_dots(
+    model: CompVAE,
+    problem: Dots,
+    *,
+    num_parts: Sequence[int] = (1, 2, 4, 8, 16),
+    num_examples: int = 5,
+    seed: int = 0,
+) -> Reconstructions:
+    """Reconstruct ``num_examples`` images of each number of sites, drawn from ``seed``.
+
+    Example:
+        >>> dots = Dots()
+        >>> pairs = reconstruct_dots(dots.build("small"), dots, num_parts=[2], num_examples=3)
+        >>> pairs.whole.shape, pairs.reconstruction.shape
+        (torch.Size([3, 3, 32, 32]), torch.Size([3, 3, 32, 32]))
+    """
+    checks.check_evaluation(model, problem, Dots, seed=seed, num_examples=num_examples)
+    checks.check_counts(num_parts, "num_parts")
+    sizes = torch.tensor(num_parts).repeat_interleave(num_examples)
+    data = problem.sample(sizes, stream(seed, 0))
+    with isolated(model, seed) as device:
+        sites = packed_parts(problem, data).to(device)
+        reconstruction = model.reconstruct(data.whole.to(device), sites)
+    return Reconstructions(sizes, data.whole, reconstruction.cpu())

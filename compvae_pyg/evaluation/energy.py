@@ -1,38 +1,44 @@
-"""Whether generated wholes of given parts have the law of true ones."""
+"""Whether generated wholes of given parts have the distribution of the ground truth."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from compvae_pyg.evaluation.elbo import ElboRow
+from compvae_pyg.evaluation.elbo import ElboRow, measure_wholes
 from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.isolation import isolated
-from compvae_pyg.evaluation.sampling import drawn_seed, evaluation_generator
+from compvae_pyg.evaluation.loop import Measure, isolated, stream
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn.checks import check_count, check_real
+from compvae_pyg.nn import PackedParts
+from compvae_pyg.nn.checks import check_count, check_device, check_real
+from compvae_pyg.problems import Problem
 
-Wholes = Callable[[Mapping[str, Tensor], Tensor, int], Tensor]
+__all__ = ["SampledRow", "compare_samples", "energy_distance", "evaluate_samples"]
 
-__all__ = ["SampledRow", "check_samples", "compare_samples", "energy_distance"]
+PartSets: TypeAlias = Callable[[int, int, int], tuple[PackedParts, torch.Generator]]
+R = TypeVar("R", bound="SampledRow")
 
 
 @dataclass(frozen=True)
 class SampledRow(ElboRow):
-    """What :class:`ElboRow` says, and how far samples of wholes of the same parts lie apart.
+    """An :class:`ElboRow`, and how far samples of wholes of the same parts lie apart.
 
-    Distances are the :func:`energy_distance` of a sample to one of true wholes, mean over several
-    sets of parts. Two wholes are as far apart as the root of their mean squared difference.
+    Distances are the :func:`energy_distance` of a sample to one of the ground truth, mean over
+    several sets of parts. Two wholes are as far apart as the root of their mean squared difference.
 
     Attributes:
         num_part_sets: Number of sets of parts.
         num_draws: Number of wholes of each sample.
-        true_energy_distance: That of another sample of true wholes: the yardstick for the others.
-        generated_energy_distance: That of a sample of generated wholes.
-        true_sum_energy_distance: That of sums of true wholes of one part each, drawn independently.
-        generated_sum_energy_distance: That of sums of generated wholes of one part each.
+        true_energy_distance: Between two ground-truth samples: the oracle.
+        generated_energy_distance: Of a sample of generated wholes.
+        true_sum_energy_distance: Of sums of ground-truth wholes of one part each, independent.
+        generated_sum_energy_distance: Of sums of generated wholes of one part each.
+        panels: Titles of the four panels of :func:`~compvae_pyg.plots.plot_quality`, and what they
+            show: a quantity, ``true_`` and ``generated_``, or a ratio.
+        chance: Value of a field by chance.
     """
 
     num_part_sets: int
@@ -42,37 +48,31 @@ class SampledRow(ElboRow):
     true_sum_energy_distance: Estimate
     generated_sum_energy_distance: Estimate
 
+    panels: ClassVar[Mapping[str, str]] = {}
+    chance: ClassVar[Mapping[str, float]] = {}
+
 
 def energy_distance(x: Tensor, y: Tensor) -> Tensor:
-    r"""Return the energy distance of two samples, in 64 bits.
+    r"""Return the energy distance of two samples, in 64 bits (Székely and Rizzo, 2013).
 
     .. math::
         \frac{2}{nm} \sum_{i,j} \lVert x_i - y_j \rVert
             - \frac{1}{n^2} \sum_{i,j} \lVert x_i - x_j \rVert
             - \frac{1}{m^2} \sum_{i,j} \lVert y_i - y_j \rVert \geq 0
 
-    (Székely and Rizzo, 2013). It is zero for equal samples. Between two samples of one law it is
-    not, but of the order of :math:`1/n + 1/m`: compare samples of the same sizes.
-
-    Args:
-        x: One sample, ``[*, n, D]``.
-        y: The other, ``[*, m, D]``.
-
-    Returns:
-        ``[*]``.
+    for samples ``[*, n, D]`` and ``[*, m, D]``, as ``[*]``. It is zero for equal samples, and of
+    the order of :math:`1/n + 1/m` for two of one distribution: compare samples of equal sizes.
 
     Raises:
         ValueError: If the samples differ in other sizes than their own, or one is empty.
 
     Example:
-        >>> x = torch.tensor([[0.0], [1.0]])
-        >>> energy_distance(x, x), energy_distance(x, x + 10.0)
-        (tensor(0., dtype=torch.float64), tensor(19., dtype=torch.float64))
+        >>> energy_distance(torch.zeros(2, 1), torch.ones(3, 1))
+        tensor(2., dtype=torch.float64)
     """
     check_real(x, "x")
     check_real(y, "y")
-    if x.device != y.device:
-        raise ValueError(f"x and y must be on one device (got {x.device} and {y.device})")
+    check_device(y, "y", x.device, "x")
     if (
         min(x.dim(), y.dim()) < 2
         or (x.shape[:-2], x.shape[-1]) != (y.shape[:-2], y.shape[-1])
@@ -84,118 +84,90 @@ def energy_distance(x: Tensor, y: Tensor) -> Tensor:
 
     def distance(first: Tensor, second: Tensor) -> Tensor:
         # Through a matrix product, equal points would not be at the distance 0.
-        pairs = torch.cdist(
-            first.to(torch.float64),
-            second.to(torch.float64),
-            compute_mode="donot_use_mm_for_euclid_dist",
-        )
-        return pairs.mean(dim=(-2, -1))
+        exact = "donot_use_mm_for_euclid_dist"
+        return torch.cdist(first.double(), second.double(), compute_mode=exact).mean(dim=(-2, -1))
 
     return 2.0 * distance(x, y) - distance(x, x) - distance(y, y)
 
 
-def check_samples(num_part_sets: int, num_draws: int) -> None:
-    """Refuse to compare samples of nothing.
-
-    Raises:
-        ValueError: If a number is not positive.
-
-    Example:
-        >>> check_samples(8, 0)
-        Traceback (most recent call last):
-        ...
-        ValueError: num_draws must be at least 1 (got 0)
-    """
-    check_count(num_part_sets, "num_part_sets")
-    check_count(num_draws, "num_draws")
-
-
 def compare_samples(
     model: CompVAE,
-    draw: Callable[[torch.Generator, Mapping[str, Tensor], Tensor, int], Tensor],
-    parts: Mapping[str, Tensor],
-    bound: ElboRow,
-    *,
-    num_draws: int,
+    problem: Any,
+    sets: PackedParts,
     source: torch.Generator,
+    num_draws: int,
     seed: int,
     batch_size: int,
-) -> SampledRow:
-    """Compare samples of wholes of a few sets of parts.
+) -> dict[str, Estimate]:
+    """Return the distances of :class:`SampledRow` for a few sets of equally many parts.
 
-    Args:
-        model: The model, on the device that is to be used.
-        draw: Draws true wholes, of ``(source, parts, batch, batch_size)``, on the CPU.
-        parts: Parts of the sets one after the other, on the CPU.
-        bound: What is known of wholes of as many parts, which is added to.
-        num_draws: Number of wholes of each sample.
-        source: Source of the true wholes, on the CPU.
-        seed: Seed of what the model draws, and of all that the sums are made of.
-        batch_size: Number of wholes at a time; bounds the memory.
+    ``problem.draw`` draws ground-truth wholes of them from ``source``, on the CPU. What the model
+    draws, and all that the sums are made of, comes from ``seed``.
     """
-    num_parts = bound.num_parts
-    # Each set as often as there are draws, [sets * draws, K, ...].
-    repeated = {
-        name: value.unflatten(0, (-1, num_parts)).repeat_interleave(num_draws, dim=0)
-        for name, value in parts.items()
-    }
-    count = len(next(iter(repeated.values())))
-    chunks = [
-        {name: value[start : start + batch_size] for name, value in repeated.items()}
-        for start in range(0, count, batch_size)
-    ]
-    own = evaluation_generator(seed, num_parts, "sums")
-    true, true_alone = partial(draw, source), partial(draw, own)
+    num_parts = sets.num_parts // sets.batch_size
+    repeated = sets.select(torch.arange(sets.batch_size).repeat_interleave(num_draws))
+    pieces = [piece for _, piece in repeated.split(batch_size)]
+    own = stream(seed, num_parts, "sums")
+
+    def draw(parts: PackedParts, source: torch.Generator) -> Tensor:
+        fields = (parts[name] for name in problem.part_fields)
+        return problem.draw(*fields, parts.batch, parts.batch_size, source)
+
+    def generate(parts: PackedParts, source: torch.Generator) -> Tensor:
+        return model.generate(parts.to(device)).cpu()
+
+    def add_up(draw: Callable[..., Tensor], parts: PackedParts) -> Tensor:
+        each = (torch.arange(at, parts.num_parts, num_parts) for at in range(num_parts))
+        return reduce(torch.add, (draw(parts.take(rows), own) for rows in each))
+
     with isolated(model, seed) as device:
-        model_law = partial(_generate, model, device)
-        wholes = [[_whole(law, chunk) for law in (true, true, model_law)] for chunk in chunks]
-        with isolated(model, drawn_seed(own)):
-            sums = [
-                [_sum_of_parts(law, chunk) for law in (true_alone, model_law)] for chunk in chunks
-            ]
-    first, second, generated, true_sum, generated_sum = (
-        _sample(drawn, num_draws) for laws in (wholes, sums) for drawn in zip(*laws, strict=True)
-    )
-    return SampledRow(
-        **vars(bound),
-        num_part_sets=first.shape[0],
-        num_draws=num_draws,
-        true_energy_distance=Estimate.of(energy_distance(second, first)),
-        generated_energy_distance=Estimate.of(energy_distance(generated, first)),
-        true_sum_energy_distance=Estimate.of(energy_distance(true_sum, first)),
-        generated_sum_energy_distance=Estimate.of(energy_distance(generated_sum, first)),
-    )
-
-
-def _generate(
-    model: CompVAE,
-    device: torch.device,
-    parts: Mapping[str, Tensor],
-    batch: Tensor,
-    batch_size: int,
-) -> Tensor:
-    there = {name: value.to(device) for name, value in parts.items()}
-    return model.generate(there, batch.to(device), batch_size).cpu()
-
-
-def _whole(law: Wholes, sets: Mapping[str, Tensor]) -> Tensor:
-    """Draw a whole of each set of parts, ``[S, K, ...]`` each."""
-    size, num_parts = next(iter(sets.values())).shape[:2]
-    batch = torch.arange(size).repeat_interleave(num_parts)
-    return law({name: value.flatten(0, 1) for name, value in sets.items()}, batch, size)
-
-
-def _sum_of_parts(law: Wholes, sets: Mapping[str, Tensor]) -> Tensor:
-    """Draw each part of each set as a whole of its own, and add them up set by set."""
-    num_parts = next(iter(sets.values())).shape[1]
-    alone = (
-        _whole(law, {name: value[:, at : at + 1] for name, value in sets.items()})
-        for at in range(num_parts)
-    )
-    return reduce(torch.add, alone)
+        wholes = [[f(parts, source) for f in (draw, draw, generate)] for parts in pieces]
+        with isolated(model, own):
+            sums = [[add_up(f, parts) for f in (draw, generate)] for parts in pieces]
+    drawn = [*zip(*wholes, strict=True), *zip(*sums, strict=True)]
+    first, *others = (_sample(chunks, num_draws) for chunks in drawn)
+    names = ("true", "generated", "true_sum", "generated_sum")
+    return {
+        f"{name}_energy_distance": Estimate.of(energy_distance(other, first))
+        for name, other in zip(names, others, strict=True)
+    }
 
 
 def _sample(chunks: Sequence[Tensor], num_draws: int) -> Tensor:
-    """Return wholes as ``[sets, draws, D]``, as far apart as told in :class:`SampledRow`."""
+    """Return wholes as ``[sets, draws, D]``, as far apart as :class:`SampledRow` says."""
     wholes = torch.cat(list(chunks)).double().flatten(1)
     return wholes.unflatten(0, (-1, num_draws)) / wholes.shape[1] ** 0.5
+
+
+def evaluate_samples(
+    kind: type[R],
+    model: CompVAE,
+    problem: Problem,
+    measure: Measure,
+    part_sets: PartSets,
+    num_parts: Sequence[int],
+    num_part_sets: int,
+    num_draws: int,
+    *,
+    seed: int = 0,
+    batch_size: int = 250,
+    **options: Any,
+) -> list[R]:
+    """Return rows of the estimates of :func:`measure_wholes` and :func:`compare_samples`.
+
+    ``part_sets`` draws so many sets of so many parts each from a seed, and returns the source of
+    their ground-truth wholes as well.
+    """
+    check_count(num_part_sets, "num_part_sets")
+    check_count(num_draws, "num_draws")
+    options |= {"num_parts": num_parts, "seed": seed, "batch_size": batch_size}
+    rows = []
+    for row in measure_wholes(model, problem, measure, **options):
+        sets, source = part_sets(num_part_sets, row.bound.num_parts, seed)
+        fields: dict[str, Any] = {
+            **vars(row.bound),
+            **row.measured,
+            **compare_samples(model, problem, sets, source, num_draws, seed, batch_size),
+        }
+        rows.append(kind(num_part_sets=num_part_sets, num_draws=num_draws, **fields))
+    return rows

@@ -1,11 +1,14 @@
 """Means over a sample, with their standard errors."""
 
+from __future__ import annotations
+
 import math
+import re
 from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Estimate", "pair"]
+__all__ = ["Estimate"]
 
 
 @dataclass(frozen=True)
@@ -20,14 +23,18 @@ class Estimate:
         >>> import torch
         >>> Estimate.of(torch.tensor([1.0, 2.0, 3.0]))
         Estimate(mean=2.0, standard_error=0.577)
+        >>> Estimate.ratio(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0]))
+        Estimate(mean=0.5, standard_error=0.0)
+        >>> f"{Estimate(4.0, 0.4).root():.1f}, {Estimate(4.0, 0.4):.1f±.2f}"
+        '2.0, 4.0 ± 0.40'
     """
 
     mean: float
     standard_error: float
 
     @classmethod
-    def of(cls, values: Tensor) -> "Estimate":
-        """Return the mean of values, one a whole, ``[S]``.
+    def of(cls, values: Tensor) -> Estimate:
+        """Return the mean of values, one per whole, ``[S]``.
 
         Raises:
             ValueError: If there is no value, or more than one dimension.
@@ -40,18 +47,13 @@ class Estimate:
         return cls(values.mean().item(), values.std().item() / math.sqrt(values.numel()))
 
     @classmethod
-    def ratio(cls, values: Tensor, reference: Tensor) -> "Estimate":
+    def ratio(cls, values: Tensor, reference: Tensor) -> Estimate:
         r"""Return the ratio of two means over the same wholes, ``[S]`` each.
 
         .. math::
             r = \bar a / \bar b, \qquad \mathrm{se}(r) \approx \mathrm{se}(a - r b) / |\bar b|
 
         to first order, so that what the two have in common does not count as an error.
-
-        Example:
-            >>> import torch
-            >>> Estimate.ratio(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 4.0]))
-            Estimate(mean=0.5, standard_error=0.0)
         """
         values, reference = values.double(), reference.double()
         below = reference.mean().item()
@@ -61,18 +63,12 @@ class Estimate:
         return cls(quotient, cls.of(values - quotient * reference).standard_error / abs(below))
 
     @classmethod
-    def root_mean(cls, squares: Tensor) -> "Estimate":
-        r"""Return the root of the mean of squares, ``[S]``, its error to first order.
-
-        Example:
-            >>> import torch
-            >>> Estimate.root_mean(torch.tensor([4.0, 4.0]))
-            Estimate(mean=2.0, standard_error=0.0)
-        """
-        return cls.of(squares).root()
+    def root_mean(cls, squares: Tensor, reference: Tensor | None = None) -> Estimate:
+        """Return the root of the mean of squares, ``[S]``, or of their ratio to a reference."""
+        return (cls.of(squares) if reference is None else cls.ratio(squares, reference)).root()
 
     @classmethod
-    def corrected(cls, values: Tensor, correction: Tensor) -> "Estimate":
+    def corrected(cls, values: Tensor, correction: Tensor) -> Estimate:
         r"""Return the mean of values plus that of a correction, known for the first wholes alone.
 
         .. math::
@@ -80,23 +76,15 @@ class Estimate:
             \mathrm{se}^2 = \frac{n - m}{n^2} \operatorname{Var}(a)
                 + m \operatorname{Var}\Bigl(\frac{a_s}{n} + \frac{b_s}{m}\Bigr)
 
-        What is costly for a whole and varies little between wholes need not be had for all.
-
-        Args:
-            values: The values :math:`a`, ``[n]``.
-            correction: The correction :math:`b` of the first of the same wholes, ``[m]``.
+        for values :math:`a`, ``[n]``, and a correction :math:`b`, ``[m]``, that is costly and
+        varies little.
 
         Raises:
             ValueError: If there is no correction, or there are more than values.
-
-        Example:
-            >>> import torch
-            >>> Estimate.corrected(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0.5, 0.5]))
-            Estimate(mean=3.5, standard_error=0.943)
         """
         n, m = values.numel(), correction.numel()
         if not 1 <= m <= n:
-            raise ValueError(f"correction must have 1 to {n} values, one a whole (got {m})")
+            raise ValueError(f"correction must have 1 to {n} values, one per whole (got {m})")
         values, correction = values.double(), correction.double()
         mean = cls.of(values).mean + cls.of(correction).mean
         if m == 1:
@@ -104,30 +92,20 @@ class Estimate:
         both = (values[:m] / n + correction / m).var().item()
         return cls(mean, math.sqrt((n - m) / n**2 * values.var().item() + m * both))
 
-    def root(self) -> "Estimate":
-        """Return the square root of the estimate, its error to first order; 0 below zero.
-
-        Example:
-            >>> Estimate(4.0, 0.4).root()
-            Estimate(mean=2.0, standard_error=0.1)
-        """
+    def root(self) -> Estimate:
+        """Return the square root of the estimate, its error to first order; 0 below zero."""
         if math.isnan(self.mean):
             return self
         root = math.sqrt(max(self.mean, 0.0))
         return Estimate(root, self.standard_error / (2.0 * root) if root > 0.0 else 0.0)
 
-    def scaled(self, factor: float) -> "Estimate":
+    def scaled(self, factor: float) -> Estimate:
         """Return the estimate in another unit, ``factor`` of which make one of this."""
         return Estimate(self.mean * factor, self.standard_error * abs(factor))
 
-
-def pair(value: Estimate, reference: Estimate, digits: int) -> str:
-    """Return a mean beside that of a reference.
-
-    Example:
-        >>> pair(Estimate(0.5, 0.1), Estimate(-0.001, 0.1), 2)
-        '0.50 (0.00)'
-    """
-    # The sum turns a negative zero into a positive one.
-    own, other = (round(estimate.mean, digits) + 0.0 for estimate in (value, reference))
-    return f"{own:.{digits}f} ({other:.{digits}f})"
+    def __format__(self, spec: str) -> str:
+        """Format the mean, and behind a ``±`` the standard error; without a minus before zero."""
+        if not spec:
+            return str(self)
+        shown = map(format, (self.mean, self.standard_error), spec.split("±"))
+        return " ± ".join(re.sub(r"^-(?=[0.]+%?$)", "", text) for text in shown)

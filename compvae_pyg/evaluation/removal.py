@@ -1,47 +1,45 @@
-"""What becomes of an observed whole when a part is taken away from it."""
+"""What becomes of an observed whole when a part is removed from it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
-from compvae_pyg.evaluation.checks import check_counts, check_evaluation
+from compvae_pyg.evaluation.dots import accuracy_per_image
 from compvae_pyg.evaluation.elbo import mean_square
 from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.isolation import isolated
-from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
-from compvae_pyg.evaluation.sines import sines_spectrum
-from compvae_pyg.evaluation.site_accuracy import sites_shown
-from compvae_pyg.evaluation.spectrum import Spectrum
+from compvae_pyg.evaluation.loop import Value, measure_row, packed_parts
+from compvae_pyg.evaluation.rows import EvaluationRow
+from compvae_pyg.evaluation.sines import Spectrum, sines_spectrum
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import set_sum
-from compvae_pyg.problems import Dots, Sines
+from compvae_pyg.nn import PackedParts
+from compvae_pyg.nn.checks import check_counts, check_evaluation
+from compvae_pyg.problems import Dots, Problem, Sines
 
 __all__ = ["DotsRemovalRow", "RemovalRow", "SinesRemovalRow", "evaluate_removal"]
 
 
 @dataclass(frozen=True)
-class RemovalRow:
-    """Wholes of one number of parts, observed, from which one part is taken away.
+class RemovalRow(EvaluationRow):
+    """Observed wholes of one number of parts, from which one part is removed.
 
-    The truth without it is drawn again from the parts that stay, with the intrinsic features they
-    have in the whole that was observed. All differences are root mean squares.
+    The ground truth without it is drawn again from the parts that stay, with the intrinsic features
+    that they have in the observed whole. Differences to it are root mean squares.
 
     Attributes:
-        num_parts: Number :math:`K` of parts of each whole that is observed.
+        num_parts: Number :math:`K` of parts of each observed whole.
         num_wholes: Number of wholes that the estimates come from.
-        reconstruction_rmse: Difference of the reconstruction, before anything is taken away, to the
-            whole that was observed.
-        removal_rmse: Difference of the whole after the removal to the truth without the part.
-        settled_rmse: The same where the parts that stay have settled: their latents are inferred
-            once more, from the mean whole that they decode to.
-        generated_rmse: Difference of a whole generated from the parts that stay, with intrinsic
-            features of its own, to that truth: what is gained by having observed.
-        kept_rmse: Difference of the reconstruction, with nothing taken away, to that truth: how
-            much a part matters.
+        reconstruction_rmse: Difference of the reconstruction to the observed whole.
+        removal_rmse: Difference of the whole after the removal to that ground truth.
+        settled_rmse: The same after the latents of the parts that stay are inferred once more, from
+            the mean whole that they decode to.
+        generated_rmse: That of a whole generated from the parts that stay, with intrinsic features
+            of its own: what is gained by having observed.
+        kept_rmse: That of the reconstruction, nothing removed: how much a part matters.
     """
 
     num_parts: int
@@ -52,25 +50,13 @@ class RemovalRow:
     generated_rmse: Estimate
     kept_rmse: Estimate
 
-    def cells(self) -> dict[str, str]:
-        """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
-        return {
-            "K": str(self.num_parts),
-            "rec. rmse": f"{self.reconstruction_rmse.mean:.3f}",
-            "removal rmse": f"{self.removal_rmse.mean:.3f}",
-            "settled": f"{self.settled_rmse.mean:.3f}",
-            "generated": f"{self.generated_rmse.mean:.3f}",
-            "not removed": f"{self.kept_rmse.mean:.3f}",
-        }
-
 
 @dataclass(frozen=True)
 class DotsRemovalRow(RemovalRow):
-    """Images of one number of sites, from which one site is taken away.
+    """Images of one number of sites, from which one site is removed.
 
     Attributes:
-        true_accuracy: :func:`~compvae_pyg.evaluation.site_accuracy` of the sites that stay, in the
-            truth without the one that goes.
+        true_accuracy: :func:`site_accuracy` of the sites that stay, in the ground truth.
         removal_accuracy: That of the image after the removal.
         accuracy_ratio: The second over the first.
     """
@@ -79,37 +65,22 @@ class DotsRemovalRow(RemovalRow):
     removal_accuracy: Estimate
     accuracy_ratio: Estimate
 
-    def cells(self) -> dict[str, str]:
-        """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
-        return {
-            **super().cells(),
-            "site accuracy": f"{self.removal_accuracy.mean:.3f}",
-            "truth's": f"{self.true_accuracy.mean:.3f}",
-            "ratio": f"{self.accuracy_ratio.mean:.3f} ± {self.accuracy_ratio.standard_error:.3f}",
-        }
-
 
 @dataclass(frozen=True)
 class SinesRemovalRow(RemovalRow):
-    r"""Curves of one number of waves, from which one wave is taken away.
+    r"""Curves of one number of waves, from which one wave is removed.
 
-    What a frequency has in a curve is :math:`c_\ell`, the sum of :math:`a e^{\mathrm{i} \kappa}`
-    over its waves, by :func:`~compvae_pyg.evaluation.spectrum`. Where waves of one frequency are
-    added up, no curve tells how much of it each of them is: of curves that have another wave of the
-    frequency that goes, what is left there is not measured.
+    :math:`c_\ell` is the coefficient of a frequency in the :func:`spectrum`. Curves with another
+    wave of the removed frequency do not count there: what is to be left is not known.
 
     Attributes:
-        alone_rmse: ``removal_rmse`` of the curves that have no other wave of the frequency that
-            goes.
-        amplitude: Mean of :math:`|c_\ell|` at the frequency that goes, in the reconstruction,
-            before anything is taken away.
+        alone_rmse: ``removal_rmse`` of the curves that have no other wave of the removed frequency.
+        amplitude: Mean of :math:`|c_\ell|` at the removed frequency, in the reconstruction.
         amplitude_left: That after the removal.
-        leak: Mean of :math:`|c_\ell|` of the frequencies that a curve does not have, in the
-            reconstruction: what there is where no wave is.
-        others_error: Root mean square of the difference in :math:`c_\ell` of the reconstruction to
-            the whole that was observed, at the frequencies of the waves that stay and that the wave
-            that goes does not share.
-        others_removal_error: That of the whole after the removal to the truth without the wave.
+        leak: That of the frequencies that a curve does not have, in the reconstruction.
+        others_error: Root mean squared difference in :math:`c_\ell` of the reconstruction to the
+            observed whole, at the frequencies of the waves that stay, without the removed one.
+        others_removal_error: That of the whole after the removal.
     """
 
     alone_rmse: Estimate
@@ -118,18 +89,6 @@ class SinesRemovalRow(RemovalRow):
     leak: Estimate
     others_error: Estimate
     others_removal_error: Estimate
-
-    def cells(self) -> dict[str, str]:
-        """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
-        return {
-            **super().cells(),
-            "alone": f"{self.alone_rmse.mean:.3f}",
-            "amplitude": f"{self.amplitude.mean:.3f}",
-            "left": f"{self.amplitude_left.mean:.3f}",
-            "leak": f"{self.leak.mean:.3f}",
-            "others off by": f"{self.others_error.mean:.3f}",
-            "after removal": f"{self.others_removal_error.mean:.3f}",
-        }
 
 
 def evaluate_removal(
@@ -141,136 +100,90 @@ def evaluate_removal(
     seed: int = 0,
     batch_size: int = 250,
 ) -> list[RemovalRow]:
-    r"""Take a part away from observed wholes, and compare with the truth without it.
+    """Remove a part from observed wholes, and compare with the ground truth without it.
 
-    The latents of a whole and of its parts are inferred, one part is removed, and the rest is
-    decoded (:meth:`Composition.remove`). Parts come in random order, so that the first one stands
-    for any.
-
-    The result depends on the arguments alone, a row does not depend on the other rows, and the
-    global random number generators stay as they are.
-
-    Args:
-        model: The model, on the device that is to be used.
-        problem: The ground truth.
-        num_parts: Numbers :math:`K \geq 2` of parts, one row each.
-        num_wholes: Number of wholes for each :math:`K`.
-        seed: Seed of the wholes and of the latents.
-        batch_size: Number of wholes at a time; bounds the memory.
-
-    Returns:
-        One row for each :math:`K`: of images with the accuracy of their sites, of curves with the
-        amplitudes of their waves.
-
-    Raises:
-        ValueError: If a number of parts is less than 2, or ``num_wholes`` or ``batch_size`` is not
-            positive.
+    The latents of a whole and of its parts are inferred, the first part is removed, and the rest is
+    decoded (:meth:`Composition.remove`); parts come in random order, so that the first one stands
+    for any. Arguments and errors are those of :func:`measure_wholes`, with at least two parts.
 
     Example:
-        >>> from compvae_pyg import Sines
         >>> sines = Sines()
         >>> row, = evaluate_removal(sines.build("small"), sines, num_parts=[3], num_wholes=8)
         >>> row.kept_rmse.mean > 0.0
         True
     """
-    check_evaluation(model, problem, seed=seed, num_wholes=num_wholes, batch_size=batch_size)
+    how = {"num_wholes": num_wholes, "seed": seed, "batch_size": batch_size}
+    check_evaluation(model, problem, Problem, **how)
     check_counts(num_parts, "num_parts", at_least=2)
-    rows = []
-    for size in num_parts:
-        source = evaluation_generator(seed, size)
-        with isolated(model, seed) as device:
-            chunks = [
-                _measure(model, problem, data)
-                for data in evaluation_wholes(problem, size, num_wholes, batch_size, source, device)
-            ]
-        values = {name: torch.cat([chunk[name] for chunk in chunks]).cpu() for name in chunks[0]}
-        rows.append(_row(size, num_wholes, values))
-    return rows
+    kind, measure_more = _OF_PROBLEM.get(problem.name, (RemovalRow, lambda *_: {}))
+
+    def measure(data: Batch, source: torch.Generator) -> dict[str, Value]:
+        size, first = data.num_graphs, data.ptr[:-1]
+        names = (*problem.part_fields, *problem.intrinsic_fields)
+        all_parts = PackedParts({k: data[k] for k in names}, data.batch, size, validate=False)
+        rest = all_parts.without(first)
+        truth = problem.render(**{k: rest[k] for k in names}, batch=rest.batch, batch_size=size)
+        parts = rest.with_fields({name: rest[name] for name in problem.part_fields})
+        composition = model.infer(data.whole, packed_parts(problem, data))
+        kept = composition.decode().mean
+        removed = composition.remove(first).decode().mean
+        settled = model.infer(removed, parts).decode().mean
+        generated = model.generate(parts)
+        wholes = {"removal": removed, "settled": settled, "generated": generated, "kept": kept}
+        squares = {name: mean_square(whole - truth) for name, whole in wholes.items()}
+        squares["reconstruction"] = mean_square(kept - data.whole)
+        rmse = {f"{k}_rmse": partial(Estimate.root_mean, v) for k, v in squares.items()}
+        return {**rmse, **measure_more(problem, data, rest, truth, kept, removed)}
+
+    return [
+        kind(size, num_wholes, **measured)
+        for size in num_parts
+        for measured in measure_row(model, problem, size, measure, **how)
+    ]
 
 
-def _measure(model: CompVAE, problem: Dots | Sines, data: Batch) -> dict[str, Tensor]:
-    size = data.num_graphs
-    first = data.ptr[:-1]
-    stays = torch.ones_like(data.batch, dtype=torch.bool).index_fill(0, first, False)
-    batch = data.batch[stays]
-    fields = {name: data[name][stays] for name in (*problem.part_fields, *problem.intrinsic_fields)}
-    truth = problem.render(**fields, batch=batch, batch_size=size)
-    composition = model.infer(data.whole, problem.parts(data), data.batch, size)
-    kept = composition.decode().mean
-    removed = composition.remove(first).decode().mean
-    parts = {name: fields[name] for name in problem.part_fields}
-    settled = model.infer(removed, parts, batch, size).decode().mean
-    generated = model.generate(parts, batch, size)
-    values = {
-        "reconstruction": mean_square(kept - data.whole),
-        "removal": mean_square(removed - truth),
-        "settled": mean_square(settled - truth),
-        "generated": mean_square(generated - truth),
-        "kept": mean_square(kept - truth),
+def _sites(
+    problem: Dots, data: Batch, rest: PackedParts, truth: Tensor, kept: Tensor, removed: Tensor
+) -> dict[str, Value]:
+    true, left = (accuracy_per_image(images, rest) for images in (truth, removed))
+    return {
+        "true_accuracy": true,
+        "removal_accuracy": left,
+        "accuracy_ratio": partial(Estimate.ratio, left, true),
     }
-    if isinstance(problem, Dots):
-        for name, images in (("true_accuracy", truth), ("removal_accuracy", removed)):
-            shown = sites_shown(images, parts["color"], parts["pos"], batch).to(images.dtype)
-            values[name] = set_sum(shown, batch, size) / (data.ptr.diff() - 1)
-    else:
-        values |= _wave_values(problem, data, stays, kept, removed)
-    return values
 
 
-def _wave_values(
-    problem: Sines, data: Batch, stays: Tensor, kept: Tensor, removed: Tensor
-) -> dict[str, Tensor]:
-    """Return sums over the frequencies of each curve, and how many they are, ``[S]`` each."""
-    size, number = data.num_graphs, data.ptr.diff()
-    each = one_hot(data.category, problem.num_categories)
-    there = set_sum(each[stays], data.batch[stays], size) > 0
-    gone = each[~stays] > 0
-    alone, others, absent = gone & ~there, there & ~gone, ~there & ~gone
+def _waves(
+    problem: Sines, data: Batch, rest: PackedParts, truth: Tensor, kept: Tensor, removed: Tensor
+) -> dict[str, Value]:
+    number = data.ptr.diff()
+    there = rest.sum(one_hot(rest["category"], problem.num_categories)) > 0
+    gone = one_hot(data.category[data.ptr[:-1]], problem.num_categories) > 0
     true, before = (sines_spectrum(problem, x, number) for x in (data.whole, kept))
     after = sines_spectrum(problem, removed, number - 1)
 
-    def total(which: Tensor, value: Tensor) -> Tensor:
-        return torch.where(which, value, 0.0).sum(dim=1)
+    def over(which: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum of values over some frequencies of each curve, and their number."""
+        return torch.where(which, value, 0.0).sum(dim=1), which.sum(dim=1).double()
 
     def square_error(waves: Spectrum) -> Tensor:
         return (waves.coefficient - true.coefficient).abs().square()
 
+    alone, others, absent = gone & ~there, there & ~gone, ~there & ~gone
+    num_alone = alone.sum(dim=1).double()
+    square = mean_square(removed - truth)
     return {
-        "num_alone": alone.sum(dim=1).double(),
-        "num_others": others.sum(dim=1).double(),
-        "num_absent": absent.sum(dim=1).double(),
-        "amplitude": total(alone, before.amplitude),
-        "amplitude_left": total(alone, after.amplitude),
-        "leak": total(absent, before.amplitude),
-        "others_error": total(others, square_error(before)),
-        "others_removal_error": total(others, square_error(after)),
+        "alone_rmse": partial(Estimate.root_mean, num_alone * square, num_alone),
+        "amplitude": partial(Estimate.ratio, *over(alone, before.amplitude)),
+        "amplitude_left": partial(Estimate.ratio, *over(alone, after.amplitude)),
+        "leak": partial(Estimate.ratio, *over(absent, before.amplitude)),
+        "others_error": partial(Estimate.root_mean, *over(others, square_error(before))),
+        "others_removal_error": partial(Estimate.root_mean, *over(others, square_error(after))),
     }
 
 
-def _row(num_parts: int, num_wholes: int, values: dict[str, Tensor]) -> RemovalRow:
-    rmse = {
-        f"{name}_rmse": Estimate.root_mean(values[name])
-        for name in ("reconstruction", "removal", "settled", "generated", "kept")
-    }
-    if "true_accuracy" in values:
-        true, removal = values["true_accuracy"], values["removal_accuracy"]
-        return DotsRemovalRow(
-            num_parts,
-            num_wholes,
-            **rmse,
-            true_accuracy=Estimate.of(true),
-            removal_accuracy=Estimate.of(removal),
-            accuracy_ratio=Estimate.ratio(removal, true),
-        )
-    alone, others = values["num_alone"], values["num_others"]
-    return SinesRemovalRow(
-        num_parts,
-        num_wholes,
-        **rmse,
-        alone_rmse=Estimate.ratio(alone * values["removal"], alone).root(),
-        amplitude=Estimate.ratio(values["amplitude"], alone),
-        amplitude_left=Estimate.ratio(values["amplitude_left"], alone),
-        leak=Estimate.ratio(values["leak"], values["num_absent"]),
-        others_error=Estimate.ratio(values["others_error"], others).root(),
-        others_removal_error=Estimate.ratio(values["others_removal_error"], others).root(),
-    )
+# The rows of a problem, and what it measures of a removal beside the differences.
+_OF_PROBLEM: dict[str, tuple[type[RemovalRow], Callable[..., dict[str, Value]]]] = {
+    "dots": (DotsRemovalRow, _sites),
+    "sines": (SinesRemovalRow, _waves),
+}

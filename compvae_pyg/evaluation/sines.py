@@ -1,46 +1,167 @@
-"""How well a model composes curves of sine waves."""
+"""How well a model composes curves of sine waves, and curves that show it."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
-from compvae_pyg.evaluation.elbo import measure_wholes
-from compvae_pyg.evaluation.energy import SampledRow, check_samples, compare_samples
-from compvae_pyg.evaluation.estimate import Estimate, pair
-from compvae_pyg.evaluation.sampling import evaluation_generator
-from compvae_pyg.evaluation.spectrum import Spectrum, spectrum
+from compvae_pyg.evaluation.elbo import ElboRow
+from compvae_pyg.evaluation.energy import SampledRow, evaluate_samples
+from compvae_pyg.evaluation.estimate import Estimate
+from compvae_pyg.evaluation.loop import Value, isolated, packed_parts, stream
+from compvae_pyg.evaluation.rows import beside
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import set_sum
+from compvae_pyg.nn import PackedParts, checks
 from compvae_pyg.problems import Sines
 
-__all__ = ["SinesRow", "evaluate_sines", "sines_spectrum"]
+__all__ = [
+    "SinesNonlinearity",
+    "SinesRecomposition",
+    "SinesRow",
+    "SinesVariety",
+    "Spectrum",
+    "evaluate_sines",
+    "recompose_sines",
+    "sines_nonlinearity",
+    "sines_spectrum",
+    "sines_variety",
+    "spectrum",
+]
 
 # Amplitudes further above their mean, in standard deviations, occur once in 30,000 waves.
 _REACH = 4.0
 
 
 @dataclass(frozen=True)
-class SinesRow(SampledRow):
-    """Curves of one number of waves: what was asked for, and what the bound says.
-
-    True and generated curves are of the same waves. Amplitudes are those of
-    :func:`~compvae_pyg.evaluation.spectrum`, up to four standard deviations above their mean.
+class Spectrum:
+    r"""The waves of curves, in 64 bits.
 
     Attributes:
-        true_amplitude: Mean amplitude of the categories that a curve has exactly once, true curves.
-        generated_amplitude: That of curves generated from the prior given the waves.
-        true_amplitude_std: Standard deviation of the same amplitudes, true curves.
-        generated_amplitude_std: That of generated curves.
-        true_leak: Mean amplitude of the categories that a curve does not have, true curves.
-        generated_leak: That of generated curves.
-        true_outside: Share of the energy outside the frequencies of all categories, true curves.
-        generated_outside: That of generated curves.
-        true_clipped: Share of the samples that were clipped for all this, true curves.
-        generated_clipped: That of generated curves.
+        coefficient: Sum of :math:`a_i e^{\mathrm{i} \kappa_i}` over the waves of each frequency,
+            ``[S, L]``, complex.
+        outside: Share of a curve's energy outside the frequencies, ``[S]``.
+        clipped: Share of a curve's samples beyond the reach, ``[S]``.
+    """
+
+    coefficient: Tensor
+    outside: Tensor
+    clipped: Tensor
+
+    @property
+    def amplitude(self) -> Tensor:
+        """Amplitude of each frequency, ``[S, L]``."""
+        return self.coefficient.abs()
+
+
+def spectrum(
+    whole: Tensor,
+    num_parts: Tensor,
+    *,
+    num_categories: int = 10,
+    nonlinearity: float = 3.0,
+    period: float = 100.0,
+    reach: float = math.inf,
+) -> Spectrum:
+    r"""Find the waves of curves like those of :func:`~compvae_pyg.problems.render_sines`.
+
+    The non-linearity is inverted and the result fitted by least squares, in 64 bits:
+
+    .. math::
+        s(t) = \frac{K}{C} \operatorname{artanh} \frac{x(t)}{K}
+            \approx \sum_{\ell=1}^{L} \operatorname{Re}
+            \bigl( c_\ell\, e^{2 \pi \mathrm{i} \ell t / T_0} \bigr)
+
+    For ground-truth curves the fit is exact. In saturated stretches of others, a small error of
+    :math:`x` is a large one of :math:`s`: samples with :math:`|s| > K \cdot \text{reach}` are
+    clipped. Without a bound, a sample at or beyond :math:`\pm K` counts as about
+    :math:`\pm 18 K / C`.
+
+    Args:
+        whole: Curves, ``[S, T]``.
+        num_parts: Number :math:`K \geq 1` of waves of each curve, ``[S]``.
+        num_categories: Number :math:`L` of frequencies.
+        nonlinearity: :math:`C`.
+        period: :math:`T_0`, in samples.
+        reach: Largest :math:`|s| / K`: at most the largest amplitude.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If one is out of range, or the samples are too few for the frequencies.
+
+    Example:
+        >>> from compvae_pyg.problems import render_sines
+        >>> waves = torch.tensor([0, 2]), torch.tensor([1.0, 0.5]), torch.tensor([0.0, 1.0])
+        >>> x = render_sines(*waves, torch.tensor([0, 0]), 1)
+        >>> spectrum(x, torch.tensor([2])).amplitude[0, :4]
+        tensor([1.0000, 0.0000, 0.5000, 0.0000], dtype=torch.float64)
+    """
+    checks.check_real(whole, "whole")
+    checks.check_shape(whole, "whole", ("S", "T"))
+    checks.check_type(num_parts, "num_parts", Tensor)
+    if num_parts.is_floating_point() or num_parts.is_complex() or num_parts.dtype == torch.bool:
+        raise TypeError(f"num_parts must hold integers (got {num_parts.dtype})")
+    checks.check_shape(num_parts, "num_parts", whole.shape[:1])
+    checks.check_device(num_parts, "num_parts", whole.device, "whole")
+    checks.check_values(num_parts, num_parts >= 1, "num_parts must be at least 1")
+    checks.check_count(num_categories, "num_categories")
+    checks.check_number(nonlinearity, "nonlinearity", positive=True)
+    checks.check_number(period, "period", positive=True)
+    checks.check_type(reach, "reach", float, int)
+    if not reach > 0.0:
+        raise ValueError(f"reach must be positive (got {reach})")
+    num_samples = whole.shape[1]
+    if 2 * num_categories >= min(period, num_samples + 1):
+        raise ValueError(
+            f"{num_categories} frequencies need more than {2 * num_categories} samples a period "
+            f"and as many in all (got {period:g} and {num_samples})"
+        )
+    size = num_parts.double().unsqueeze(-1)
+    ratio = whole.double() / size
+    limit = min(math.tanh(nonlinearity * reach), 1.0 - torch.finfo(torch.float64).eps)
+    total = size / nonlinearity * torch.atanh(ratio.clamp(-limit, limit))
+    time = torch.arange(num_samples, dtype=torch.float64, device=whole.device)
+    frequency = torch.arange(1, num_categories + 1, device=whole.device).unsqueeze(-1)
+    angle = 2.0 * math.pi * torch.remainder(frequency * time, period) / period
+    basis = torch.cat([angle.cos(), -angle.sin()])
+    fitted = total @ torch.linalg.pinv(basis)
+    left = (total - fitted @ basis).square().sum(dim=1)
+    energy = total.square().sum(dim=1).clamp(min=torch.finfo(torch.float64).tiny)
+    real, imaginary = (half.contiguous() for half in fitted.chunk(2, dim=1))
+    clipped = (ratio.abs() > limit).double().mean(dim=1)
+    return Spectrum(torch.complex(real, imaginary), left / energy, clipped)
+
+
+def sines_spectrum(problem: Sines, whole: Tensor, num_parts: Tensor) -> Spectrum:
+    """Find the waves of a problem's curves, ``[S, T]``, as far as amplitudes that occur reach."""
+    return spectrum(
+        whole,
+        num_parts,
+        num_categories=problem.num_categories,
+        nonlinearity=problem.nonlinearity,
+        period=problem.period,
+        reach=problem.amplitude_mean + _REACH * problem.amplitude_std,
+    )
+
+
+@dataclass(frozen=True)
+class SinesRow(SampledRow):
+    """Curves of one number of waves, generated beside the ground truth of the same waves.
+
+    Amplitudes are those of :func:`spectrum`, up to four standard deviations above their mean. Each
+    quantity is that of ground-truth curves, ``true``, or of curves generated from the prior.
+
+    Attributes:
+        true_amplitude, generated_amplitude: Mean of the categories that a curve has exactly once.
+        true_amplitude_std, generated_amplitude_std: Standard deviation of the same amplitudes.
+        true_leak, generated_leak: Mean amplitude of the categories that a curve does not have.
+        true_outside, generated_outside: Share of the energy outside the frequencies.
+        true_clipped, generated_clipped: Share of the samples that were clipped for all this.
     """
 
     true_amplitude: Estimate
@@ -54,22 +175,23 @@ class SinesRow(SampledRow):
     true_clipped: Estimate
     generated_clipped: Estimate
 
-    def cells(self) -> dict[str, str]:
-        """Return what :func:`~compvae_pyg.evaluation.format_table` shows, by column."""
-        elbo = super().cells()
-        return {
-            "K": elbo.pop("K"),
-            "amplitude (truth's)": pair(self.generated_amplitude, self.true_amplitude, 2),
-            "its sd (truth's)": pair(self.generated_amplitude_std, self.true_amplitude_std, 2),
-            "leak (truth's)": pair(self.generated_leak, self.true_leak, 2),
-            "outside (truth's)": pair(self.generated_outside, self.true_outside, 2),
-            "clipped (truth's)": pair(self.generated_clipped, self.true_clipped, 2),
-            "energy dist. (two truths')": pair(
-                self.generated_energy_distance, self.true_energy_distance, 3
-            ),
-            "of summed parts": f"{self.generated_sum_energy_distance.mean:.3f}",
-            **elbo,
-        }
+    columns: ClassVar = {
+        "K": "{0.num_parts}",
+        "amplitude (ground truth)": beside("amplitude", ".2f"),
+        "its sd (ground truth)": beside("amplitude_std", ".2f"),
+        "leak (ground truth)": beside("leak", ".2f"),
+        "outside (ground truth)": beside("outside", ".2f"),
+        "clipped (ground truth)": beside("clipped", ".2f"),
+        "energy distance (oracle)": beside("energy_distance", ".3f"),
+        "of summed parts": "{0.generated_sum_energy_distance:.3f}",
+        **ElboRow.columns,
+    }
+    panels: ClassVar = {
+        "amplitude of a wave: mean": "amplitude",
+        "amplitude of a wave: standard deviation": "amplitude_std",
+        "leak: amplitude of absent waves": "leak",
+        "energy outside all frequencies": "outside",
+    }
 
 
 def evaluate_sines(
@@ -77,138 +199,219 @@ def evaluate_sines(
     problem: Sines,
     *,
     num_parts: Sequence[int] = (1, 2, 4, 8, 16, 24, 30),
-    num_wholes: int = 1000,
     num_part_sets: int = 8,
     num_draws: int = 250,
-    num_weighted: int = 64,
-    num_samples: int = 64,
-    seed: int = 0,
-    batch_size: int = 250,
+    **options: int,
 ) -> list[SinesRow]:
-    r"""Compare generated to true curves of the same waves, and estimate the bound.
+    """Compare generated to ground-truth curves of the same waves, and estimate the ELBO.
 
-    The result depends on the arguments alone: curves, waves and latents are drawn from ``seed``, a
-    row does not depend on the other rows, and the global random number generators stay as they
-    are.
-
-    Args:
-        model: The model, on the device that is to be used.
-        problem: The ground truth.
-        num_parts: Numbers :math:`K` of waves, one row each.
-        num_wholes: Number of curves for each :math:`K`.
-        num_part_sets: Number of sets of :math:`K` waves that samples are compared for.
-        num_draws: Number of curves of each sample.
-        num_weighted: Number of curves that importance sampling is applied to; of fewer, to all.
-        num_samples: Number of importance samples.
-        seed: Seed of the curves and of the latents.
-        batch_size: Number of curves at a time; bounds the memory.
-
-    Returns:
-        One row for each :math:`K`. Where no curve has a category exactly once, or none lacks one,
-        the estimates of that are ``nan``.
-
-    Raises:
-        ValueError: If one of the numbers is not positive.
+    Samples of ``num_draws`` curves are compared for each of ``num_part_sets`` sets of waves; other
+    arguments and errors are those of :func:`measure_wholes`. Where no curve has a category exactly
+    once, or all have all of them, the estimates of that are ``nan``.
 
     Example:
-        >>> sines = Sines()
-        >>> model = sines.build("small")
-        >>> row, = evaluate_sines(
-        ...     model, sines, num_parts=[4], num_wholes=8, num_draws=2, num_samples=2
-        ... )
+        >>> sines, few = Sines(), {"num_wholes": 8, "num_draws": 2, "num_samples": 2}
+        >>> row, = evaluate_sines(sines.build("small"), sines, num_parts=[4], **few)
         >>> row.true_leak.mean < 1e-3
         True
     """
-    check_samples(num_part_sets, num_draws)
-    measured = measure_wholes(
-        model,
-        problem,
-        lambda data, _: _composition_values(model, problem, data),
-        num_parts=num_parts,
-        num_wholes=num_wholes,
-        num_weighted=num_weighted,
-        num_samples=num_samples,
-        seed=seed,
-        batch_size=batch_size,
-    )
-    rows = []
-    for bound, values in measured:
-        source = evaluation_generator(seed, bound.num_parts)
-        sets = (num_part_sets, bound.num_parts)
-        category = torch.randint(problem.num_categories, sets, generator=source)
-        sampled = compare_samples(
-            model,
-            lambda source, parts, batch, size: problem.draw(parts["category"], batch, size, source),
-            {"category": category.flatten()},
-            bound,
-            num_draws=num_draws,
-            source=source,
-            seed=seed,
-            batch_size=batch_size,
-        )
-        rows.append(
-            SinesRow(
-                **vars(sampled),
-                **_spectrum_estimates(values, "true"),
-                **_spectrum_estimates(values, "generated"),
-            )
-        )
-    return rows
+
+    def part_sets(num_sets: int, size: int, seed: int) -> tuple[PackedParts, torch.Generator]:
+        source = stream(seed, size)
+        category = torch.randint(problem.num_categories, (num_sets * size,), generator=source)
+        batch = torch.arange(num_sets).repeat_interleave(size)
+        return PackedParts({"category": category}, batch), source
+
+    def measure(data: Batch, source: torch.Generator) -> dict[str, Value]:
+        waves = packed_parts(problem, data)
+        generated = model.generate(waves)
+        times = waves.sum(one_hot(data.category, problem.num_categories))
+        once, absent = (times == 1).double(), (times == 0).double()
+        num_once, num_absent = once.sum(dim=1), absent.sum(dim=1)
+        measured: dict[str, Value] = {}
+        for name, whole in (("true", data.whole), ("generated", generated)):
+            found = sines_spectrum(problem, whole, data.ptr.diff())
+            each = once * found.amplitude, once * found.amplitude.square(), absent * found.amplitude
+            amplitude, square, leak = (values.sum(dim=1) for values in each)
+            measured |= {
+                f"{name}_amplitude": partial(Estimate.ratio, amplitude, num_once),
+                f"{name}_amplitude_std": partial(_deviation, amplitude, square, num_once),
+                f"{name}_leak": partial(Estimate.ratio, leak, num_absent),
+                f"{name}_outside": found.outside,
+                f"{name}_clipped": found.clipped,
+            }
+        return measured
+
+    evaluate = partial(evaluate_samples, SinesRow, model, problem, measure, part_sets)
+    return evaluate(num_parts, num_part_sets, num_draws, **options)
 
 
-def sines_spectrum(problem: Sines, whole: Tensor, num_parts: Tensor) -> Spectrum:
-    """Find the waves of curves of a problem, as far as amplitudes that occur reach.
+def _deviation(total: Tensor, square: Tensor, count: Tensor) -> Estimate:
+    """Return the standard deviation of values from sums of them and of their squares, ``[S]``."""
+    mean = Estimate.ratio(total, count).mean
+    # The sum of squared deviations from the mean: its own error does not count, to first order.
+    return Estimate.root_mean(square - 2.0 * mean * total + mean**2 * count, count)
 
-    Args:
-        problem: The ground truth, whose parameters are used.
-        whole: Curves, ``[S, 200]``.
-        num_parts: Number of waves of each curve, ``[S]``.
+
+@dataclass(frozen=True)
+class SinesRecomposition:
+    """A curve taken apart and put together again, all on the CPU.
+
+    Attributes:
+        category: Category of each wave, ``[K]``.
+        true_parts, parts: Ground truth of each wave alone, and what its inferred latent decodes to,
+            ``[K, T]``.
+        true_wholes, wholes: Those of the first ``i`` waves for ``i = 1 … K``, ``[K, T]``; the last
+            ones are what the model observes and its reconstruction.
+        true_without, without: Those of all waves but one, ``[K, T]``.
+    """
+
+    category: Tensor
+    true_parts: Tensor
+    true_wholes: Tensor
+    true_without: Tensor
+    parts: Tensor
+    wholes: Tensor
+    without: Tensor
+
+
+@dataclass(frozen=True)
+class SinesVariety:
+    """Many curves of one wave each, all on the CPU.
+
+    Attributes:
+        category: Categories, ``[C]``.
+        truth, generated: Curves of each, ``[C, num_draws, T]``.
+    """
+
+    category: Tensor
+    truth: Tensor
+    generated: Tensor
+
+
+@dataclass(frozen=True)
+class SinesNonlinearity:
+    r"""Ground-truth curves of the same waves that saturate more and more.
+
+    Attributes:
+        nonlinearity: Values of :math:`C`.
+        whole: The curve of each, ``[len(nonlinearity), T]``, in :math:`[-K, K]`.
+        linear: The sum of the parts alike, :math:`C \sum_i a_i \cos(\dots)`.
+        num_parts: Number :math:`K` of waves.
+    """
+
+    nonlinearity: tuple[float, ...]
+    whole: Tensor
+    linear: Tensor
+    num_parts: int
+
+
+def recompose_sines(
+    model: CompVAE, problem: Sines, *, category: Sequence[int] = (0, 2, 1, 5, 3, 7), seed: int = 0
+) -> SinesRecomposition:
+    r"""Infer the latents of a curve's waves, and decode some of them (paper, Fig. 6).
+
+    The model observes the curve of all waves and their categories. With the :math:`\varepsilon` of
+    :math:`z` that it infers as well, any choice :math:`A` of the waves has
+
+    .. math::
+        \tilde w_A = \sum_{i \in A} w_i, \qquad
+        z_A = \mu(\tilde w_A) + \sigma(\tilde w_A)\, \varepsilon, \qquad
+        x_A = \mathbb{E}[x \mid z_A, \tilde w_A]
+
+    Amplitudes, phases and latents are drawn from ``seed``.
+
+    Raises:
+        ValueError: If there is no wave, or no such category.
 
     Example:
-        >>> sines = Sines(amplitude_std=0.0)
-        >>> data = sines.sample(torch.tensor([1]))
-        >>> sines_spectrum(sines, data.whole, torch.tensor([1])).amplitude.max()
-        tensor(1.0000, dtype=torch.float64)
+        >>> sines = Sines()
+        >>> series = recompose_sines(sines.build("small"), sines, category=[0, 2, 2])
+        >>> series.true_wholes.shape, series.without.shape
+        (torch.Size([3, 200]), torch.Size([3, 200]))
     """
-    return spectrum(
-        whole,
-        num_parts,
-        num_categories=problem.num_categories,
-        nonlinearity=problem.nonlinearity,
-        period=problem.period,
-        reach=problem.amplitude_mean + _REACH * problem.amplitude_std,
-    )
+    checks.check_evaluation(model, problem, Sines, seed=seed)
+    waves, num_parts = _waves(problem, category), len(category)
+    amplitude, phase = problem.features(num_parts, stream(seed, num_parts))
+    alone = torch.eye(num_parts, dtype=torch.bool)
+    # Which waves each curve is made of, [3K, K]: one, those so far, all but one.
+    chosen = torch.cat([alone, torch.ones_like(alone).tril(), ~alone])
+    batch, wave = chosen.nonzero(as_tuple=True)
+    truth = problem.render(waves[wave], amplitude[wave], phase[wave], batch, len(chosen))
+    with isolated(model, seed) as device:
+        observed = truth[2 * num_parts - 1 : 2 * num_parts].to(device)
+        seen = model.infer(observed, {"category": waves.to(device)})
+        copies = seen.select(torch.zeros(len(chosen), dtype=torch.long, device=device))
+        decoded = copies.remove(~chosen.flatten().to(device)).decode().mean.cpu()
+    return SinesRecomposition(waves, *truth.chunk(3), *decoded.chunk(3))
 
 
-def _composition_values(model: CompVAE, problem: Sines, data: Batch) -> dict[str, Tensor]:
-    """Return sums over the categories of each curve, ``[S]`` each."""
-    generated = model.generate(problem.parts(data), data.batch, data.num_graphs)
-    category = torch.nn.functional.one_hot(data.category, problem.num_categories)
-    times = set_sum(category, data.batch, data.num_graphs)
-    once, absent = (times == 1).double(), (times == 0).double()
-    values = {"once": once.sum(dim=1), "absent": absent.sum(dim=1)}
-    for name, whole in (("true", data.whole), ("generated", generated)):
-        waves = sines_spectrum(problem, whole, data.ptr.diff())
-        values |= {
-            f"{name}_once": (once * waves.amplitude).sum(dim=1),
-            f"{name}_once_square": (once * waves.amplitude.square()).sum(dim=1),
-            f"{name}_absent": (absent * waves.amplitude).sum(dim=1),
-            f"{name}_outside": waves.outside,
-            f"{name}_clipped": waves.clipped,
-        }
-    return values
+def sines_variety(
+    model: CompVAE,
+    problem: Sines,
+    *,
+    category: Sequence[int] = (0, 1, 3),
+    num_draws: int = 25,
+    seed: int = 0,
+) -> SinesVariety:
+    """Draw ``num_draws`` curves of one wave of each category from ``seed`` (paper, Fig. 5).
+
+    Raises:
+        ValueError: If there is no category, or no such, or ``num_draws`` is not positive.
+
+    Example:
+        >>> sines = Sines()
+        >>> sines_variety(sines.build("small"), sines, num_draws=5).generated.shape
+        torch.Size([3, 5, 200])
+    """
+    checks.check_evaluation(model, problem, Sines, seed=seed, num_draws=num_draws)
+    kinds = _waves(problem, category)
+    waves = kinds.repeat_interleave(num_draws)
+    batch = torch.arange(len(waves))
+    truth = problem.draw(waves, batch, len(waves), stream(seed, 1, "variety"))
+    with isolated(model, seed) as device:
+        generated = model.generate({"category": waves.to(device)}, batch.to(device), len(waves))
+    samples = (curves.unflatten(0, (-1, num_draws)) for curves in (truth, generated.cpu()))
+    return SinesVariety(kinds, *samples)
 
 
-def _spectrum_estimates(values: dict[str, Tensor], name: str) -> dict[str, Any]:
-    once, total = values["once"], values[f"{name}_once"]
-    amplitude = Estimate.ratio(total, once)
-    # The sum of squared deviations from the mean: its own error does not count, to first order.
-    square = values[f"{name}_once_square"] - 2.0 * amplitude.mean * total
-    variance = Estimate.ratio(square + amplitude.mean**2 * once, once)
-    return {
-        f"{name}_amplitude": amplitude,
-        f"{name}_amplitude_std": variance.root(),
-        f"{name}_leak": Estimate.ratio(values[f"{name}_absent"], values["absent"]),
-        f"{name}_outside": Estimate.of(values[f"{name}_outside"]),
-        f"{name}_clipped": Estimate.of(values[f"{name}_clipped"]),
-    }
+def sines_nonlinearity(
+    problem: Sines,
+    *,
+    nonlinearity: Sequence[float] = (0.3, 1.0, 3.0, 10.0),
+    category: Sequence[int] = (0, 1, 2, 4),
+    seed: int = 0,
+) -> SinesNonlinearity:
+    """Draw the same waves with one nonlinearity after the other (paper, Fig. 10).
+
+    Amplitudes and phases are drawn from ``seed``; the other parameters are those of the problem.
+
+    Raises:
+        ValueError: If there is no wave, no such category, or a nonlinearity is not positive.
+
+    Example:
+        >>> weak, strong = sines_nonlinearity(Sines(), nonlinearity=[0.01, 10.0]).whole
+        >>> float(weak.abs().max()) < 0.1, float(strong.abs().max()) > 3.9
+        (True, True)
+    """
+    checks.check_type(problem, "problem", Sines)
+    checks.check_count(seed, "seed", at_least=0)
+    checks.check_numbers(nonlinearity, "nonlinearity")
+    kinds, num_parts = _waves(problem, category), len(category)
+    features = problem.features(num_parts, stream(seed, num_parts))
+
+    def draw(value: float) -> Tensor:
+        batch = torch.zeros(num_parts, dtype=torch.long)
+        return replace(problem, nonlinearity=value).render(kinds, *features, batch, 1)
+
+    # With so weak a nonlinearity, tanh is its argument to the precision of 32 bits.
+    linear = torch.tensor(list(nonlinearity)).unsqueeze(1) * (draw(1e-4) / 1e-4)
+    whole = torch.cat([draw(value) for value in nonlinearity])
+    return SinesNonlinearity(tuple(nonlinearity), whole, linear, num_parts)
+
+
+def _waves(problem: Sines, category: Sequence[int]) -> Tensor:
+    checks.check_counts(category, "category", at_least=0)
+    if len(category) == 0:
+        raise ValueError("category must not be empty (got none)")
+    return checks.check_categories({"category": torch.tensor(category)}, problem.num_categories)

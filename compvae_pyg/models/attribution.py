@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 from torch import Tensor
-
-from compvae_pyg.nn import set_sum
+from torch_geometric.utils import scatter
 
 __all__ = ["Attribution"]
 
@@ -35,4 +34,5 @@ class Attribution(NamedTuple):
     @property
     def kl_w(self) -> Tensor:
         """All information in the parts of each set, that of :class:`Elbo`, ``[S]``."""
-        return set_sum(self.parts, self.batch, self.common.shape[0]) + self.common
+        total = scatter(self.parts, self.batch, 0, self.common.shape[0], reduce="sum")
+        return total + self.common

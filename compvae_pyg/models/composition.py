@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,14 +13,18 @@ from torch.distributions import Distribution
 from compvae_pyg.models.generator import (
     CompVAEGenerator,
     normal_sample,
-    sample_law,
+    sample,
     standard_normal,
 )
-from compvae_pyg.models.parts import Parts, check_alike, check_index, check_parts, map_parts
-from compvae_pyg.models.rows import rows_of_sets, rows_without
-from compvae_pyg.models.weights import check_weight, weighted
-from compvae_pyg.nn import resolve_batch, set_sum
-from compvae_pyg.nn.checks import check_real
+from compvae_pyg.nn import Fields, PackedParts
+from compvae_pyg.nn.checks import (
+    check_alike,
+    check_device,
+    check_index,
+    check_real,
+    check_shape,
+    check_type,
+)
 
 __all__ = ["Composition"]
 
@@ -46,14 +50,12 @@ class Composition:
 
     Attributes:
         generator: The generative network whose latents these are.
-        parts: Descriptions of the parts, packed, N rows each.
-        batch: Set of each part, ``[N]``, sorted.
-        batch_size: Number of wholes :math:`S`.
-        w: Latents of the parts, ``[N, D_w]``.
-        z_noise: Noise :math:`\varepsilon_z` behind the latents of the wholes, ``[S, D_z]``.
-        weight: Weight :math:`a` of each part, ``[N]``; ``None`` means 1.
+        parts: The parts, with their counts and weights.
+        w: Latents of the parts, ``[N, D_w]``; of a row that stands for several, their sum.
+        z_eps: Noise :math:`\varepsilon_z` behind the latents of the wholes, ``[S, D_z]``.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: If a shape or a device does not fit the others.
 
     Example:
@@ -68,40 +70,39 @@ class Composition:
     """
 
     generator: CompVAEGenerator
-    parts: Parts
-    batch: Tensor
-    batch_size: int
+    parts: PackedParts
     w: Tensor
-    z_noise: Tensor
-    weight: Tensor | None = None
+    z_eps: Tensor
 
     def __post_init__(self) -> None:
-        num_parts, device = check_parts(self.parts)
-        resolve_batch(num_parts, self.batch, self.batch_size, device)
+        check_type(self.parts, "parts", PackedParts)
         for name, value, rows in (
-            ("w", self.w, num_parts),
-            ("z_noise", self.z_noise, self.batch_size),
+            ("w", self.w, self.num_parts),
+            ("z_eps", self.z_eps, self.batch_size),
         ):
             check_real(value, name)
-            if value.dim() != 2 or value.shape[0] != rows:
-                raise ValueError(
-                    f"{name} must be a matrix of {rows} rows (got {list(value.shape)})"
-                )
-            if value.device != device:
-                raise ValueError(
-                    f"{name} must be on the parts' device (got {value.device}, not {device})"
-                )
-        object.__setattr__(self, "weight", check_weight(self.weight, num_parts, self.w))
+            check_shape(value, name, (rows, "D"))
+            check_device(value, name, self.parts.device, "the parts")
+
+    @property
+    def batch(self) -> Tensor:
+        """Set of each part, ``[N]``, sorted."""
+        return self.parts.batch
+
+    @property
+    def batch_size(self) -> int:
+        """Number of wholes :math:`S`."""
+        return self.parts.batch_size
 
     @property
     def num_parts(self) -> int:
-        """Number of parts :math:`N` in all."""
-        return self.batch.shape[0]
+        """Number of rows :math:`N`."""
+        return self.parts.num_parts
 
     @property
     def w_sum(self) -> Tensor:
         r"""Latents of the aggregates, :math:`\tilde w = \sum_i a_i w_i`, ``[S, D_w]``."""
-        return set_sum(weighted(self.w, self.weight), self.batch, self.batch_size)
+        return self.parts.weighted_sum(self.w)
 
     @property
     def z(self) -> Tensor:
@@ -109,30 +110,31 @@ class Composition:
         return self._z(self.w_sum)
 
     @property
-    def w_noise(self) -> Tensor:
+    def w_eps(self) -> Tensor:
         r"""Noise behind the latents of the parts, :math:`(w_i - m_{\ell_i}) / s_{\ell_i}`.
 
-        It is standard normal in compositions of parts, and in those of wholes what the whole told
-        of its parts, in units of the prior, ``[N, D_w]``.
+        Standard normal in compositions of parts; in those of wholes it is what was inferred of the
+        parts beyond their labels, ``[N, D_w]``.
         """
-        prior = self.generator.w_prior(self.parts)
+        prior = self.generator.prior_w(self.parts)
         return (self.w - prior.mean) / prior.stddev
 
     def decode(self) -> Distribution:
         r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
         w_sum = self.w_sum
-        return self.generator.decoder(w_sum, self._z(w_sum))
+        return self.generator.likelihood(w_sum, self._z(w_sum))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         r"""Draw wholes from :math:`p(x \mid z, \tilde w)`, ``[S, *event]``, without gradients."""
-        return sample_law(self.decode(), generator)
+        return sample(self.decode(), generator)
 
     def add(
         self,
-        parts: Parts,
+        parts: PackedParts | Fields,
         batch: Tensor | int | None = None,
         *,
         w: Tensor | None = None,
+        count: Tensor | None = None,
         weight: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Composition:
@@ -141,8 +143,9 @@ class Composition:
         Args:
             parts: Descriptions of M parts, of the fields of those that are there.
             batch: Set that each of them joins, ``[M]``, in any order, or one for all. It may be
-                left out if there is only one.
+                left out if there is only one, or if packed parts say it.
             w: Their latents, ``[M, D_w]``; by default drawn from :math:`p(w \mid \ell)`.
+            count: How many parts each row stands for, ``[M]``; by default 1.
             weight: Their weights, ``[M]``; by default 1.
             generator: Source of the randomness; by default the global one.
 
@@ -150,23 +153,25 @@ class Composition:
             TypeError: If ``batch``, a field of the parts or a latent is of another type.
             ValueError: If a shape does not fit, or there is no such set.
         """
-        num_new = check_alike(parts, self.parts)
-        device = self.batch.device
-        if batch is None:
-            if self.batch_size != 1:
+        new = self.generator.pack(parts, count=count, weight=weight)
+        if isinstance(parts, PackedParts) and batch is None:
+            if new.batch_size != self.batch_size:
                 raise ValueError(
-                    f"batch must say which of {self.batch_size} sets the parts join (got None)"
+                    f"parts must lie in {self.batch_size} sets, as many (got {new.batch_size})"
                 )
-            batch = 0
-        batch = check_index(batch, self.batch_size, device, name="batch")
-        if batch.shape[0] == 1:
-            batch = batch.expand(num_new)
-        if batch.shape[0] != num_new:
-            raise ValueError(
-                f"batch must have one entry per part (got {batch.shape[0]}, expected {num_new})"
-            )
-        weight = check_weight(weight, num_new, self.w)
-        return self._with_more(parts, batch, self._latents(parts, w, generator), weight)
+        else:
+            if batch is None:
+                if self.batch_size != 1:
+                    raise ValueError(
+                        f"batch must say which of {self.batch_size} sets the parts join (got None)"
+                    )
+                batch = 0
+            batch = check_index(batch, self.batch_size, new.device, name="batch")
+            batch = batch.expand(new.num_parts) if batch.shape[0] == 1 else batch
+            check_shape(batch, "batch", (new.num_parts,))
+            new = new.in_sets(batch, self.batch_size)
+        check_alike(new.fields, self.parts.fields)
+        return self._join(new, self._latents(new, w, generator))
 
     def remove(self, index: Index) -> Composition:
         """Take parts away.
@@ -178,20 +183,18 @@ class Composition:
             TypeError: If ``index`` holds neither integers nor truth values.
             ValueError: If it is out of range.
         """
-        index = check_index(index, self.num_parts, self.batch.device)
-        stays = torch.ones_like(self.batch, dtype=torch.bool).index_fill(0, index, False)
-        return self._only(stays.nonzero().squeeze(1))
+        return self._unpack(self._pack().without(index), self.z_eps)
 
     def replace(
         self,
         index: Index,
-        parts: Parts,
+        parts: Fields,
         *,
         w: Tensor | None = None,
         keep_noise: bool = False,
         generator: torch.Generator | None = None,
     ) -> Composition:
-        r"""Put other parts in the place of some, in the same sets and with the same weights.
+        r"""Put other parts in the place of some, in their sets, with their counts and weights.
 
         Args:
             index: Which parts go: a mask, ``[N]``, or different numbers of parts, one or several.
@@ -208,25 +211,25 @@ class Composition:
                 latents are given beside noise to keep.
         """
         index = check_index(index, self.num_parts, self.batch.device)
-        num_new = check_alike(parts, self.parts)
+        new = self.generator.pack(parts)
         if index.unique().shape != index.shape:
             raise ValueError(f"index must name each part once (got {index.tolist()})")
-        if num_new != index.shape[0]:
+        if new.num_parts != index.shape[0]:
             raise ValueError(
-                f"parts must be as many as index names (got {num_new}, expected {index.shape[0]})"
+                f"parts must be as many as index names (got {new.num_parts}, expected "
+                f"{index.shape[0]})"
             )
+        check_alike(new.fields, self.parts.fields)
+        new = self.parts.take(index).with_fields(new.fields)
         if keep_noise:
             if w is not None:
                 raise ValueError("w must not be given with keep_noise=True (got both)")
-            new = self.generator.w_prior(parts)
-            w = new.mean + new.stddev * self.w_noise.index_select(0, index)
+            prior = self.generator.prior_w(new)
+            w = prior.mean + prior.stddev * self.w_eps.index_select(0, index)
         else:
-            w = self._latents(parts, w, generator)
-        return replace(
-            self,
-            parts=map_parts(lambda old, new: old.index_copy(0, index, new), self.parts, parts),
-            w=self.w.index_copy(0, index, w),
-        )
+            w = self._latents(new, w, generator)
+        fields = self.parts.map(lambda old, come: old.index_copy(0, index, come), new)
+        return replace(self, parts=fields, w=self.w.index_copy(0, index, w))
 
     def merge(self, other: Composition) -> Composition:
         r"""Unite wholes set by set, ``a + b``: the parts of ``b`` join those of ``a``.
@@ -242,13 +245,13 @@ class Composition:
             ValueError: If the model, the number of wholes or the fields of the parts differ.
         """
         self._check_same(other)
-        return self._with_more(other.parts, other.batch, other.w, other.weight)
+        return self._join(other.parts, other.w)
 
     def subtract(self, other: Composition) -> Composition:
         r"""Take the parts of other wholes away set by set, ``a - b``.
 
-        A part of ``b`` is found in the same set of ``a`` by its latent and its weight, which have
-        to be the same to the bit; of several that are, the last ones go. The noise of :math:`z`
+        A part of ``b`` is found in the same set of ``a`` by its latent, count and weight, the same
+        to the bit; of several that are, the last ones go. The noise of :math:`z`
         stays that of ``a``.
 
         Args:
@@ -259,8 +262,8 @@ class Composition:
                 fields of the parts differ.
         """
         self._check_same(other)
-        left = rows_without(self._identity(), self.batch, other._identity(), other.batch)
-        return self._only(left)
+        left = _rows_left(self._identity(), self.batch, other._identity(), other.batch)
+        return self._unpack(self._pack().take(left), self.z_eps)
 
     def __add__(self, other: Composition) -> Composition:
         return self.merge(other) if isinstance(other, Composition) else NotImplemented
@@ -279,13 +282,7 @@ class Composition:
             ValueError: If it is out of range.
         """
         sets = check_index(sets, self.batch_size, self.batch.device, name="sets")
-        rows, batch = rows_of_sets(self.batch, self.batch_size, sets)
-        return self._only(
-            rows,
-            batch=batch,
-            batch_size=sets.shape[0],
-            z_noise=self.z_noise.index_select(0, sets),
-        )
+        return self._unpack(self._pack().select(sets), self.z_eps.index_select(0, sets))
 
     def with_latents(self, *, w: Tensor | None = None, z: Tensor | None = None) -> Composition:
         r"""Return the same parts with other latents.
@@ -314,9 +311,9 @@ class Composition:
             _check_like(w, self.w, "w")
             out = replace(out, w=w)
         if z is not None:
-            _check_like(z, self.z_noise, "z")
-            prior = self.generator.z_prior(out.w_sum)
-            out = replace(out, z_noise=(z - prior.mean) / prior.stddev)
+            _check_like(z, self.z_eps, "z")
+            prior = self.generator.prior_z(out.w_sum)
+            out = replace(out, z_eps=(z - prior.mean) / prior.stddev)
         return out
 
     def resample_z(self, generator: torch.Generator | None = None) -> Composition:
@@ -325,83 +322,92 @@ class Composition:
         Args:
             generator: Source of the randomness; by default the global one.
         """
-        return replace(self, z_noise=standard_normal(self.z_noise, generator))
+        return replace(self, z_eps=standard_normal(self.z_eps, generator))
 
     def _z(self, w_sum: Tensor) -> Tensor:
-        prior = self.generator.z_prior(w_sum)
-        return prior.mean + prior.stddev * self.z_noise
+        prior = self.generator.prior_z(w_sum)
+        return prior.mean + prior.stddev * self.z_eps
 
-    def _latents(self, parts: Parts, w: Tensor | None, generator: torch.Generator | None) -> Tensor:
+    def _latents(
+        self, parts: PackedParts, w: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
         # Also when latents are given: the prior knows which parts there can be.
-        prior = self.generator.w_prior(parts)
+        prior = self.generator.prior_w(parts)
         if w is None:
             return normal_sample(prior, generator)
         _check_like(w, prior.mean, "w")
         return w
 
-    def _with_more(
-        self, parts: Parts, batch: Tensor, w: Tensor, weight: Tensor | None
-    ) -> Composition:
-        joint, order = torch.sort(torch.cat([self.batch, batch]), stable=True)
+    def _pack(self) -> PackedParts:
+        """Return parts and latents as one value."""
+        fields = self.parts.fields
+        named = {"": fields} if isinstance(fields, Tensor) else fields
+        return self.parts.with_fields({**{f"part {k}": v for k, v in named.items()}, "w": self.w})
 
-        def join(old: Tensor, new: Tensor) -> Tensor:
-            return torch.cat([old, new]).index_select(0, order)
+    def _unpack(self, packed: PackedParts, z_eps: Tensor) -> Composition:
+        """Return the composition of such a value."""
+        assert not isinstance(packed.fields, Tensor)
+        named = {k.removeprefix("part "): v for k, v in packed.fields.items() if k != "w"}
+        fields = named[""] if isinstance(self.parts.fields, Tensor) else named
+        return replace(self, parts=packed.with_fields(fields), w=packed["w"], z_eps=z_eps)
 
-        if weight is not None or self.weight is not None:
-            weight = join(_or_ones(self.weight, self.w), _or_ones(weight, w))
-        return replace(
-            self,
-            parts=map_parts(join, self.parts, parts),
-            batch=joint,
-            w=join(self.w, w),
-            weight=weight,
-        )
-
-    def _only(self, index: Tensor, **changes: Any) -> Composition:
-        """Return the parts that have these numbers, by default in their old sets."""
-        kept = {
-            "parts": map_parts(lambda value: value.index_select(0, index), self.parts),
-            "batch": self.batch.index_select(0, index),
-            "w": self.w.index_select(0, index),
-            "weight": None if self.weight is None else self.weight.index_select(0, index),
-        }
-        return replace(self, **{**kept, **changes})
+    def _join(self, parts: PackedParts, w: Tensor) -> Composition:
+        other = replace(self, parts=parts, w=w)
+        return self._unpack(self._pack().cat(other._pack()), self.z_eps)
 
     def _identity(self) -> Tensor:
-        """Return what tells the parts of a set apart, one row each."""
-        return torch.cat([self.w, _or_ones(self.weight, self.w).unsqueeze(-1)], dim=1).detach()
+        """Return what makes the parts of a set differ, one row each."""
+        ones = self.w.new_ones(self.num_parts)
+        extra = [ones if v is None else v.to(ones) for v in (self.parts.count, self.parts.weight)]
+        return torch.cat([self.w, torch.stack(extra, dim=1)], dim=1).detach()
 
     def _check_same(self, other: Composition) -> None:
-        if not isinstance(other, Composition):
-            raise TypeError(f"other must be a Composition (got {type(other).__name__})")
+        check_type(other, "other", Composition)
         if other.generator is not self.generator:
-            raise ValueError("both compositions must be of one model (got two)")
+            raise ValueError("other must be a composition of the same model (got that of another)")
         if other.batch_size != self.batch_size:
             raise ValueError(
-                "both compositions must have as many wholes "
-                f"(got {self.batch_size} and {other.batch_size})"
+                f"other must have {self.batch_size} wholes, as many (got {other.batch_size})"
             )
-        check_alike(other.parts, self.parts)
+        check_alike(other.parts.fields, self.parts.fields)
 
     def __repr__(self) -> str:
         return (
             f"{self.__class__.__name__}(num_parts={self.num_parts}, batch_size={self.batch_size}, "
-            f"w_channels={self.w.shape[1]}, z_channels={self.z_noise.shape[1]})"
+            f"w_channels={self.w.shape[1]}, z_channels={self.z_eps.shape[1]})"
         )
-
-
-def _or_ones(weight: Tensor | None, w: Tensor) -> Tensor:
-    return w.new_ones(w.shape[0]) if weight is None else weight
 
 
 def _check_like(value: Tensor, like: Tensor, name: str) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a tensor (got {type(value).__name__})")
-    if value.shape != like.shape:
-        raise ValueError(f"{name} must be {list(like.shape)} (got {list(value.shape)})")
-    if value.device != like.device:
-        raise ValueError(
-            f"{name} must be on the parts' device (got {value.device}, not {like.device})"
-        )
+    check_real(value, name)
+    check_shape(value, name, like.shape)
+    check_device(value, name, like.device, "the parts")
     if value.dtype != like.dtype:
         raise TypeError(f"{name} must hold {like.dtype} (got {value.dtype})")
+
+
+def _rows_left(values: Tensor, batch: Tensor, others: Tensor, other_batch: Tensor) -> Tensor:
+    """Return the rows of sets, ``[N, D]``, that are left when equal rows of other sets go.
+
+    Rows go one for one; of several that are equal, the last ones.
+    """
+    _, kind = torch.unique(torch.cat([values, others]), dim=0, return_inverse=True)
+    sets = torch.cat([batch, other_batch])
+    _, kind = torch.unique(torch.stack([kind, sets]), dim=1, return_inverse=True)
+    mine, theirs = kind.split([len(batch), len(other_batch)])
+    num_kinds = int(kind.max()) + 1 if kind.numel() else 0
+    there = torch.bincount(mine, minlength=num_kinds)
+    gone = torch.bincount(theirs, minlength=num_kinds)
+    lacking = (gone > there).index_select(0, theirs).nonzero()
+    if lacking.numel():
+        at = int(lacking[0])
+        raise ValueError(
+            f"other must have parts that are there (got part {at}, which set "
+            f"{int(other_batch[at])} lacks)"
+        )
+    # The place of each row among its equals, of which the first ones stay.
+    order = torch.argsort(mine, stable=True)
+    start = there.cumsum(0) - there
+    place = torch.empty_like(mine)
+    place[order] = torch.arange(len(mine), device=mine.device) - start[mine[order]]
+    return (place < (there - gone)[mine]).nonzero().squeeze(1)

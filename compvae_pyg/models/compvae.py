@@ -1,35 +1,63 @@
-"""CompVAE: the generative and the inference network, and what they are trained by."""
+"""CompVAE: the generative and the inference network, and the bound that trains them."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Distribution, Normal, kl_divergence
+from torch_geometric.nn.inits import reset
 
 from compvae_pyg.models.attribution import Attribution
-from compvae_pyg.models.chunks import split_sets
 from compvae_pyg.models.composition import Composition
-from compvae_pyg.models.elbo import Elbo, Inferred
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
-from compvae_pyg.models.generator import (
-    CompVAEGenerator,
-    normal_sample,
-    sample_law,
-    standard_normal,
+from compvae_pyg.models.generator import CompVAEGenerator, normal_sample, sample, standard_normal
+from compvae_pyg.models.hub import PretrainedMixin
+from compvae_pyg.models.likelihood import importance_log_weights, log_mean_exp
+from compvae_pyg.nn import AnyParts, Fields, PackedParts
+from compvae_pyg.nn.checks import (
+    check_count,
+    check_event,
+    check_real,
+    check_shape,
+    check_type,
+    check_values,
+    check_wholes,
 )
-from compvae_pyg.models.likelihood import importance_estimate
-from compvae_pyg.models.parts import Parts, check_parts
-from compvae_pyg.models.shared_model import SharedModel
-from compvae_pyg.models.weights import check_weight, weighted
-from compvae_pyg.models.wholes import check_wholes
-from compvae_pyg.nn import resolve_batch, set_sum
-from compvae_pyg.nn.checks import check_count
 
-__all__ = ["CompVAE"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from compvae_pyg.nn.packed import PartOptions
+
+__all__ = ["CompVAE", "Elbo"]
 
 
-class CompVAE(SharedModel):
+class Elbo(NamedTuple):
+    r"""Terms of the evidence lower bound, per whole, in nats.
+
+    Attributes:
+        log_likelihood: :math:`\log p(x \mid z, \tilde w)` at the sampled latents, ``[S]``.
+        kl_w: :math:`\mathrm{KL}(q(\{w_i\} \mid x, z, \{\ell_i\}) \| \prod_i p(w_i \mid \ell_i))`,
+            closed form, ``[S]``.
+        kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
+        likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
+    """
+
+    log_likelihood: Tensor
+    kl_w: Tensor
+    kl_z: Tensor
+    likelihood: Distribution
+
+    @property
+    def elbo(self) -> Tensor:
+        r"""The lower bound of :math:`\log p(x \mid \{\ell_i\})`, ``[S]``."""
+        return self.log_likelihood - self.kl_w - self.kl_z
+
+
+class CompVAE(PretrainedMixin, nn.Module):
     r"""Compositional variational autoencoder (Berger & Sebag, ECML PKDD 2019).
 
     .. math::
@@ -40,15 +68,35 @@ class CompVAE(SharedModel):
             \prod_i p(w_i \mid \ell_i) \Bigr) \Bigr]
         \end{aligned}
 
+    Methods take the parts in one of three forms:
+
+    - ``parts``, a tensor or named tensors of N rows, ``batch``, the set of each part, ``[N]``,
+      sorted (``None`` means one set), and ``batch_size``, the number :math:`S` of sets, needed when
+      sets are empty;
+    - a :class:`~compvae_pyg.nn.PackedParts`;
+    - a PyG ``Data`` or ``Batch``, whose node-level attributes are the fields.
+
+    Two options of theirs are common to all:
+
+    - ``count``, ``[N]``: how many independent parts a row stands for, whose latents add up to that
+      of the row, at the cost of one part; by default 1. It is positive, but in what is generated
+      may be 0. The inference network depends on it only through the fields of the parts.
+    - ``weight``, ``[N]``: the weights :math:`a` in :math:`\tilde w = \sum_i a_i w_i`, of any sign;
+      by default 1. Likewise.
+
+    Random numbers come from ``generator``, by default the global source. Real fields and wholes are
+    taken in any floating-point type. All methods raise a ``TypeError`` or ``ValueError`` that names
+    an argument of another type, or one that does not fit the others, the model, or is not finite.
+
     Args:
         encoder: The message-passing inference network.
         generator: The generative network.
-        embedding: Module of ``(whole, parts, batch)`` that returns the encoder's features, of
+        embedding: Module of ``(whole, fields, batch)`` that returns the encoder's features, of
             wholes ``[S, whole_channels]`` and of parts ``[N, part_channels]``;
             :class:`~compvae_pyg.models.SeparateEmbedding` makes it of two networks, as in the
             paper.
         event_shape: Shape of one whole.
-        residual_posterior: Whether the posterior of ``w`` is expressed in units of its prior
+        residual_posterior: Whether the posterior of ``w`` is parametrised relative to its prior
             (see :meth:`CompVAEEncoder.forward`); not in the paper.
 
     Example:
@@ -72,83 +120,110 @@ class CompVAE(SharedModel):
         residual_posterior: bool = False,
     ) -> None:
         super().__init__()
+        check_type(encoder, "encoder", nn.Module)
+        check_type(generator, "generator", CompVAEGenerator)
+        check_type(embedding, "embedding", nn.Module)
+        check_type(residual_posterior, "residual_posterior", bool)
         self.encoder = encoder
         self.generator = generator
         self.embedding = embedding
         self.event_shape = tuple(event_shape)
         self.residual_posterior = residual_posterior
 
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        for network in (self.encoder, self.generator, self.embedding):
+            reset(network)
+
+    # Evaluation of wholes: posterior, latents, bound
+
+    def forward(self, *args: Any, **options: Any) -> Elbo:
+        """Return :meth:`elbo`: what wrappers such as ``DistributedDataParallel`` call."""
+        return self.elbo(*args, **options)
+
     def elbo(
         self,
         whole: Tensor,
-        parts: Parts,
+        parts: AnyParts,
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
-        inferred: Inferred = "all",
-        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **options: Unpack[PartOptions],
     ) -> Elbo:
         r"""Evaluate the bound with one sample of :math:`z` and :math:`\tilde w`.
 
-        The sum of the parts' latents is drawn from its own law, see
-        :attr:`SumControlledNormal.sum_law <compvae_pyg.distributions.SumControlledNormal.sum_law>`.
+        The sum of the parts' latents is drawn from its own distribution, see
+        :meth:`Posterior.w_sum <compvae_pyg.models.Posterior.w_sum>`.
 
         Args:
             whole: Wholes, ``[S, *event]``.
-            parts: Parts, packed, N rows each.
-            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
-            batch_size: Number of sets :math:`S`; needed when sets are empty.
-            inferred: Which latents come from the posterior. ``"all"`` is the bound. For training
-                in stages, latents can be held at the mean of their prior instead, at no
-                divergence: ``"parts"`` does so with ``z`` (the parts' posterior is then given
-                standard normal noise for it), ``"none"`` with ``w`` and ``z``.
-            weight: Weight :math:`a` of each part in :math:`\tilde w = \sum_i a_i w_i`, ``[N]``, of
-                any sign; by default 1. The bound holds for any weights, but the inference network
-                is told of them only if the parts' own features are.
-
-        Raises:
-            ValueError: If an input does not fit the others or the model, or is not finite.
+            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
         """
-        if inferred not in get_args(Inferred):
-            raise ValueError(f"inferred must be one of {get_args(Inferred)} (got {inferred!r})")
-        batch, batch_size = self._check(whole, parts, batch, batch_size)
-        weight = check_weight(weight, batch.shape[0], whole)
-        w_prior = self.generator.w_prior(parts)
-        zero = whole.new_zeros(batch_size)
-        if inferred == "none":
-            kl_w, posterior = zero, None
-            w_sum = set_sum(weighted(w_prior.mean, weight), batch, batch_size)
-        else:
-            # While z is closed, the parts' posterior must not learn of the whole through it.
-            noise = None
-            if inferred == "parts":
-                noise = whole.new_empty(batch_size, self.encoder.z_channels).normal_()
-            posterior = self._posterior(whole, parts, batch, batch_size, w_prior, noise)
-            kl_w = kl_divergence(posterior.w, w_prior).sum(dim=-1)
-            # The bound reads the sum alone, whose law is known: one draw a whole, none a part.
-            law = posterior.w.sum_law if weight is None else posterior.w.weighted_sum(weight)
-            w_sum = law.rsample()
-        z_prior = self.generator.z_prior(w_sum)
-        if inferred == "all" and posterior is not None:
-            z = posterior.z_sample
-            # w_sum depends on the same draw of z, so that the closed form would be biased.
-            kl_z = (posterior.z.log_prob(z) - z_prior.log_prob(z)).sum(dim=-1)
-        else:
-            z, kl_z = z_prior.mean, zero
-        likelihood = self.generator.decoder(w_sum, z)
+        whole, parts, w_prior, posterior = self._infer(
+            whole, parts, batch, batch_size, generator=generator, **options
+        )
+        w_sum = normal_sample(posterior.w_sum(parts.weight), generator)
+        kl_w = kl_divergence(posterior.w, w_prior).sum(dim=-1)
+        return self.bound(whole, posterior, w_sum, kl_w)
+
+    def posterior(
+        self,
+        whole: Tensor,
+        parts: AnyParts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        w_prior: Normal | None = None,
+        z: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **options: Unpack[PartOptions],
+    ) -> Posterior:
+        r"""Return :math:`q(z \mid x)` and :math:`q(\{w_i\} \mid x, z, \{\ell_i\})`: the first step.
+
+        Args:
+            whole: Wholes, ``[S, *event]``.
+            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
+            w_prior: :meth:`CompVAEGenerator.prior_w` of the parts, where it is known already.
+            z: The latent of the wholes to condition on, ``[S, D_z]``; by default it is drawn.
+        """
+        return self._infer(
+            whole, parts, batch, batch_size, w_prior=w_prior, z=z, generator=generator, **options
+        )[-1]
+
+    def bound(self, whole: Tensor, posterior: Posterior, w_sum: Tensor, kl_w: Tensor) -> Elbo:
+        r"""Return the terms of the bound at latents that were drawn: the last step.
+
+        With :math:`\log q(\{w_i\}) - \sum_i \log p(w_i)` at a sample in place of the divergence,
+        their ``elbo`` is the logarithm of an importance weight.
+
+        Args:
+            whole: Wholes, ``[S, *event]``.
+            posterior: What :math:`z` was drawn from, and the draw.
+            w_sum: The draw of :math:`\tilde w`, ``[S, D_w]``.
+            kl_w: Divergence of the parts' latents, ``[S]``.
+        """
+        z = posterior.z_sample
+        z_prior = self.generator.prior_z(w_sum)
+        check_shape(z_prior.loc, "z_prior's result", z.shape)
+        # w_sum depends on the same draw of z, so that the closed form would be biased.
+        kl_z = (posterior.z.log_prob(z) - z_prior.log_prob(z)).sum(dim=-1)
+        likelihood = self.generator.likelihood(w_sum, z)
+        check_event(likelihood, self.event_shape)
         return Elbo(likelihood.log_prob(whole), kl_w, kl_z, likelihood)
 
     @torch.no_grad()
     def log_likelihood(
         self,
         whole: Tensor,
-        parts: Parts,
+        parts: AnyParts,
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
         num_samples: int = 64,
         chunk_size: int = 256,
-        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **options: Unpack[PartOptions],
     ) -> Tensor:
         r"""Estimate :math:`\log p(x \mid \{\ell_i\})` by importance sampling, ``[S]`` in nats.
 
@@ -162,17 +237,10 @@ class CompVAE(SharedModel):
 
         Args:
             whole: Wholes, ``[S, *event]``.
-            parts: Parts, packed, N rows each.
-            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
-            batch_size: Number of sets :math:`S`; needed when sets are empty.
+            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
             num_samples: Number :math:`M` of samples.
             chunk_size: Number of wholes, counted once for each of their samples, that pass the
                 networks at once; bounds the memory.
-            weight: Weight of each part, ``[N]``, see :meth:`elbo`; by default 1.
-
-        Raises:
-            ValueError: If ``num_samples`` or ``chunk_size`` is not positive, or an input does not
-                fit.
 
         Example:
             >>> model = CompVAE.from_pretrained("dots-small")
@@ -183,195 +251,29 @@ class CompVAE(SharedModel):
             True
         """
         check_count(num_samples, "num_samples")
-        batch, batch_size = self._check(whole, parts, batch, batch_size)
-        weight = check_weight(weight, batch.shape[0], whole)
-        estimates = [
-            importance_estimate(
-                self,
-                whole[chunk.sets],
-                chunk.parts,
-                chunk.batch,
-                None if weight is None else weight[chunk.rows],
-                num_samples=num_samples,
-                side_by_side=chunk_size // (chunk.sets.stop - chunk.sets.start),
-            )
-            for chunk in split_sets(parts, batch, batch_size, chunk_size)
-        ]
-        return torch.cat(estimates)
-
-    @torch.no_grad()
-    def generate(
-        self,
-        parts: Parts,
-        batch: Tensor | None = None,
-        batch_size: int | None = None,
-        *,
-        weight: Tensor | None = None,
-        observation_noise: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        r"""Draw wholes made of the given parts, ``[S, *event]``.
-
-        The latents are drawn from the prior; the whole is the mean of
-        :math:`p(x \mid z, \tilde w)`; the paper does not say what its figures show.
-
-        Args:
-            parts: Parts, packed, N rows each.
-            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
-            batch_size: Number of sets :math:`S`; needed when sets are empty.
-            weight: Weight :math:`a` of each part in :math:`\tilde w = \sum_i a_i w_i`, ``[N]``, of
-                any sign; by default 1. A part of weight 0 is absent.
-            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
-            generator: Source of the randomness; by default the global one.
-
-        Raises:
-            ValueError: If ``batch`` or ``weight`` does not fit the parts.
-        """
-        law = self.generator(parts, batch, batch_size, weight=weight, generator=generator)
-        return sample_law(law, generator) if observation_noise else law.mean
-
-    @torch.no_grad()
-    def generate_amounts(
-        self,
-        amounts: Tensor,
-        parts: Parts,
-        *,
-        weight: Tensor | None = None,
-        observation_noise: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        r"""Draw wholes from how many parts of each kind they have, ``[S, *event]``.
-
-        They have the law of :meth:`generate` with each part written out. The aggregate of many
-        parts is Gaussian with their summed means and variances, so that a million parts of a kind
-        take the operations of one.
-
-        Args:
-            amounts: How many parts of each kind a whole has, ``[S, C]``: integers or real numbers,
-                not negative; see :meth:`CompVAEGenerator.amounts_prior`.
-            parts: Descriptions of the kinds, C rows each.
-            weight: Weight :math:`a` of every part of a kind, ``[C]``, of any sign; by default 1.
-            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead of taking
-                its mean.
-            generator: Source of the randomness; by default the global one.
-
-        Raises:
-            TypeError: If ``amounts`` is not a tensor of numbers.
-            ValueError: If ``amounts`` is not ``[S, C]``, negative or not finite, or ``weight`` does
-                not fit the parts.
-
-        Example:
-            >>> from compvae_pyg.problems import Sines
-            >>> kinds = {"category": torch.tensor([0, 4])}
-            >>> amounts = torch.tensor([[3, 0], [1_000_000, 500]])
-            >>> Sines().build("small").generate_amounts(amounts, kinds).shape
-            torch.Size([2, 200])
-        """
-        prior = self.generator.amounts_prior(amounts, parts, weight=weight)
-        law = self.generator.decode(normal_sample(prior, generator), generator)
-        return sample_law(law, generator) if observation_noise else law.mean
-
-    def compose(
-        self,
-        parts: Parts,
-        batch: Tensor | None = None,
-        batch_size: int | None = None,
-        *,
-        weight: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Composition:
-        """Draw the latents of wholes made of the given parts from the prior, to work on them.
-
-        With the same randomness, the mean of what it decodes to is what :meth:`generate` returns.
-        Gradients flow to the parts and to the networks, unlike there: use :func:`torch.no_grad`
-        where none are needed.
-
-        Args:
-            parts: Parts, packed, N rows each.
-            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
-            batch_size: Number of sets :math:`S`; needed when sets are empty.
-            weight: Weight of each part in the sum, ``[N]``, of any sign; by default 1.
-            generator: Source of the randomness; by default the global one.
-
-        Raises:
-            ValueError: If ``batch`` or ``weight`` does not fit the parts.
-
-        Example:
-            >>> from compvae_pyg.problems import Sines
-            >>> model = Sines().build("small")
-            >>> chord = model.compose({"category": torch.tensor([0, 4])})
-            >>> chord.add({"category": torch.tensor([9])}).decode().mean.shape
-            torch.Size([1, 200])
-        """
-        num_parts, device = check_parts(parts)
-        batch, batch_size = resolve_batch(num_parts, batch, batch_size, device)
-        w_prior = self.generator.w_prior(parts)
-        weight = check_weight(weight, num_parts, w_prior.mean)
-        w = normal_sample(w_prior, generator)
-        z_prior = self.generator.z_prior(set_sum(weighted(w, weight), batch, batch_size))
-        z_noise = standard_normal(z_prior.mean, generator)
-        return Composition(self.generator, parts, batch, batch_size, w, z_noise, weight)
-
-    @torch.no_grad()
-    def infer(
-        self,
-        whole: Tensor,
-        parts: Parts,
-        batch: Tensor | None = None,
-        batch_size: int | None = None,
-        *,
-        weight: Tensor | None = None,
-    ) -> Composition:
-        """Draw the latents of wholes and of their parts from the posterior.
-
-        Args:
-            whole: Wholes, ``[S, *event]``.
-            parts: Parts, packed, N rows each.
-            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
-            batch_size: Number of sets :math:`S`; needed when sets are empty.
-            weight: Weight of each part in the sum, ``[N]``, as in :meth:`elbo`.
-
-        Raises:
-            ValueError: If an input does not fit the others or the model, or is not finite.
-        """
-        batch, batch_size = self._check(whole, parts, batch, batch_size)
-        weight = check_weight(weight, batch.shape[0], whole)
-        posterior = self._posterior(whole, parts, batch, batch_size, self.generator.w_prior(parts))
-        z = posterior.z_sample
-        composition = Composition(
-            self.generator, parts, batch, batch_size, posterior.w.rsample(), z, weight
+        whole, parts = self._enter(whole, parts, batch, batch_size, **options)
+        log_weights = importance_log_weights(
+            self, whole, parts, num_samples, chunk_size, generator=generator
         )
-        return composition.with_latents(z=z)
-
-    def reconstruct(
-        self,
-        whole: Tensor,
-        parts: Parts,
-        batch: Tensor | None = None,
-        batch_size: int | None = None,
-        *,
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        """Infer the latents of wholes and return the mean whole that they decode to.
-
-        Arguments and errors are those of :meth:`infer`; the result is ``[S, *event]``.
-        """
-        with torch.no_grad():
-            return self.infer(whole, parts, batch, batch_size, weight=weight).decode().mean
+        return log_mean_exp(log_weights)
 
     @torch.no_grad()
     def attribute(
         self,
         whole: Tensor,
-        parts: Parts,
+        parts: AnyParts,
         batch: Tensor | None = None,
         batch_size: int | None = None,
+        *,
+        generator: torch.Generator | None = None,
     ) -> Attribution:
-        r"""Tell how much of the information about a whole each of its parts carries.
+        r"""Split the information about a whole by its parts.
 
-        At one draw of :math:`z`, as :meth:`elbo`, whose ``kl_w`` it takes apart.
+        At one draw of :math:`z`, as :meth:`elbo`, whose ``kl_w`` is split.
 
-        Arguments and errors are those of :meth:`infer`.
+        Args:
+            whole: Wholes, ``[S, *event]``.
+            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
 
         Example:
             >>> from compvae_pyg.problems import Dots
@@ -381,43 +283,184 @@ class CompVAE(SharedModel):
             >>> shares.parts.shape, shares.common.shape
             (torch.Size([5]), torch.Size([2]))
         """
-        batch, batch_size = self._check(whole, parts, batch, batch_size)
-        w_prior = self.generator.w_prior(parts)
-        posterior = self._posterior(whole, parts, batch, batch_size, w_prior)
-        alone = kl_divergence(posterior.w.marginals, w_prior).sum(dim=-1)
-        return Attribution(alone, posterior.w.total_correlation().sum(dim=-1), batch)
+        _, parts, w_prior, (_, _, w) = self._infer(
+            whole, parts, batch, batch_size, generator=generator
+        )
+        alone = kl_divergence(w.marginals, w_prior).sum(dim=-1)
+        return Attribution(alone, w.total_correlation().sum(dim=-1), parts.batch)
 
-    def _posterior(
+    # Wholes from parts, and compositions
+
+    @torch.no_grad()
+    def generate(
+        self,
+        parts: AnyParts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        observation_noise: bool = False,
+        generator: torch.Generator | None = None,
+        **options: Unpack[PartOptions],
+    ) -> Tensor:
+        r"""Draw wholes made of the given parts, ``[S, *event]``.
+
+        The latents are drawn from the prior; the whole is the mean of
+        :math:`p(x \mid z, \tilde w)`; the paper does not say what its figures show.
+
+        Args:
+            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
+            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+
+        Example:
+            >>> from compvae_pyg.problems import Sines
+            >>> kinds = {"category": torch.tensor([0, 4])}
+            >>> count = torch.tensor([1_000_000, 500])
+            >>> Sines().build("small").generate(kinds, count=count).shape
+            torch.Size([1, 200])
+        """
+        likelihood = self.generator(parts, batch, batch_size, generator=generator, **options)
+        return self._whole(likelihood, observation_noise, generator)
+
+    @torch.no_grad()
+    def generate_counts(
+        self,
+        counts: Tensor,
+        parts: PackedParts | Fields,
+        *,
+        weight: Tensor | None = None,
+        observation_noise: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        r"""Draw wholes with counts of the same kinds of parts, ``[S, *event]``.
+
+        :meth:`generate` with ``count``, for a dense matrix of counts.
+
+        Args:
+            counts: How many parts of each kind a whole has, ``[S, C]``: integers or real numbers,
+                not negative; see :meth:`CompVAEGenerator.counts_prior`.
+            parts: Fields of the kinds, C rows each.
+            weight: Weight :math:`a` of every part of a kind, ``[C]``, of any sign; by default 1.
+            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead of taking
+                its mean.
+
+        Example:
+            >>> from compvae_pyg.problems import Sines
+            >>> kinds = {"category": torch.tensor([0, 4])}
+            >>> counts = torch.tensor([[3, 0], [1_000_000, 500]])
+            >>> Sines().build("small").generate_counts(counts, kinds).shape
+            torch.Size([2, 200])
+        """
+        prior = self.generator.counts_prior(counts, parts, weight=weight)
+        likelihood = self.generator.decode(normal_sample(prior, generator), generator)
+        return self._whole(likelihood, observation_noise, generator)
+
+    def compose(
+        self,
+        parts: AnyParts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        **options: Unpack[PartOptions],
+    ) -> Composition:
+        """Draw the latents of wholes made of the given parts from the prior, to work on them.
+
+        With the same randomness, the mean of what it decodes to is what :meth:`generate` returns.
+        Gradients flow to the parts and to the networks, unlike there: use :func:`torch.no_grad`
+        where none are needed.
+
+        Args:
+            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
+
+        Example:
+            >>> from compvae_pyg.problems import Sines
+            >>> model = Sines().build("small")
+            >>> chord = model.compose({"category": torch.tensor([0, 4])})
+            >>> chord.add({"category": torch.tensor([9])}).decode().mean.shape
+            torch.Size([1, 200])
+        """
+        parts = self.generator.pack(parts, batch, batch_size, **options)
+        w = normal_sample(self.generator.prior_w(parts), generator)
+        z_prior = self.generator.prior_z(parts.weighted_sum(w))
+        return Composition(self.generator, parts, w, standard_normal(z_prior.mean, generator))
+
+    def infer(
         self,
         whole: Tensor,
-        parts: Parts,
-        batch: Tensor,
-        batch_size: int,
-        w_prior: Normal,
-        z: Tensor | None = None,
-    ) -> Posterior:
-        whole_features, part_features = self.embedding(whole, parts, batch)
-        return self.encoder(
-            whole_features,
-            part_features,
-            batch,
-            batch_size,
-            w_prior=w_prior if self.residual_posterior else None,
-            z=z,
-        )
+        parts: AnyParts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        **options: Unpack[PartOptions],
+    ) -> Composition:
+        """Draw the latents of wholes and of their parts from the posterior, to work on them.
 
-    def _check(
-        self, whole: Tensor, parts: Parts, batch: Tensor | None, batch_size: int | None
-    ) -> tuple[Tensor, int]:
-        dtype = whole.dtype if isinstance(whole, Tensor) else torch.get_default_dtype()
-        for weights in self.parameters():
-            dtype = weights.dtype
-            break
-        return check_wholes(
-            whole,
-            parts,
-            batch,
-            batch_size,
-            event_shape=self.event_shape,
-            dtype=dtype,
+        Args:
+            whole: Wholes, ``[S, *event]``.
+            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
+
+        Example:
+            >>> from compvae_pyg.problems import Dots
+            >>> dots = Dots()
+            >>> data = dots.sample(torch.tensor([2, 3]))
+            >>> images = dots.build("small").infer(data.whole, dots.parts(data), data.batch)
+            >>> images.remove(0).decode().mean.shape
+            torch.Size([2, 3, 32, 32])
+        """
+        _, parts, _, (_, z, q) = self._infer(
+            whole, parts, batch, batch_size, generator=generator, **options
         )
+        w = q.rsample(generator=generator)
+        return Composition(self.generator, parts, w, z).with_latents(z=z)
+
+    @torch.no_grad()
+    def reconstruct(self, *args: Any, **options: Any) -> Tensor:
+        """Infer the latents of wholes and return the mean whole that they decode to.
+
+        Arguments and errors are those of :meth:`infer`; the result is ``[S, *event]``.
+        """
+        return self.infer(*args, **options).decode().mean
+
+    def _infer(
+        self,
+        whole: Tensor,
+        parts: AnyParts,
+        batch: Tensor | None,
+        batch_size: int | None,
+        *,
+        w_prior: Normal | None = None,
+        z: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **options: Unpack[PartOptions],
+    ) -> tuple[Tensor, PackedParts, Normal, Posterior]:
+        """Return wholes and parts, checked, with the prior and the posterior of their latents."""
+        whole, parts = self._enter(whole, parts, batch, batch_size, **options)
+        w_prior = self.generator.prior_w(parts) if w_prior is None else w_prior
+        relative_to = w_prior if self.residual_posterior else None
+        features = self._features(whole, parts)
+        posterior = self.encoder(*features, parts, w_prior=relative_to, z=z, generator=generator)
+        # They would be broadcast.
+        check_shape(w_prior.loc, "w_prior's result", posterior.w.loc.shape)
+        return whole, parts, w_prior, posterior
+
+    def _enter(
+        self, whole: Tensor, parts: AnyParts, *sets: Any, **options: Unpack[PartOptions]
+    ) -> tuple[Tensor, PackedParts]:
+        """Return wholes, in at least 32 bits, and their parts, checked."""
+        check_real(whole, "whole")
+        parts = self.generator.pack(parts, *sets, **options)
+        check_wholes(whole, parts.batch_size, self.event_shape, parts.device)
+        if parts.count is not None:
+            check_values(parts.count, parts.count > 0, "count must be positive in what is observed")
+        return whole.to(torch.promote_types(self.generator.dtype, torch.float32)), parts
+
+    def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:
+        return self.embedding(whole.to(self.generator.dtype), parts.fields, parts.batch)
+
+    def _whole(
+        self, likelihood: Distribution, noise: bool, generator: torch.Generator | None
+    ) -> Tensor:
+        check_type(noise, "observation_noise", bool)
+        check_event(likelihood, self.event_shape)
+        return sample(likelihood, generator) if noise else likelihood.mean

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from compvae_pyg.models.parts import Parts
+from compvae_pyg.nn import Fields
 
 __all__ = ["SeparateEmbedding"]
 
@@ -32,6 +32,6 @@ class SeparateEmbedding(nn.Module):
         self.whole_embedding = whole_embedding
         self.part_embedding = part_embedding
 
-    def forward(self, whole: Tensor, parts: Parts, batch: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features of the wholes and of the parts."""
         return self.whole_embedding(whole), self.part_embedding(parts)

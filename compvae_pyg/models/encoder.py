@@ -1,32 +1,60 @@
 """The inference network: from a whole and its parts to the latents of both."""
 
 import copy
-from typing import Any, NamedTuple, get_args
+import math
+from types import NoneType
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 from torch_geometric.nn.aggr import Aggregation
+from torch_geometric.nn.inits import reset
 
-from compvae_pyg.distributions import Coupling, LogVarianceNormal, SumControlledNormal
-from compvae_pyg.nn import GraphBlock, Residual, at_least_float32, resolve_batch
-from compvae_pyg.nn.checks import check_count, check_fits, check_real, check_shape
+from compvae_pyg.distributions import (
+    Coupling,
+    LogVarianceNormal,
+    ResidualSumControlledNormal,
+    SumControlledNormal,
+)
+from compvae_pyg.models.generator import standard_normal
+from compvae_pyg.nn import GraphBlock, PackedParts, Residual
+from compvae_pyg.nn.checks import (
+    check_choice,
+    check_features,
+    check_given,
+    check_normal,
+    check_set_rows,
+    check_sizes,
+    check_type,
+)
+from compvae_pyg.nn.packed import at_least_float32
 
-__all__ = ["CompVAEEncoder", "Posterior"]
+__all__ = ["CompVAEEncoder", "Posterior", "PosteriorInit"]
+
+PosteriorInit = Literal["linear", "prior", "low_variance"]
 
 
 class Posterior(NamedTuple):
     r"""Approximate posterior :math:`q(z \mid x)\, q(\{w_i\} \mid x, z, \{\ell_i\})`.
 
     Attributes:
-        z: Law of the whole's latent, over ``[S, z_channels]``.
+        z: Distribution of the whole's latent, over ``[S, z_channels]``.
         z_sample: The draw of it on which ``w`` is conditioned, ``[S, z_channels]``.
-        w: Law of the parts' latents, over ``[N, w_channels]``.
+        w: Distribution of the parts' latents, over ``[N, w_channels]``.
     """
 
     z: Normal
     z_sample: Tensor
     w: SumControlledNormal
+
+    def w_sum(self, weight: Tensor | None = None) -> Normal:
+        r"""Return the distribution of :math:`\tilde w = \sum_i a_i w_i`, over ``[S, w_channels]``.
+
+        Args:
+            weight: :math:`a`, ``[N]``; by default 1.
+        """
+        return self.w.sum_distribution if weight is None else self.w.weighted_sum(weight)
 
 
 class CompVAEEncoder(nn.Module):
@@ -39,7 +67,7 @@ class CompVAEEncoder(nn.Module):
 
     where :math:`x_s` are features of the whole and :math:`l_i` features of the part, of any origin;
     :math:`z_s` is drawn from :math:`q(z \mid x)`, and :math:`\varepsilon_i \sim \mathcal{N}(0, I)`
-    tells equal parts of a set apart.
+    makes equal parts of a set differ.
 
     Args:
         whole_channels: Size of the features of a whole.
@@ -57,12 +85,16 @@ class CompVAEEncoder(nn.Module):
         w_head: Network of the states :math:`h^{(n)}` and the features of the parts, which it may
             need to know where a part is, to means, log-variances and coupling logits,
             ``[N, 3 * w_channels]``; by default a Linear of the states alone.
-        prior_coupling: Whether a posterior in units of a prior :math:`\mathcal{N}(m, s^2)` begins
-            with coupling in the ratio of the prior's variances,
-            :math:`\tilde\rho_i = \hat\rho_i + \log s_i^2`: given their sum alone, independent
-            Gaussians have the ``"scaled"`` coupling with :math:`\rho_i = s_i^2 / \sum_j s_j^2`.
+        prior_coupling: Whether the coupling logits of a residual posterior are offset by the
+            logarithms of the prior's variances, :math:`\tilde\rho_i = \hat\rho_i + \log s_i^2`:
+            given their sum alone, independent Gaussians have the ``"scaled"`` coupling with
+            :math:`\rho_i = s_i^2 / \sum_j s_j^2`.
         aggr: How the graph blocks aggregate messages, see :class:`~compvae_pyg.nn.GraphBlock`; each
             gets a copy of its own.
+        posterior_init: How the default ``w_head`` is initialised. ``"linear"``: as any Linear. The
+            others are meant for residual posteriors: ``"prior"`` starts near the prior, with little
+            coupling; ``"low_variance"`` with means spread like the prior and a tenth of its
+            standard deviations, so that the decoder does not learn to ignore the latents.
 
     Shapes:
         - **input:** whole :math:`(S, C_x)`, parts :math:`(N, C_l)`, batch :math:`(N)`
@@ -90,21 +122,21 @@ class CompVAEEncoder(nn.Module):
         prior_coupling: bool = False,
         aggr: str | Aggregation = "sum",
         w_head: nn.Module | None = None,
+        posterior_init: PosteriorInit = "linear",
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("whole_channels", whole_channels),
-            ("part_channels", part_channels),
-            ("hidden_channels", hidden_channels),
-            ("w_channels", w_channels),
-            ("z_channels", z_channels),
-            ("num_blocks", num_blocks),
-        ):
-            check_count(value, name)
-        if coupling not in get_args(Coupling):
-            raise ValueError(f"coupling must be 'paper' or 'scaled' (got {coupling!r})")
-        if z_head is not None and not isinstance(z_head, nn.Module):
-            raise TypeError(f"z_head must be a module (got {type(z_head).__name__})")
+        check_sizes(whole_channels=whole_channels, part_channels=part_channels)
+        check_sizes(hidden_channels=hidden_channels, num_blocks=num_blocks)
+        check_sizes(w_channels=w_channels, z_channels=z_channels)
+        check_type(aggr, "aggr", str, Aggregation)
+        check_choice(coupling, "coupling", get_args(Coupling))
+        check_choice(posterior_init, "posterior_init", get_args(PosteriorInit))
+        check_type(z_head, "z_head", nn.Module, NoneType)
+        check_type(w_head, "w_head", nn.Module, NoneType)
+        if w_head is not None and posterior_init != "linear":
+            raise ValueError(
+                f"posterior_init must be 'linear' with a w_head (got {posterior_init!r})"
+            )
         self.whole_channels = whole_channels
         self.part_channels = part_channels
         self.hidden_channels = hidden_channels
@@ -113,45 +145,76 @@ class CompVAEEncoder(nn.Module):
         self.coupling: Coupling = coupling
         self.part_noise = part_noise
         self.prior_coupling = prior_coupling
+        self.posterior_init = posterior_init
         self.z_head = z_head or nn.Sequential(
             Residual(whole_channels), nn.ELU(), nn.Linear(whole_channels, 2 * z_channels)
         )
-        in_channels = whole_channels + z_channels + part_channels
         self.blocks = nn.ModuleList(
             GraphBlock(
-                in_channels if k == 0 else hidden_channels, hidden_channels, copy.deepcopy(aggr)
+                part_channels if k == 0 else hidden_channels,
+                hidden_channels,
+                context_channels=whole_channels + z_channels if k == 0 else 0,
+                aggr=copy.deepcopy(aggr),
             )
             for k in range(num_blocks)
         )
-        self.act = nn.ELU(inplace=True)
+        self.act = nn.ELU()
         self.head_reads_parts = w_head is not None
         self.w_head = w_head or nn.Linear(hidden_channels, 3 * w_channels)
+        self._init_w_head()
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        for network in (self.z_head, self.blocks, self.w_head):
+            reset(network)
+        self._init_w_head()
+
+    @torch.no_grad()
+    def _init_w_head(self) -> None:
+        if self.posterior_init == "linear":
+            return
+        low, head = self.posterior_init == "low_variance", cast(nn.Linear, self.w_head)
+        for rows, gain, bias in zip(
+            zip(head.weight.chunk(3), head.bias.chunk(3), strict=True),  # loc, variance, coupling
+            (1.5 if low else 0.1, 0.1, 0.1),
+            (0.0, 2.0 * math.log(0.1) if low else 0.0, -3.0),
+            strict=True,
+        ):
+            rows[0].mul_(gain)
+            rows[1].fill_(bias)
 
     def forward(
         self,
         whole: Tensor,
         parts: Tensor,
-        batch: Tensor | None = None,
+        batch: Tensor | PackedParts | None = None,
         batch_size: int | None = None,
         edge_index: Tensor | None = None,
         *,
         w_prior: Normal | None = None,
         z: Tensor | None = None,
+        z_eps: Tensor | None = None,
+        part_eps: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> Posterior:
         r"""Infer the latents.
 
         Args:
             whole: Features of the wholes, ``[S, whole_channels]``.
             parts: Features of the parts, ``[N, part_channels]``.
-            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+            batch: Set of each part, ``[N]``, sorted; ``None`` means one set. Or parts that were
+                checked when they were packed, whose sets are taken on trust.
             batch_size: Number of sets :math:`S`; needed when sets are empty.
             edge_index: Edges between parts; ``None`` means the complete graph of each set, for the
                 sum and the mean.
-            w_prior: If given, the law of ``w`` is expressed in units of this prior
+            w_prior: If given, the posterior of ``w`` is parametrised relative to this prior
                 :math:`\mathcal{N}(m, s^2)`: :math:`\mu_i = m_i + s_i \hat\mu_i`,
                 :math:`\sigma_i = s_i \hat\sigma_i` (residual posterior, as in NVAE).
             z: The latent of the wholes to condition on, ``[S, z_channels]``; by default it is
                 drawn from :math:`q(z \mid x)`.
+            z_eps: The standard normal noise that :math:`z` is drawn with, ``[S, z_channels]``.
+            part_eps: :math:`\varepsilon`, ``[N, part_channels]``; by default it is drawn.
+            generator: Source of the randomness; by default the global one.
 
         Returns:
             The posterior, and the draw of ``z`` on which it is conditioned.
@@ -162,53 +225,39 @@ class CompVAEEncoder(nn.Module):
                 ``edge_index``.
             IndexError: If ``edge_index`` names a part that is not there.
         """
-        first: GraphBlock = self.blocks[0]  # type: ignore[assignment]
-        check_real(parts, "parts")
-        check_real(whole, "whole")
-        check_shape(parts, "parts", ("N", self.part_channels))
-        check_shape(whole, "whole", ("S", self.whole_channels))
-        first.check_edge_index(edge_index, parts)
-        if whole.device != parts.device:
-            raise ValueError(
-                f"whole and parts must be on one device (got {whole.device} and {parts.device})"
-            )
-        batch, batch_size = resolve_batch(parts.shape[0], batch, batch_size, parts.device)
-        if whole.shape[0] != batch_size:
-            raise ValueError(
-                f"whole must have one row per set (got {whole.shape[0]} rows for {batch_size} "
-                "sets); give batch_size if the last sets are empty"
-            )
-        weight = next(self.blocks.parameters())
-        check_fits(parts, "parts", weight)
-        check_fits(whole, "whole", weight)
+        sets = batch if isinstance(batch, PackedParts) else PackedParts(parts, batch, batch_size)
+        check_features(parts, "parts", (sets.num_parts, self.part_channels), self)
+        check_features(whole, "whole", ("S", self.whole_channels), self)
+        check_set_rows(whole, "whole", sets.batch_size, parts.device)
         if w_prior is not None:
-            _check_prior(w_prior, parts.shape[0], self.w_channels, parts.device)
-        if z is not None:
-            check_real(z, "z")
-            check_shape(z, "z", (batch_size, self.z_channels))
-            check_fits(z, "z", weight)
+            check_normal(w_prior, "w_prior", parts.shape[0], self.w_channels, parts.device)
+        check_given(z, "z", (sets.batch_size, self.z_channels), parts.device)
+        check_given(z_eps, "z_eps", (sets.batch_size, self.z_channels), parts.device)
+        check_given(part_eps, "part_eps", parts.shape, parts.device)
+        if edge_index is None:
+            cast(GraphBlock, self.blocks[0])._check_complete()  # before anything is drawn
         z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
-        z_law = LogVarianceNormal(z_loc, z_log_variance, validate_args=False)
-        z_sample = z_law.rsample() if z is None else z
-
+        z_posterior = LogVarianceNormal(z_loc, z_log_variance, validate_args=False)
+        if z is None:
+            z_eps = standard_normal(z_loc, generator) if z_eps is None else z_eps
+            z = z_loc + z_posterior.scale * z_eps
         if self.part_noise:
-            parts = parts + torch.randn_like(parts)
-        context = torch.cat([whole, z_sample], dim=-1)
+            parts = parts + (standard_normal(parts, generator) if part_eps is None else part_eps)
+        context: Tensor | None = torch.cat([whole, z.to(whole.dtype)], dim=-1)
         h = parts
-        for k, block in enumerate(self.blocks):
-            shared = context if k == 0 else None
-            h = self.act(block(h, edge_index, batch, batch_size, context=shared))
+        for block in self.blocks:
+            h = self.act(block(h, edge_index, sets, context=context))
+            context = None
         out = at_least_float32(self.w_head(h, parts) if self.head_reads_parts else self.w_head(h))
-        loc, log_variance, coupling_logits = out.chunk(3, dim=-1)
-        where = (batch, batch_size, self.coupling, False)
+        loc, log_variance, logits = out.chunk(3, dim=-1)
+        where = (sets, None, self.coupling, False)
         if w_prior is None:
-            scale = torch.exp(0.5 * log_variance)
-            w = SumControlledNormal(loc, scale, coupling_logits, *where)
-            return Posterior(z_law, z_sample, w)
+            w = SumControlledNormal(loc, torch.exp(0.5 * log_variance), logits, *where)
+            return Posterior(z_posterior, z, w)
         if self.prior_coupling:
-            coupling_logits = coupling_logits + 2.0 * w_prior.stddev.log()
-        w = SumControlledNormal.in_units_of(w_prior, loc, log_variance, coupling_logits, *where)
-        return Posterior(z_law, z_sample, w)
+            logits = logits + 2.0 * w_prior.stddev.log()
+        w = ResidualSumControlledNormal(w_prior, loc, log_variance, logits, *where)
+        return Posterior(z_posterior, z, w)
 
     def __repr__(self) -> str:
         return (
@@ -216,19 +265,4 @@ class CompVAEEncoder(nn.Module):
             f"hidden_channels={self.hidden_channels}, w_channels={self.w_channels}, "
             f"z_channels={self.z_channels}, num_blocks={len(self.blocks)}, "
             f"coupling={self.coupling!r})"
-        )
-
-
-def _check_prior(w_prior: Any, num_parts: int, channels: int, device: torch.device) -> None:
-    if not isinstance(w_prior, Normal):
-        raise TypeError(f"w_prior must be a Normal (got {type(w_prior).__name__})")
-    shape = w_prior.loc.shape
-    padded = (1,) * (2 - len(shape)) + tuple(shape)
-    if len(padded) != 2 or padded[0] not in (1, num_parts) or padded[1] not in (1, channels):
-        raise ValueError(
-            f"w_prior must be a law over [{num_parts}, {channels}] (got {list(shape)})"
-        )
-    if w_prior.loc.device != device:
-        raise ValueError(
-            f"w_prior must be on the parts' device (got {w_prior.loc.device}, not {device})"
         )

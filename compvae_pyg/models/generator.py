@@ -1,57 +1,63 @@
 """The generative network: from parts to the whole."""
 
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Independent, Normal
+from torch_geometric.nn.inits import reset
 
-from compvae_pyg.models.parts import Parts, check_parts
-from compvae_pyg.models.weights import check_amounts, check_weight, weighted
-from compvae_pyg.nn import resolve_batch, set_sum
-from compvae_pyg.nn.checks import check_generator, check_real, check_shape
-from compvae_pyg.nn.variance import root
+from compvae_pyg.distributions.normal import root
+from compvae_pyg.nn import AnyParts, Fields, PackedParts
+from compvae_pyg.nn.checks import (
+    check_device,
+    check_generator,
+    check_normal,
+    check_real,
+    check_shape,
+    check_type,
+    check_values,
+)
 
-__all__ = ["CompVAEGenerator", "normal_sample", "sample_law", "standard_normal"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from compvae_pyg.nn.packed import PartOptions
+
+__all__ = ["CompVAEGenerator", "normal_sample", "sample", "standard_normal"]
 
 
 def standard_normal(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw standard normal noise of the shape and type of a tensor, from an explicit source.
-
-    Example:
-        >>> standard_normal(torch.zeros(2)).shape
-        torch.Size([2])
-    """
+    """Draw standard normal noise of the shape and type of a tensor, from an explicit source."""
     check_generator(generator, like.device)
+    if generator is None:  # which, given, does not compile for shapes that change
+        return torch.randn(like.shape, dtype=like.dtype, device=like.device)
     return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
 
 
 def normal_sample(normal: Normal, generator: torch.Generator | None = None) -> Tensor:
-    """Draw from a Gaussian with gradients, from an explicit source of randomness.
-
-    Example:
-        >>> normal = Normal(torch.zeros(2), torch.ones(2))
-        >>> normal_sample(normal, torch.Generator().manual_seed(0)).shape
-        torch.Size([2])
-    """
+    """Draw from a Gaussian with gradients, from an explicit source of randomness."""
     return normal.mean + normal.stddev * standard_normal(normal.mean, generator)
 
 
-def sample_law(law: Distribution, generator: torch.Generator | None = None) -> Tensor:
-    """Draw from any distribution, without gradients, from an explicit source of randomness.
-
-    Example:
-        >>> law = Normal(torch.zeros(2), torch.ones(2))
-        >>> sample_law(law, torch.Generator().manual_seed(0)).shape
-        torch.Size([2])
-    """
+@torch.no_grad()
+def sample(distribution: Distribution, generator: torch.Generator | None = None) -> Tensor:
+    """Draw from any distribution, without gradients, from an explicit source of randomness."""
     check_generator(generator)
     if generator is None:
-        return law.sample()
-    # A distribution draws from the global source alone, which is lent a seed for it.
+        return distribution.sample()
+    inner = distribution.base_dist if isinstance(distribution, Independent) else distribution
+    device = distribution.mean.device
+    if isinstance(inner, Normal) and generator.device.type == device.type:
+        return normal_sample(inner, generator)
+    # Other distributions draw from the global source alone, which is lent a seed for it.
     seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-    device = law.mean.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        return law.sample()
+        return distribution.sample()
 
 
 class CompVAEGenerator(nn.Module):
@@ -59,21 +65,26 @@ class CompVAEGenerator(nn.Module):
 
     .. math::
         p(x, z, \{w_i\} \mid \{\ell_i\}) = p(x \mid z, \tilde w)\, p(z \mid \tilde w)
-            \prod_i p(w_i \mid \ell_i), \qquad \tilde w = \sum_i w_i
+            \prod_i p(w_i \mid \ell_i), \qquad \tilde w = \sum_i a_i w_i
 
-    Parts may have weights, which are not in the paper and which the networks are not told of: then
-    :math:`\tilde w = \sum_i a_i w_i`. A whole without parts has :math:`\tilde w = 0`.
+    with the weights :math:`a_i` of the parts, 1 in the paper. The latent of a row that stands for
+    :math:`n` parts (see :class:`~compvae_pyg.nn.PackedParts`) is the sum of theirs,
+    :math:`\mathcal{N}(n m_\ell, n s_\ell^2)`. A whole without parts has :math:`\tilde w = 0`.
+
+    What the networks return is checked in the three methods that call them: :meth:`prior_w`,
+    :meth:`prior_z`, :meth:`likelihood`.
 
     Args:
-        w_prior: :math:`p(w \mid \ell)`: a module from parts to a Normal over ``[N, D_w]``.
+        w_prior: :math:`p(w \mid \ell)`: a module from the fields of the parts to a Normal over
+            ``[N, D_w]``.
         z_prior: :math:`p(z \mid \tilde w)`: a module from ``[S, D_w]`` to a Normal over
             ``[S, D_z]``.
         decoder: :math:`p(x \mid z, \tilde w)`: a module of ``(w_sum, z)`` that returns a
             distribution of batch shape ``[S]`` over wholes ``[S, *event]``.
-            :class:`NormalNetwork` makes each of the three from a plain network.
+            :class:`~compvae_pyg.NormalNetwork` makes each of the three from a plain network.
 
     Example:
-        >>> from compvae_pyg.models import NormalNetwork
+        >>> from compvae_pyg import NormalNetwork
         >>> class Decoder(nn.Module):
         ...     def __init__(self):
         ...         super().__init__()
@@ -85,44 +96,89 @@ class CompVAEGenerator(nn.Module):
         ...     z_prior=NormalNetwork(nn.Linear(4, 4), min_scale=0.01),
         ...     decoder=NormalNetwork(Decoder(), min_scale=0.01, event_dims=1),
         ... )
-        >>> whole = generator(torch.randn(6, 3), torch.tensor([0, 0, 1, 1, 1, 2]))
-        >>> whole.mean.shape
+        >>> generator(torch.randn(6, 3), torch.tensor([0, 0, 1, 1, 1, 2])).mean.shape
         torch.Size([3, 5])
     """
 
     def __init__(self, w_prior: nn.Module, z_prior: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
+        for name, value in (("w_prior", w_prior), ("z_prior", z_prior), ("decoder", decoder)):
+            check_type(value, name, nn.Module)
         self.w_prior = w_prior
         self.z_prior = z_prior
         self.decoder = decoder
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        numbers = chain(self.parameters(), self.buffers())
+        dtypes = (value.dtype for value in numbers if value.is_floating_point())
+        return next(dtypes, torch.get_default_dtype())
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        for network in (self.w_prior, self.z_prior, self.decoder):
+            reset(network)
+
+    def pack(self, parts: AnyParts, *args: Any, **options: Any) -> PackedParts:
+        """Return parts as they come in as one value, real fields in the type of the weights.
+
+        Arguments and errors are those of :meth:`PackedParts.of`.
+        """
+        return PackedParts.of(parts, *args, **options).to(dtype=self.dtype)
+
+    def prior_w(self, parts: PackedParts) -> Normal:
+        r"""Return :math:`p(w_i \mid \ell_i)` of each row, a Normal over ``[N, D_w]``."""
+        prior = self.w_prior(parts.fields)
+        check_normal(prior, "w_prior's result", parts.num_parts)
+        if parts.count is None:
+            return prior
+        count = parts.count.to(prior.loc.dtype).unsqueeze(-1)
+        return Normal(count * prior.loc, root(count) * prior.scale, validate_args=False)
+
+    def prior_z(self, w_sum: Tensor) -> Normal:
+        r"""Return :math:`p(z \mid \tilde w)`, a Normal over ``[S, D_z]``."""
+        prior = self.z_prior(self._cast(w_sum))
+        check_normal(prior, "z_prior's result", w_sum.shape[0])
+        return prior
+
+    def likelihood(self, w_sum: Tensor, z: Tensor) -> Distribution:
+        r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
+        likelihood = self.decoder(self._cast(w_sum), self._cast(z))
+        check_type(likelihood, "decoder's result", Distribution)
+        if likelihood.batch_shape != w_sum.shape[:1]:
+            raise ValueError(
+                f"decoder must return a distribution of batch shape {[w_sum.shape[0]]} (got "
+                f"{list(likelihood.batch_shape)}, event shape {list(likelihood.event_shape)}): "
+                "see event_dims of NormalNetwork"
+            )
+        return likelihood
+
     def forward(
         self,
-        parts: Parts,
+        parts: AnyParts,
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
-        weight: Tensor | None = None,
         generator: torch.Generator | None = None,
+        **options: Unpack[PartOptions],
     ) -> Distribution:
         r"""Draw the latents from the prior and return :math:`p(x \mid z, \tilde w)`.
 
         Args:
-            parts: Parts, packed, N rows each.
+            parts: Fields of the parts, N rows each; or packed parts, or a PyG ``Batch``.
             batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
             batch_size: Number of sets :math:`S`; needed when sets are empty.
-            weight: Weight :math:`a` of each part, ``[N]``, of any sign; by default 1.
             generator: Source of the randomness; by default the global one.
+            **options: ``count`` and ``weight``, see :class:`~compvae_pyg.nn.PackedParts`.
 
         Raises:
-            ValueError: If ``batch`` or ``weight`` does not fit the parts.
+            TypeError: If an argument is of another type.
+            ValueError: If an argument does not fit the parts.
         """
-        num_parts, device = check_parts(parts)
-        batch, batch_size = resolve_batch(num_parts, batch, batch_size, device)
-        w_prior = self.w_prior(parts)
-        weight = check_weight(weight, num_parts, w_prior.mean)
-        w = normal_sample(w_prior, generator)
-        return self.decode(set_sum(weighted(w, weight), batch, batch_size), generator)
+        parts = self.pack(parts, batch, batch_size, **options)
+        w = normal_sample(self.prior_w(parts), generator)
+        return self.decode(parts.weighted_sum(w), generator)
 
     def decode(self, w_sum: Tensor, generator: torch.Generator | None = None) -> Distribution:
         r"""Draw :math:`z \sim p(z \mid \tilde w)` and return :math:`p(x \mid z, \tilde w)`.
@@ -133,69 +189,67 @@ class CompVAEGenerator(nn.Module):
 
         Raises:
             TypeError: If an argument is of another type.
-            ValueError: If ``w_sum`` is no matrix.
+            ValueError: If ``w_sum`` is not a matrix.
         """
         check_real(w_sum, "w_sum")
         check_shape(w_sum, "w_sum", ("S", "D_w"))
-        return self.decoder(w_sum, normal_sample(self.z_prior(w_sum), generator))
+        return self.likelihood(w_sum, normal_sample(self.prior_z(w_sum), generator))
 
     def w_sum_prior(
         self,
-        parts: Parts,
+        parts: AnyParts,
         batch: Tensor | None = None,
         batch_size: int | None = None,
-        *,
-        weight: Tensor | None = None,
+        **options: Unpack[PartOptions],
     ) -> Normal:
-        r"""Law of the aggregate, exact, a Normal over ``[S, D_w]``.
+        r"""Return the exact distribution of the aggregate, a Normal over ``[S, D_w]``.
 
         .. math::
             p(\tilde w \mid \{\ell_i\}) = \mathcal{N}\Bigl(
-                \sum_i a_i m_{\ell_i}, \sum_i a_i^2 s_{\ell_i}^2 \Bigr), \qquad
+                \sum_i n_i a_i m_{\ell_i}, \sum_i n_i a_i^2 s_{\ell_i}^2 \Bigr), \qquad
             p(w \mid \ell) = \mathcal{N}(m_\ell, s_\ell^2)
 
         Arguments and errors are those of :meth:`forward`.
         """
-        num_parts, device = check_parts(parts)
-        batch, batch_size = resolve_batch(num_parts, batch, batch_size, device)
-        w_prior = self.w_prior(parts)
-        weight = check_weight(weight, num_parts, w_prior.mean)
-        mean = set_sum(weighted(w_prior.mean, weight), batch, batch_size)
-        variance = set_sum(weighted(w_prior.stddev, weight).square(), batch, batch_size)
-        return Normal(mean, root(variance), validate_args=False)
+        parts = self.pack(parts, batch, batch_size, **options)
+        prior = self.prior_w(parts)
+        variance = parts.sum(parts.weighted(prior.stddev).square())
+        return Normal(parts.weighted_sum(prior.mean), root(variance), validate_args=False)
 
-    def amounts_prior(
-        self, amounts: Tensor, parts: Parts, *, weight: Tensor | None = None
+    def counts_prior(
+        self, counts: Tensor, parts: PackedParts | Fields, *, weight: Tensor | None = None
     ) -> Normal:
-        r"""Law of the aggregate of wholes described by amounts, a Normal over ``[S, D_w]``.
+        r"""Return the distribution of aggregates with counts of the same kinds, ``[S, D_w]``.
 
-        .. math::
-            p(\tilde w \mid n) = \mathcal{N}\Bigl(
-                \sum_c n_c a_c m_c, \sum_c n_c a_c^2 s_c^2 \Bigr)
-
-        This is the law of :meth:`w_sum_prior` with :math:`n_c` parts of each kind :math:`c`, at the
-        cost of one part of each. Fractions lie between: 2.5 parts have the mean and the variance
-        of one part 2.5 times.
+        That of :meth:`w_sum_prior`, of a dense matrix of counts.
 
         Args:
-            amounts: How many parts of each kind a whole has, :math:`n`, ``[S, C]``: integers or
-                real numbers, not negative.
-            parts: Descriptions of the kinds, C rows each.
+            counts: How many parts of each kind a whole has, ``[S, C]``: integers or real numbers,
+                not negative.
+            parts: Fields of the kinds, C rows each.
             weight: Weight :math:`a` of every part of a kind, ``[C]``, of any sign; by default 1.
 
         Raises:
-            TypeError: If ``amounts`` is not a tensor of numbers.
-            ValueError: If ``amounts`` is not ``[S, C]``, negative or not finite, or ``weight`` does
-                not fit the parts.
+            TypeError: If ``counts`` is not a tensor of numbers.
+            ValueError: If it is not ``[S, C]``, negative or not finite, or ``weight`` does not fit.
         """
-        num_kinds, _ = check_parts(parts)
-        w_prior = self.w_prior(parts)
-        amounts = check_amounts(amounts, num_kinds, w_prior.mean)
-        weight = check_weight(weight, num_kinds, w_prior.mean)
-        # In 64 bits, since amounts in the thousands survive neither autocast nor the products of
-        # ten bits that GPUs are often allowed to make of 32.
-        number = amounts.double()
-        mean = number @ weighted(w_prior.mean, weight).double()
-        variance = number @ weighted(w_prior.stddev, weight).double().square()
-        dtype = w_prior.mean.dtype
+        parts = self.pack(parts, weight=weight)
+        check_type(counts, "counts", Tensor)
+        if counts.dtype == torch.bool or counts.is_complex():
+            raise TypeError(f"counts must hold integers or real numbers (got {counts.dtype})")
+        check_shape(counts, "counts", ("S", parts.num_parts))
+        check_device(counts, "counts", parts.device, "the parts")
+        check_values(counts, torch.isfinite(counts), "counts must be finite")
+        check_values(counts, counts >= 0, "counts must not be negative")
+        prior = self.prior_w(parts)
+        # In 64 bits: counts in the thousands survive neither autocast nor the products of ten bits
+        # that GPUs are often allowed to make of 32.
+        number = counts.double()
+        mean = number @ parts.weighted(prior.mean).double()
+        variance = number @ parts.weighted(prior.stddev).double().square()
+        dtype = prior.mean.dtype
         return Normal(mean.to(dtype), root(variance).to(dtype), validate_args=False)
+
+    def _cast(self, latent: Tensor) -> Tensor:
+        # Latents have at least 32 bits; networks of half precision take their own.
+        return latent.to(self.dtype)

@@ -1,29 +1,47 @@
-"""Models on the Hugging Face hub (extra ``hub``)."""
+"""Models in folders and on the Hugging Face hub: ``config.json`` and ``model.safetensors``."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import inspect
+import json
+import mmap
 import os
 import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import partial, wraps
+from itertools import chain
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO, TypeVar
 
-from compvae_pyg.models.checks import check_model, check_type
-from compvae_pyg.models.pretrained import CONFIG, WEIGHTS, save_model
+import numpy as np
+import torch
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from compvae_pyg.models.shared_model import SharedModel
+from compvae_pyg.nn.checks import check_choice, check_type
 
-__all__ = ["download_model", "is_repo", "model_card", "push_model"]
+__all__ = ["PretrainedMixin", "build_architecture", "model_card", "register_architecture"]
 
-_CLIENT = "the hub needs its client: pip install 'compvae-pyg[hub]'"
+Model = TypeVar("Model", bound="PretrainedMixin")
+
+_BUILDERS: dict[str, dict[str, Callable[..., Any]]] = {}
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_FORMAT_VERSION = 3
+_NETWORKS = {"problem": str, "parameters": dict, "preset": str, "options": dict}
+_FIELDS = {"format_version": int, **_NETWORKS, "weights_sha256": str}
+_MAX_CONFIG_BYTES = 2**20
+_SECONDS_OF_RETRIES = 1.0
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FLOATS = {str(d): d for d in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
 _CARD = """---
 {license}library_name: compvae-pyg
-tags:
-- compvae
-- graph-neural-networks
-- pytorch-geometric
-- vae
+tags: [compvae, graph-neural-networks, pytorch-geometric, vae]
 ---
 
 # {problem}, {preset}
@@ -45,31 +63,272 @@ model = CompVAE.from_pretrained("{repo_id}")
 """
 
 
+def register_architecture(
+    problem: str, preset: str, builder: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Register a function that builds a model, so that its models can be saved and loaded.
+
+    Args:
+        problem: Name of the problem that the networks are for.
+        preset: Name of this set of networks among those of the problem.
+        builder: Function of keyword arguments that JSON can hold. Loading calls it again: the
+            module that registers it must have been imported. Left out, the call is a decorator.
+
+    Returns:
+        The builder, whose models remember their options.
+
+    Raises:
+        TypeError: If a name is not a string.
+        ValueError: If another function has the names already.
+
+    Example:
+        >>> def build(hidden_channels: int = 64):
+        ...     return build_architecture("dots", "small", channels=2)
+        >>> build = register_architecture("my-dots", "tiny", build)
+        >>> build(hidden_channels=32).config["options"]
+        {'hidden_channels': 32}
+    """
+    check_type(problem, "problem", str)
+    check_type(preset, "preset", str)
+    if builder is None:
+        return partial(register_architecture, problem, preset)
+    known = _BUILDERS.get(problem, {}).get(preset, builder)
+    if (known.__module__, known.__qualname__) != (builder.__module__, builder.__qualname__):
+        raise ValueError(f"preset must be a new one of {problem!r} (got {preset!r})")
+
+    @wraps(builder)
+    def build(**options: Any) -> PretrainedMixin:
+        model = builder(**options)
+        check_type(model, "the result of builder", PretrainedMixin)
+        model.config = dict(problem=problem, parameters={}, preset=preset, options=options)
+        return model
+
+    _BUILDERS.setdefault(problem, {})[preset] = build
+    return build
+
+
+def build_architecture(problem: str, preset: str, **options: Any) -> Any:
+    """Build the networks of a preset that is registered for a problem, untrained.
+
+    Raises:
+        ValueError: If there is no such preset, or it does not take an option.
+    """
+    check_choice(problem, "problem", sorted(_BUILDERS))
+    check_choice(preset, "preset", sorted(_BUILDERS[problem]))
+    try:
+        return _BUILDERS[problem][preset](**options)
+    except TypeError as error:
+        message = f"preset {preset!r} of {problem!r} cannot be built: {_line(error)}"
+        raise ValueError(message) from error
+
+
+class PretrainedMixin(nn.Module):
+    """A module that can be saved in a folder, read from there, and shared on the hub.
+
+    Methods and arguments have the names of those of ``huggingface_hub.PyTorchModelHubMixin``. A
+    subclass keeps the arguments of its constructor as attributes of the same names.
+
+    Attributes:
+        config: Names of problem and preset, parameters of the problem and options of the networks,
+            which rebuild the model; ``None`` unless a registered architecture built it.
+    """
+
+    config: dict[str, Any] | None = None
+    encoder: Any
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, or replace them together.
+
+        Before that, the networks are rebuilt from the config and compared with the model: classes
+        of all modules, their plain attributes, names, shapes and kinds of their tensors, and which
+        of these share memory. Hooks, and values of buffers that are not saved, are not compared.
+
+        Raises:
+            ValueError: If the config does not rebuild the model; nothing is written then.
+            ImportError: If the package safetensors is missing.
+        """
+        check_type(save_directory, "save_directory", str, os.PathLike)
+        if self.config is None:
+            raise ValueError("model must be of a registered architecture to be saved (got another)")
+        state = self.state_dict()
+        for name, value in state.items():
+            if type(value) is not Tensor or value.is_meta or value.layout != torch.strided:
+                got = str(value).split("\n")[0][:40]
+                raise ValueError(f"{name} must be a dense tensor in memory (got {got})")
+        fields = {"format_version": _FORMAT_VERSION, **self.config, "weights_sha256": ""}
+        try:
+            text = json.dumps(fields, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"options must be what JSON can hold ({_line(error)})") from error
+        config = _parse_config(text.encode(), "the model's config")
+        mine, rebuilt = _describe(self), _describe(type(self)._skeleton(config))
+        for name in {**rebuilt, **mine}:
+            got, expected = mine.get(name, "nothing"), rebuilt.get(name, "nothing")
+            if got != expected:
+                what = f"model must be what its config builds: {name or 'its class'}"
+                raise ValueError(f"{what} (got {got}, expected {expected})")
+        buffers = {name: str(b.dtype) for name, b in self.named_buffers() if name not in state}
+        _write(Path(save_directory), config, state, buffers)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Model],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+    ) -> Model:
+        """Read a model that was saved, on the CPU, in evaluation mode; no code in it is executed.
+
+        Args:
+            pretrained_model_name_or_path: A folder of :meth:`save_pretrained`; or else the name of
+                a model that the package ships, ``"dots-small"``, or of one on the Hugging Face
+                hub, ``"owner/name"``.
+            force_download, token, cache_dir, local_files_only, revision: How to fetch it from the
+                hub, as for ``huggingface_hub.snapshot_download``.
+
+        Raises:
+            FileNotFoundError: If there is no such model, or the hub cannot be reached.
+            ValueError: If a file is damaged, or files and networks do not belong together.
+            TypeError: If an argument is of another type, or the constructor of a subclass does not
+                take the arguments of its base class.
+            ImportError: If safetensors or, for a model on the hub, its client is missing.
+
+        Example:
+            >>> from compvae_pyg import CompVAE
+            >>> CompVAE.from_pretrained("dots-small").event_shape
+            (3, 32, 32)
+        """
+        name = pretrained_model_name_or_path
+        check_type(name, "pretrained_model_name_or_path", str, os.PathLike)
+        folder, weights = Path(name), Path(__file__).parents[1] / "weights"
+        shipped = {entry.name: entry for entry in sorted(weights.iterdir()) if entry.is_dir()}
+        if not folder.exists() and str(name) in shipped:
+            folder = shipped[str(name)]
+        elif not folder.exists() and isinstance(name, str) and _REPO.fullmatch(name):
+            folder = _fetch(name, force_download, token, cache_dir, local_files_only, revision)
+        elif not folder.exists():
+            message = f"no folder {folder}, and no model of that name is shipped (shipped: "
+            raise FileNotFoundError(f"{message}{', '.join(shipped)})")
+        config, state, buffers = _read(folder)
+        skeleton = cls._skeleton(config).state_dict()
+        expected, found = ({n: _kind(v) for n, v in s.items()} for s in (skeleton, state))
+        wrong = sorted(n for n in {**expected, **found} if expected.get(n) != found.get(n))
+        if wrong:
+            raise ValueError(
+                f"{folder / _WEIGHTS} does not fit preset {config['preset']!r} of "
+                f"{config['problem']!r}: {len(wrong)} tensors differ, first {wrong[0]} (got "
+                f"{found.get(wrong[0], 'nothing')}, expected {expected.get(wrong[0], 'nothing')})"
+            )
+        model = cls._rebuild(config, "cpu")
+        for n, tensor in chain(model.named_parameters(), model.named_buffers()):
+            dtype = state[n].dtype if n in state else _FLOATS.get(buffers.get(n, ""), tensor.dtype)
+            tensor.data = tensor.data.to(dtype)
+        model.load_state_dict(state)
+        return model.eval()
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        evaluation: str = "",
+        license: str | None = None,
+        commit_message: str = "Upload model",
+        private: bool | None = None,
+        token: str | None = None,
+        branch: str | None = None,
+        create_pr: bool | None = None,
+    ) -> str:
+        """Upload the model and its card to the hub in one commit, and return the commit's address.
+
+        Args:
+            repo_id: Name of the repository, ``"owner/name"``; made if need be.
+            evaluation: How good the model is, in Markdown, for :func:`model_card`.
+            license: The licence of the weights, by the hub's name for it; by default none is named.
+            commit_message, private, token, branch, create_pr: As for ``push_to_hub`` of
+                ``huggingface_hub.PyTorchModelHubMixin``.
+
+        Raises:
+            TypeError: If an argument is of another type.
+            ValueError: If a name is not valid, or the config does not rebuild the model; the hub is
+                not asked for anything then.
+            ImportError: If the hub's client or safetensors is missing.
+        """
+        card = model_card(self, repo_id, evaluation=evaluation, license=license)
+        check_type(commit_message, "commit_message", str)
+        for name, flag in (("private", private), ("create_pr", create_pr)):
+            check_type(flag, name, bool, NoneType)
+        for name, text in (("token", token), ("branch", branch)):
+            check_type(text, name, str, NoneType)
+        api = _extra("huggingface_hub").HfApi(token=token)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            (Path(folder) / "README.md").write_text(card, encoding="utf-8")
+            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            address = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                revision=branch,
+                create_pr=create_pr,
+            )
+        return str(address)
+
+    @classmethod
+    def _skeleton(cls: type[Model], config: dict[str, Any]) -> Model:
+        """Rebuild a model without memory for its tensors, where its code permits that."""
+        with suppress(Exception):
+            return cls._rebuild(config, "meta")
+        return cls._rebuild(config, "cpu")
+
+    @classmethod
+    def _rebuild(cls: type[Model], config: dict[str, Any], device: str) -> Model:
+        """Build the networks of a config as this class, with the global random state untouched."""
+        gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        with torch.random.fork_rng(gpus), torch.inference_mode(False), torch.device(device):
+            try:
+                model = build_architecture(config["problem"], config["preset"], **config["options"])
+            except Exception as error:
+                raise ValueError(f"{_CONFIG} must name networks: {_line(error)}") from error
+            if not isinstance(model, cls):
+                names = [n for n in inspect.signature(type(model)).parameters if hasattr(model, n)]
+                try:
+                    model = cls(**{n: getattr(model, n) for n in names})
+                except TypeError as error:
+                    message = f"{cls.__name__} must take {', '.join(names)} (got {_line(error)})"
+                    raise TypeError(message) from error
+        model.config = {name: config[name] for name in _NETWORKS}
+        return model
+
+
 def model_card(
-    model: SharedModel, repo_id: str, *, evaluation: str = "", license: str | None = None
+    model: PretrainedMixin, repo_id: str, *, evaluation: str = "", license: str | None = None
 ) -> str:
     """Return the text of a model's ``README.md`` on the hub.
 
     Args:
         model: A model of a registered architecture.
         repo_id: Name of the repository, ``"owner/name"``.
-        evaluation: Its evaluation in Markdown, such as the table of
-            :func:`~compvae_pyg.evaluation.format_table`, with what it was measured on.
+        evaluation: How good it is, in Markdown, such as a table, with what it was measured on.
         license: The licence of the weights, by the hub's name for it: ``"mit"``, ``"cc-by-4.0"``.
             By default the card names none.
 
     Raises:
-        ValueError: If the model's networks are not those of a registered architecture.
+        TypeError: If an argument is of another type.
+        ValueError: If a name is not valid, or the model is of no registered architecture.
 
     Example:
         >>> from compvae_pyg.problems import Dots
-        >>> table = "| K | accuracy |"
-        >>> card = model_card(Dots().build("small"), "me/dots", evaluation=table, license="mit")
-        >>> "license: mit" in card, table in card
+        >>> card = model_card(Dots().build("small"), "me/dots", evaluation="| K |", license="mit")
+        >>> "license: mit" in card, "| K |" in card
         (True, True)
     """
-    check_repo(repo_id)
-    check_model(model)
+    if not isinstance(repo_id, str) or not _REPO.fullmatch(repo_id):
+        raise ValueError(f"repo_id must be 'owner/name' (got {repo_id!r})")
+    check_type(model, "model", PretrainedMixin)
     check_type(evaluation, "evaluation", str)
     check_type(license, "license", str, NoneType)
     if license is not None and not re.fullmatch(r"[\w.-]+", license):
@@ -88,107 +347,158 @@ def model_card(
     )
 
 
-def push_model(
-    model: SharedModel,
-    repo_id: str,
-    *,
-    evaluation: str,
-    license: str | None,
-    commit_message: str,
-    private: bool | None,
-    token: str | None,
-    branch: str | None,
-    create_pr: bool | None,
-) -> str:
-    """Upload a model and its card to the hub, in one commit, and return the commit's address.
+def _describe(model: nn.Module) -> dict[str, str]:
+    """Return what a model consists of, by name: modules and plain attributes, then tensors."""
+    out: dict[str, str] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        out[path] = f"{type(module).__module__}.{type(module).__qualname__}"
+        for name, value in vars(module).items():
+            if not name.startswith("_") and name != "training":
+                out[f"{path}.{name}".removeprefix(".")] = _plain(value)
+    state, owners = model.state_dict(), dict[tuple[int, int], str]()
+    tensors = chain(model.named_parameters("", True, False), model.named_buffers("", True, False))
+    for name, tensor in tensors:
+        place = (tensor.untyped_storage()._cdata, int(tensor.storage_offset()))
+        owner = owners.setdefault(place, name)
+        out[name] = "a parameter, " if isinstance(tensor, nn.Parameter) else "a buffer, "
+        out[name] += _kind(tensor) + ("" if name in state else ", not saved")
+        out[name] += "" if owner == name else f", tied to {owner}"
+    return out
 
-    Arguments and errors are those of :meth:`SharedModel.push_to_hub`.
-    """
-    check_repo(repo_id)
-    check_type(commit_message, "commit_message", str)
-    check_type(private, "private", bool, NoneType)
-    check_type(token, "token", str, NoneType)
-    check_type(branch, "branch", str, NoneType)
-    check_type(create_pr, "create_pr", bool, NoneType)
-    card = model_card(model, repo_id, evaluation=evaluation, license=license)
+
+def _plain(value: Any) -> str:
+    """Return numbers, strings and sequences of these in full, and of the rest what it is."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(map(_plain, value))})"
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def _kind(tensor: Tensor) -> str:
+    kind = "floating-point numbers" if str(tensor.dtype) in _FLOATS else tensor.dtype
+    return f"{list(tensor.shape)} of {kind}"
+
+
+def _write(
+    folder: Path, config: dict[str, Any], state: dict[str, Tensor], buffers: dict[str, str]
+) -> None:
+    """Write both files beside those that they replace, and then replace these together."""
+    tensors, seen = {}, set()
+    for name, value in state.items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage()._cdata
+        tensors[name] = value.clone() if place in seen else value
+        seen.add(place)
+    save_file = _extra("safetensors.torch").save_file
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside, ExitStack() as stack:
+        new = Path(beside)
+        # One entry, since safetensors writes several in any order.
+        save_file(tensors, new / _WEIGHTS, metadata={"buffers": json.dumps(buffers)})
+        with (new / _WEIGHTS).open("rb+") as weights, (new / _CONFIG).open("wb") as text:
+            config["weights_sha256"] = _sha256(weights)
+            text.write((json.dumps(config, indent=2) + "\n").encode())
+            text.flush()
+            os.fsync(weights.fileno())
+            os.fsync(text.fileno())
+        # safetensors keeps its files to their owner; weights are as public as their config.
+        shutil.copymode(new / _CONFIG, new / _WEIGHTS)
+        with suppress(ImportError, OSError):  # Windows and some network drives lock no folders
+            import fcntl
+
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
+            stack.callback(os.fsync, descriptor)
+        for name in (_WEIGHTS, _CONFIG):
+            os.replace(new / name, folder / name)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
+    """Read a config, the weights that belong to it, and the types of buffers without weights."""
+    safetensors = _extra("safetensors")
+    config_file, weights_file = folder / _CONFIG, folder / _WEIGHTS
+    for path in (config_file, weights_file):
+        if not path.is_file():
+            raise FileNotFoundError(f"no {path.name} in {folder}: it holds no saved model")
+    last, deadline = ("", ""), 0.0
+    while True:
+        with config_file.open("rb") as file:
+            config = _parse_config(file.read(_MAX_CONFIG_BYTES + 1), str(config_file))
+        try:
+            with weights_file.open("rb") as file, safetensors.safe_open(weights_file, "pt") as read:
+                state = {name: read.get_tensor(name) for name in read.keys()}
+                # If the hashed file is still in its place, it is the one that was read.
+                same = os.path.samestat(os.fstat(file.fileno()), weights_file.stat())
+                pair = (config["weights_sha256"], _sha256(file))
+                if same and pair[0] == pair[1]:
+                    buffers = json.loads((read.metadata() or {}).get("buffers", "{}"))
+                    return config, state, dict(buffers)
+        except (safetensors.SafetensorError, TypeError, ValueError, OSError) as error:
+            raise ValueError(f"{weights_file} is damaged ({_line(error)})") from error
+        # A writer may be between its two files: wait as long as they change.
+        if pair != last:
+            last, deadline = pair, time.monotonic() + _SECONDS_OF_RETRIES
+        elif time.monotonic() > deadline:
+            message = f"{weights_file} must be the weights of {config_file} (got another SHA-256)"
+            raise ValueError(message)
+        time.sleep(0.02)
+
+
+def _sha256(file: BinaryIO) -> str:
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return hashlib.sha256(content).hexdigest()
+
+
+def _parse_config(data: bytes, name: str) -> dict[str, Any]:
     try:
-        from huggingface_hub import PyTorchModelHubMixin
-    except ImportError as error:
-        raise ImportError(_CLIENT) from error
-
-    class Upload(PyTorchModelHubMixin):
-        def _save_pretrained(self, save_directory: Path) -> None:
-            save_model(model, save_directory)
-            (save_directory / "README.md").write_text(card, encoding="utf-8")
-
-    address = Upload().push_to_hub(
-        repo_id,
-        commit_message=commit_message,
-        private=private,
-        token=token,
-        branch=branch,
-        create_pr=create_pr,
-    )
-    return str(address)
+        if len(data) > _MAX_CONFIG_BYTES:
+            raise ValueError(f"more than {_MAX_CONFIG_BYTES} bytes")
+        config = json.loads(data)
+        version = config["format_version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{name} is damaged or no model's config ({_line(error)})") from error
+    # Before all else: what the fields of another format are is not known.
+    if version != _FORMAT_VERSION:
+        raise ValueError(f"{name} has format {version!r} (this release reads {_FORMAT_VERSION})")
+    for field in sorted({*config, *_FIELDS}):
+        if field not in config or type(config[field]) is not _FIELDS.get(field):
+            raise ValueError(f"{name} is damaged: {field!r} is missing, of another type or unknown")
+    return dict(config)
 
 
-def download_model(
-    repo_id: str,
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-) -> Path:
-    """Return the local folder of a model on the hub, of which only its two files are fetched.
-
-    Arguments are those of :meth:`SharedModel.from_pretrained`.
-
-    Raises:
-        ImportError: If the hub's client is missing.
-        FileNotFoundError: If there is no such model, or it cannot be reached.
-    """
-    check_repo(repo_id)
-    check_type(revision, "revision", str, NoneType)
-    check_type(token, "token", str, bool, NoneType)
-    check_type(cache_dir, "cache_dir", str, os.PathLike, NoneType)
-    check_type(local_files_only, "local_files_only", bool)
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError as error:
-        raise ImportError(f"no folder {repo_id}, and {_CLIENT}") from error
-    options: dict[str, Any] = {
-        "revision": revision,
-        "token": token,
-        "cache_dir": cache_dir,
-        "local_files_only": local_files_only,
+def _fetch(repo_id: Any, *values: Any) -> Path:
+    """Return the local folder of a model on the hub, of which only its two files are fetched."""
+    kinds = {
+        "force_download": (bool,),
+        "token": (str, bool, NoneType),
+        "cache_dir": (str, os.PathLike, NoneType),
+        "local_files_only": (bool,),
+        "revision": (str, NoneType),
     }
+    options = dict(zip(kinds, values, strict=True))
+    for name, value in options.items():
+        check_type(value, name, *kinds[name])
+    fetch = _extra("huggingface_hub", f"no folder {repo_id}, and ").snapshot_download
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=[CONFIG, WEIGHTS], **options))
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
+        return Path(fetch(repo_id, allow_patterns=[_CONFIG, _WEIGHTS], **options))
+    except Exception as error:
         raise FileNotFoundError(
-            f"no folder {repo_id}, and no such model could be fetched from the hub ({reason})"
+            f"no folder {repo_id}, and no such model could be fetched from the hub ({_line(error)})"
         ) from error
 
 
-def is_repo(name: object) -> bool:
-    """Tell whether this can be the name of a repository: ``"owner/name"``.
-
-    Example:
-        >>> is_repo("me/dots"), is_repo("../dots")
-        (True, False)
-    """
-    part = r"[A-Za-z0-9][\w.-]*"
-    return isinstance(name, str) and re.fullmatch(f"{part}/{part}", name) is not None
+def _extra(name: str, so_far: str = "") -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        message = f"{so_far}{name} is missing: pip install 'compvae-pyg[hub]'"
+        raise ImportError(message) from error
 
 
-def check_repo(repo_id: str) -> None:
-    """Refuse what cannot be the name of a repository.
-
-    Raises:
-        ValueError: If it is not ``"owner/name"``.
-    """
-    if not is_repo(repo_id):
-        raise ValueError(f"repo_id must be 'owner/name' (got {repo_id!r})")
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -3,80 +3,128 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from compvae_pyg.models.chunks import repeat_batch
-from compvae_pyg.models.parts import Parts
-from compvae_pyg.models.weights import weighted
-from compvae_pyg.nn import set_sum
+from compvae_pyg.nn import PackedParts
 
-if TYPE_CHECKING:
-    from compvae_pyg.models.compvae import CompVAE
-
-__all__ = ["importance_estimate"]
+__all__ = ["CommonNoise", "importance_log_weights", "log_mean_exp"]
 
 
-def importance_estimate(
-    model: CompVAE,
+class CommonNoise:
+    """Noise that the latents of all sets have in common: equal sets get equal estimates.
+
+    A part's noise depends on the number of the sample and on the part's place in its set alone.
+
+    Args:
+        seed: Seed of it.
+        max_size: Number of parts of the largest set.
+    """
+
+    def __init__(self, seed: int, max_size: int) -> None:
+        self.seed = seed
+        self.max_size = max_size
+
+    def __call__(
+        self, parts: PackedParts, samples: range, channels: tuple[int, int, int], like: Tensor
+    ) -> list[Tensor]:
+        """Return noise of wholes, of parts, and of the features of parts, as for ``samples``."""
+        sizes = torch.bincount(parts.batch, minlength=parts.batch_size)
+        start = sizes.cumsum(0) - sizes
+        place = torch.arange(parts.num_parts, device=parts.device) - start[parts.batch]
+        shapes = [(1, channels[0]), (self.max_size, channels[1]), (self.max_size, channels[2])]
+        rows: list[list[Tensor]] = [[], [], []]
+        for sample in samples:
+            generator = torch.Generator(like.device).manual_seed(self.seed + sample)
+            for row, shape in zip(rows, shapes, strict=True):
+                row.append(
+                    torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
+                )
+        of_z, *of_parts = (torch.stack(row) for row in rows)
+        z_eps = of_z.expand(-1, parts.batch_size, -1).flatten(0, 1)
+        return [z_eps, *(table[:, place].flatten(0, 1) for table in of_parts)]
+
+
+@torch.no_grad()
+def importance_log_weights(
+    model: Any,
     whole: Tensor,
-    parts: Parts,
-    batch: Tensor,
-    weight: Tensor | None,
-    *,
+    parts: PackedParts,
     num_samples: int,
-    side_by_side: int,
+    chunk_size: int,
+    *,
+    generator: torch.Generator | None = None,
+    common: CommonNoise | None = None,
 ) -> Tensor:
-    """Return the estimate of :meth:`CompVAE.log_likelihood`, ``[S]``, of inputs that were checked.
+    r"""Return :math:`\log p(x, z^m, \{w_i^m\}) - \log q(z^m, \{w_i^m\} \mid x)`, ``[M, S]``.
 
     What depends on no sample is computed once, and copied for as many samples as pass the other
     networks at a time.
 
     Args:
-        model: The model.
-        whole: Wholes, ``[S, *event]``.
-        parts: Parts, packed, N rows each.
-        batch: Set of each part, ``[N]``, sorted.
-        weight: Weight of each part, ``[N]``, or none.
-        num_samples: Number of samples.
-        side_by_side: Number of samples that pass the networks at a time.
+        model: A CompVAE.
+        whole: Wholes, ``[S, *event]``, checked.
+        parts: Their parts, checked.
+        num_samples: Number :math:`M` of samples.
+        chunk_size: Number of wholes, counted once for each sample, that pass the networks at once.
+        generator: Source of the randomness; by default the global one.
+        common: Noise to use instead.
     """
-    batch_size, num_parts = whole.shape[0], batch.shape[0]
-    copies = min(num_samples, side_by_side)
-    whole_features, part_features = (
-        features.repeat(copies, 1) for features in model.embedding(whole, parts, batch)
+    pieces = []
+    for sets, chunk in parts.split(chunk_size):
+        step = max(1, chunk_size // max(1, chunk.batch_size))
+        features = model._features(whole[sets], chunk)
+        prior = model.generator.prior_w(chunk)
+        blocks = [
+            _block(model, whole[sets], chunk, features, prior, range(m, min(m + step, num_samples)),
+                   generator, common)
+            for m in range(0, num_samples, step)
+        ]  # fmt: skip
+        pieces.append(torch.cat(blocks))
+    return torch.cat(pieces, dim=1)
+
+
+def _block(
+    model: Any,
+    whole: Tensor,
+    parts: PackedParts,
+    features: tuple[Tensor, Tensor],
+    prior: Normal,
+    samples: range,
+    generator: torch.Generator | None,
+    common: CommonNoise | None,
+) -> Tensor:
+    """Return the logarithms of the weights of some samples, ``[m, S]``."""
+    times, encoder = len(samples), model.encoder
+    copies = parts.with_fields({"loc": prior.loc, "scale": prior.scale}).repeat(times)
+    w_prior = Normal(copies["loc"], copies["scale"], validate_args=False)
+    of_whole, of_parts = (value.repeat(times, 1) for value in features)
+    w_eps, given = torch.empty(0), dict[str, Any](generator=generator)
+    if common is not None:
+        channels = (encoder.z_channels, w_prior.loc.shape[1], of_parts.shape[1])
+        z_eps, w_eps, part_eps = common(parts, samples, channels, w_prior.loc)
+        given = {"z_eps": z_eps, "part_eps": part_eps.to(of_parts.dtype)}
+    posterior = encoder(
+        of_whole, of_parts, copies, w_prior=w_prior if model.residual_posterior else None, **given
     )
-    prior = model.generator.w_prior(parts)
-    loc, scale = prior.mean.repeat(copies, 1), prior.stddev.repeat(copies, 1)
-    wholes = whole.repeat(copies, *[1] * (whole.dim() - 1))
-    batches = repeat_batch(batch, batch_size, copies)
-    weights = None if weight is None else weight.repeat(copies)
-    total = whole.new_full((batch_size,), -math.inf)
-    for done in range(0, num_samples, copies):
-        count = min(copies, num_samples - done)
-        sets, rows = count * batch_size, count * num_parts
-        w_prior = Normal(loc[:rows], scale[:rows], validate_args=False)
-        posterior = model.encoder(
-            whole_features[:sets],
-            part_features[:rows],
-            batches[:rows],
-            sets,
-            w_prior=w_prior if model.residual_posterior else None,
+    if common is None:
+        w_eps = torch.randn(
+            w_prior.loc.shape,
+            dtype=w_prior.loc.dtype,
+            device=w_prior.loc.device,
+            generator=generator,
         )
-        noise, z = torch.randn_like(posterior.w.loc), posterior.z_sample
-        w = posterior.w.transform(noise)
-        own = weighted(w, None if weights is None else weights[:rows])
-        w_sum = set_sum(own, batches[:rows], sets)
-        log_weight = (
-            model.generator.decoder(w_sum, z).log_prob(wholes[:sets])
-            + model.generator.z_prior(w_sum).log_prob(z).sum(dim=-1)
-            + set_sum(w_prior.log_prob(w).sum(dim=-1), batches[:rows], sets)
-            - posterior.z.log_prob(z).sum(dim=-1)
-            - posterior.w.log_prob_from_noise(noise).sum(dim=-1)
-        )
-        log_weights = log_weight.view(count, batch_size)
-        total = torch.logaddexp(total, log_weights.logsumexp(dim=0))
-    return total - math.log(num_samples)
+    w = posterior.w.transform(w_eps)
+    log_p = copies.sum(w_prior.log_prob(w).sum(dim=-1))
+    log_q = posterior.w.log_prob_from_eps(w_eps).sum(dim=-1)
+    wholes = whole.repeat(times, *[1] * (whole.dim() - 1))
+    terms = model.bound(wholes, posterior, copies.weighted_sum(w), log_q - log_p)
+    return terms.elbo.view(times, -1)
+
+
+def log_mean_exp(log_weights: Tensor) -> Tensor:
+    r"""Return :math:`\log \frac1M \sum_m e^{v_m}` of ``[M, ...]``."""
+    return log_weights.logsumexp(dim=0) - math.log(log_weights.shape[0])

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
-from compvae_pyg.models.checks import check_model
-from compvae_pyg.models.chunks import split_sets
-from compvae_pyg.models.parts import Parts, check_parts
-from compvae_pyg.models.weights import check_weight
-from compvae_pyg.nn import resolve_batch, set_sizes, set_sum
-from compvae_pyg.nn.checks import check_real
-
-if TYPE_CHECKING:
-    from compvae_pyg.models.compvae import CompVAE
+from compvae_pyg.models.compvae import CompVAE
+from compvae_pyg.models.likelihood import CommonNoise, importance_log_weights, log_mean_exp
+from compvae_pyg.nn import Fields, PackedParts
+from compvae_pyg.nn.checks import (
+    check_count,
+    check_device,
+    check_generator,
+    check_model,
+    check_real,
+    check_shape,
+)
 
 __all__ = ["Ranking", "rank_parts"]
+
+# Groups of samples whose estimates are compared, to tell how far the estimate of all is off.
+_NUM_GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -29,15 +35,22 @@ class Ranking:
     Attributes:
         log_likelihood: Estimate of :math:`\log p(x \mid c)` of each candidate :math:`c`, in nats,
             ``[C]``; ``-inf`` or ``nan`` where latents overflow, which counts as impossible.
+        standard_error: Standard error of ``log_likelihood``, in nats, ``[C]``.
         log_posterior: :math:`\log p(c \mid x)` among the candidates of its whole, ``[C]``.
         candidate_batch: Whole of each candidate, ``[C]``, sorted.
         best: The candidate of the largest posterior for each whole, ``[S]``; the first of several.
+        lead: By how many nats of log-posterior it leads the next one, ``[S]``; ``inf`` without one.
+        lead_error: Standard error of ``lead``, ``[S]``. Candidates have their noise in common, so
+            that it is smaller than that of independent estimates.
     """
 
     log_likelihood: Tensor
+    standard_error: Tensor
     log_posterior: Tensor
     candidate_batch: Tensor
     best: Tensor
+    lead: Tensor
+    lead_error: Tensor
 
     @property
     def probability(self) -> Tensor:
@@ -49,44 +62,49 @@ class Ranking:
 def rank_parts(
     model: CompVAE,
     whole: Tensor,
-    parts: Parts,
-    batch: Tensor,
+    parts: PackedParts | Fields,
+    batch: Tensor | None = None,
     batch_size: int | None = None,
     *,
     candidate_batch: Tensor | None = None,
     log_prior: Tensor | None = None,
     num_samples: int = 16,
     chunk_size: int = 256,
+    count: Tensor | None = None,
     weight: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> Ranking:
-    r"""Weigh candidates for the parts of wholes by their likelihoods.
+    r"""Rank candidates for the parts of wholes by their likelihoods.
 
     .. math::
         p(c \mid x) = \frac{\pi_c \, p(x \mid c)}{\sum_{c'} \pi_{c'} \, p(x \mid c')}
 
     where a candidate :math:`c` is a multiset of parts, and :math:`p(x \mid c)` is estimated by
-    :meth:`CompVAE.log_likelihood`. All candidates of all wholes lie packed in one batch, and may be
-    of different sizes.
+    importance sampling as in :meth:`CompVAE.log_likelihood`, with the same noise for all
+    candidates: equal ones get equal estimates. All candidates of all wholes lie packed in one
+    batch, and may be of different sizes.
 
-    The posterior is as good as these estimates, each a lower bound in expectation: it is to be
-    trusted where it stays the same with more samples.
+    Each estimate is a lower bound in expectation. Its standard error comes from the estimates of
+    groups of samples; a warning says where the best candidate leads by less than two of them.
 
     Args:
         model: The model.
         whole: Wholes, ``[S, *event]``.
         parts: Parts of all candidates, packed, N rows each.
-        batch: Candidate of each part, ``[N]``, sorted.
+        batch: Candidate of each part, ``[N]``, sorted; ``None`` means one candidate.
         batch_size: Number of candidates :math:`C`; needed when a candidate is empty.
         candidate_batch: Whole of each candidate, ``[C]``, sorted; ``None`` means that there is one
             whole.
-        log_prior: Logarithms of the weights :math:`\pi` of the candidates, up to a constant for
+        log_prior: Logarithms of the prior :math:`\pi` of the candidates, up to a constant for
             each whole, ``[C]``; by default all are equal.
         num_samples: Number of importance samples of each candidate.
         chunk_size: Number of samples that pass the networks at once; bounds the memory.
-        weight: Weight of each part, ``[N]``, see :meth:`CompVAE.elbo`; by default 1.
+        count: How many parts a row stands for, ``[N]``; by default 1.
+        weight: Weight of each part, ``[N]``, of any sign; by default 1.
+        generator: Source of the randomness; by default the global one.
 
     Raises:
-        TypeError: If ``whole`` or ``log_prior`` is no tensor of numbers.
+        TypeError: If ``whole`` or ``log_prior`` is not a tensor of numbers.
         ValueError: If an input does not fit the others or the model, a whole has no candidate, or
             none of finite likelihood and prior, or ``log_prior`` is NaN or ``inf``.
 
@@ -100,74 +118,86 @@ def rank_parts(
         2
     """
     check_model(model)
-    num_parts, device = check_parts(parts)
+    check_count(num_samples, "num_samples")
+    check_generator(generator)
     check_real(whole, "whole")
     if whole.dim() == 0:
         raise ValueError("whole must be wholes, one a row (got a scalar)")
-    batch, num_candidates = resolve_batch(num_parts, batch, batch_size, device)
-    num_wholes = len(whole)
+    parts = PackedParts.of(parts, batch, batch_size, count=count, weight=weight)
+    num_wholes, num_candidates = len(whole), parts.batch_size
+    numbers = torch.arange(num_candidates, device=parts.device)
     try:
-        candidate_batch, _ = resolve_batch(num_candidates, candidate_batch, num_wholes, device)
+        candidates = PackedParts(numbers, candidate_batch, num_wholes)
     except (TypeError, ValueError) as error:
         # There it is called as the set of each part is.
         raise type(error)(f"candidate_batch, of candidates as parts: {error}") from None
-    lonely = set_sizes(candidate_batch, num_wholes, whole.dtype) == 0
+    lonely = candidates.sizes() == 0
     if bool(lonely.any()):
         raise ValueError(
             f"every whole must have a candidate (got none for whole {int(lonely.nonzero()[0])})"
         )
-    weight = check_weight(weight, num_parts, whole)
     if log_prior is not None:
-        _check_log_prior(log_prior, candidate_batch)
-    log_likelihood = torch.cat(
-        [
-            model.log_likelihood(
-                whole[candidate_batch[chunk.sets]],
-                chunk.parts,
-                chunk.batch,
-                chunk.sets.stop - chunk.sets.start,
-                num_samples=num_samples,
-                chunk_size=chunk_size,
-                weight=None if weight is None else weight[chunk.rows],
+        check_real(log_prior, "log_prior")
+        check_device(log_prior, "log_prior", parts.device, "the parts")
+        check_shape(log_prior, "log_prior", (num_candidates,))
+        wrong = log_prior.isnan() | (log_prior == torch.inf)
+        if bool(wrong.any()):
+            at = int(wrong.nonzero()[0])
+            raise ValueError(
+                f"log_prior must be finite or -inf (got {float(log_prior[at])} at candidate {at})"
             )
-            for chunk in split_sets(parts, batch, num_candidates, chunk_size)
-        ]
-    )
+    whole, parts = model._enter(whole[candidates.batch], parts, None, None)
+    source = torch.device("cpu") if generator is None else generator.device
+    seed = int(torch.randint(2**62, (), generator=generator, device=source))
+    common = CommonNoise(seed, int(torch.bincount(parts.batch, minlength=1).max()))
+    weights = importance_log_weights(model, whole, parts, num_samples, chunk_size, common=common)
+    log_likelihood = log_mean_exp(weights)
     # Latents of parts that are far from having made the whole may overflow.
     log_joint = torch.where(log_likelihood.isnan(), -torch.inf, log_likelihood)
     if log_prior is not None:
         log_joint = log_joint + log_prior
-    highest = scatter(log_joint, candidate_batch, 0, num_wholes, reduce="max")
+    highest, best = _highest(log_joint, candidates)
     if not bool(highest.isfinite().all()):
         at = int((~highest.isfinite()).nonzero()[0])
         raise ValueError(f"no candidate for whole {at} has a finite likelihood and prior")
-    highest = highest[candidate_batch]
-    evidence = set_sum((log_joint - highest).exp(), candidate_batch, num_wholes).log()
-    # The first of those that reach the highest.
-    order = torch.arange(num_candidates, device=device)
-    order = torch.where(log_joint == highest, order, num_candidates)
+    second, runner_up = _highest(log_joint.index_fill(0, best, -torch.inf), candidates)
+    shifted = log_joint - candidates.broadcast(highest)
+    evidence = candidates.sum(shifted.exp()).log()
+    groups = torch.stack([log_mean_exp(g) for g in weights.chunk(min(num_samples, _NUM_GROUPS))])
+    lead = highest - second
+    runner_up = runner_up.clamp(max=num_candidates - 1)  # none where there is one candidate
+    lead_error = _standard_error(groups[:, best] - groups[:, runner_up])
+    close = lead.isfinite() & (lead > 0.0) & ~(lead >= 2.0 * lead_error)
+    if bool(close.any()):
+        at = int(close.nonzero()[0])
+        warnings.warn(
+            f"the best candidate of {int(close.sum())} of {num_wholes} wholes leads by less than "
+            f"two standard errors (whole {at}: {float(lead[at]):.2g} nats, standard error "
+            f"{float(lead_error[at]):.2g}): raise num_samples (got {num_samples})",
+            stacklevel=3,  # the caller of what no_grad wraps
+        )
     return Ranking(
         log_likelihood=log_likelihood,
-        log_posterior=log_joint - highest - evidence[candidate_batch],
-        candidate_batch=candidate_batch,
-        best=scatter(order, candidate_batch, 0, num_wholes, reduce="min"),
+        standard_error=_standard_error(groups),
+        log_posterior=shifted - candidates.broadcast(evidence),
+        candidate_batch=candidates.batch,
+        best=best,
+        lead=lead,
+        lead_error=lead_error,
     )
 
 
-def _check_log_prior(log_prior: Tensor, candidate_batch: Tensor) -> None:
-    check_real(log_prior, "log_prior")
-    if log_prior.device != candidate_batch.device:
-        raise ValueError(
-            f"log_prior must be on the device of the parts (got {log_prior.device}, "
-            f"expected {candidate_batch.device})"
-        )
-    if log_prior.shape != candidate_batch.shape:
-        raise ValueError(
-            f"log_prior must be {list(candidate_batch.shape)} (got {list(log_prior.shape)})"
-        )
-    wrong = log_prior.isnan() | (log_prior == torch.inf)
-    if bool(wrong.any()):
-        at = int(wrong.nonzero()[0])
-        raise ValueError(
-            f"log_prior must be finite or -inf (got {float(log_prior[at])} at candidate {at})"
-        )
+def _highest(values: Tensor, candidates: PackedParts) -> tuple[Tensor, Tensor]:
+    """Return the highest value of each whole, and the first candidate that reaches it."""
+    highest = scatter(values, candidates.batch, 0, candidates.batch_size, reduce="max")
+    assert isinstance(candidates.fields, Tensor)
+    number = candidates.fields
+    order = torch.where(values == candidates.broadcast(highest), number, len(number))
+    return highest, scatter(order, candidates.batch, 0, candidates.batch_size, reduce="min")
+
+
+def _standard_error(groups: Tensor) -> Tensor:
+    """Return the standard error of the mean of groups, ``[G, ...]``; ``inf`` for one group."""
+    if groups.shape[0] == 1:
+        return torch.full_like(groups[0], math.inf)
+    return groups.std(dim=0) / math.sqrt(groups.shape[0])

@@ -1,27 +1,17 @@
-"""Layers that know no variational autoencoder."""
+"""Layers that know no variational autoencoder, and the packed sets that they work on."""
 
 from compvae_pyg.nn.graph_block import GraphBlock
+from compvae_pyg.nn.packed import AnyParts, Fields, NullSoftmax, PackedParts, pack
 from compvae_pyg.nn.residual import Residual
-from compvae_pyg.nn.sets import (
-    NullSoftmax,
-    at_least_float32,
-    resolve_batch,
-    set_gather,
-    set_sizes,
-    set_softmax_with_null,
-    set_sum,
-)
-from compvae_pyg.nn.variance import floor_log_variance
+from compvae_pyg.nn.zero_linear import ZeroLinear
 
 __all__ = [
+    "AnyParts",
+    "Fields",
     "GraphBlock",
     "NullSoftmax",
+    "PackedParts",
     "Residual",
-    "at_least_float32",
-    "floor_log_variance",
-    "resolve_batch",
-    "set_gather",
-    "set_sizes",
-    "set_softmax_with_null",
-    "set_sum",
+    "ZeroLinear",
+    "pack",
 ]

@@ -1,109 +1,90 @@
-"""Checks of arguments: what does not fit is refused in a line that names it."""
+"""Checks of arguments: what does not fit raises an error of one line that names it."""
 
+import functools
+import inspect
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
 
-__all__ = [
-    "check_choice",
-    "check_count",
-    "check_fits",
-    "check_generator",
-    "check_number",
-    "check_real",
-    "check_shape",
-]
+Built = TypeVar("Built")
+
+
+def check_type(value: Any, name: str, *kinds: type) -> None:
+    """Raise a TypeError unless the value is of one of these types."""
+    if not isinstance(value, kinds):
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be {names} (got {type(value).__name__})")
 
 
 def check_count(value: Any, name: str, at_least: int = 1) -> None:
-    """Refuse what is not an integer of some size.
-
-    Raises:
-        TypeError: If it is not an integer.
-        ValueError: If it is too small.
-
-    Example:
-        >>> check_count(2.5, "num_blocks")
-        Traceback (most recent call last):
-        ...
-        TypeError: num_blocks must be an integer (got 2.5)
-    """
+    """Raise a TypeError unless the value is an integer, and a ValueError if it is too small."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer, torch.SymInt)):
-        raise TypeError(f"{name} must be an integer (got {_text(value)})")
+        raise TypeError(f"{name} must be an integer (got {_short(value)})")
     if value < at_least:
         demand = "not be negative" if at_least == 0 else f"be at least {at_least}"
         raise ValueError(f"{name} must {demand} (got {value})")
 
 
-def check_number(value: Any, name: str) -> None:
-    """Refuse what is not a finite real number.
+def check_sizes(**sizes: Any) -> None:
+    """Raise unless all values are positive integers, see :func:`check_count`."""
+    for name, value in sizes.items():
+        check_count(value, name)
 
-    Raises:
-        TypeError: If it is not a number.
-        ValueError: If it is not finite.
 
-    Example:
-        >>> check_number(float("nan"), "period")
-        Traceback (most recent call last):
-        ...
-        ValueError: period must be finite (got nan)
-    """
+def check_number(value: Any, name: str, *, positive: bool = False) -> None:
+    """Raise a TypeError unless the value is a real number, and a ValueError unless in range."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number (got {_text(value)})")
+        raise TypeError(f"{name} must be a number (got {_short(value)})")
     if not -math.inf < value < math.inf:  # in terms that compile
         raise ValueError(f"{name} must be finite (got {value})")
+    if positive and not value > 0:
+        raise ValueError(f"{name} must be positive (got {value})")
+
+
+def check_probability(value: Any, name: str) -> None:
+    """Raise a TypeError unless the value is a number, and a ValueError unless it is in (0, 1)."""
+    check_number(value, name)
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} must lie in (0, 1) (got {value})")
+
+
+def check_counts(values: Any, name: str, at_least: int = 1) -> None:
+    """Raise unless the value is a sequence of integers, see :func:`check_count`."""
+    if isinstance(values, str) or not isinstance(values, (Sequence, range, Tensor)):
+        raise TypeError(f"{name} must be a sequence of integers (got {type(values).__name__})")
+    for number in values.tolist() if isinstance(values, Tensor) else values:
+        check_count(number, name, at_least)
+
+
+def check_numbers(values: Any, name: str) -> None:
+    """Raise unless the value is a sequence of positive numbers, see :func:`check_number`."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"{name} must be a sequence of numbers (got {type(values).__name__})")
+    for number in values:
+        check_number(number, name, positive=True)
 
 
 def check_choice(value: Any, name: str, choices: Sequence[str]) -> None:
-    """Refuse what is none of the choices.
-
-    Raises:
-        ValueError: If it is another.
-
-    Example:
-        >>> check_choice("tight", "coupling", ("paper", "scaled"))
-        Traceback (most recent call last):
-        ...
-        ValueError: coupling must be one of ('paper', 'scaled') (got 'tight')
-    """
+    """Raise a ValueError unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {tuple(choices)} (got {_text(value)})")
+        raise ValueError(f"{name} must be one of {tuple(choices)} (got {_short(value)})")
 
 
 def check_real(value: Any, name: str) -> None:
-    """Refuse what is not a tensor of real numbers.
-
-    Raises:
-        TypeError: If it is no tensor, or holds integers, truth values or complex numbers.
-
-    Example:
-        >>> check_real(torch.tensor([1, 2]), "x")
-        Traceback (most recent call last):
-        ...
-        TypeError: x must hold floating-point numbers (got torch.int64)
-    """
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a tensor (got {type(value).__name__})")
+    """Raise a TypeError unless the value is a tensor of floating-point numbers."""
+    check_type(value, name, Tensor)
     if not value.is_floating_point():
         raise TypeError(f"{name} must hold floating-point numbers (got {value.dtype})")
 
 
 def check_shape(value: Tensor, name: str, shape: Sequence[int | str]) -> None:
-    """Refuse a tensor of another shape; dimensions that have a letter may have any size.
-
-    Raises:
-        ValueError: If the shape is another.
-
-    Example:
-        >>> check_shape(torch.zeros(5, 3), "x", ("N", 4))
-        Traceback (most recent call last):
-        ...
-        ValueError: x must be [N, 4] (got [5, 3])
-    """
+    """Raise a ValueError unless a tensor has this shape; a letter stands for any size."""
     fits = value.dim() == len(shape) and all(
         isinstance(wanted, str) or size == wanted
         for size, wanted in zip(value.shape, shape, strict=True)
@@ -113,60 +94,375 @@ def check_shape(value: Tensor, name: str, shape: Sequence[int | str]) -> None:
         raise ValueError(f"{name} must be [{expected}] (got {list(value.shape)})")
 
 
-def check_fits(value: Tensor, name: str, like: Tensor) -> None:
-    """Refuse a tensor that is not of the type of a layer's weights, or lies elsewhere.
-
-    Under autocast the types may differ. What compiles is left to the compiler, and weights on the
-    meta device, as they are while they are offloaded, are no place to compare with.
-
-    Raises:
-        TypeError: If the types differ.
-        ValueError: If the devices differ.
-
-    Example:
-        >>> check_fits(torch.zeros(2, dtype=torch.float64), "x", torch.zeros(2))
-        Traceback (most recent call last):
-        ...
-        TypeError: x must be of the type of the layer's weights, torch.float32 (got torch.float64)
-    """
-    if torch.compiler.is_compiling() or like.is_meta:
-        return
-    if value.device != like.device:
+def check_device(value: Tensor, name: str, device: torch.device, of: str) -> None:
+    """Raise a ValueError unless a tensor is on the device of something else, ``of``."""
+    if value.device != device:
         raise ValueError(
-            f"{name} must be on the device of the layer's weights (got {value.device}, expected "
-            f"{like.device})"
+            f"{name} must be on the device of {of} (got {value.device}, expected {device})"
         )
+
+
+def check_fits(value: Tensor, name: str, module: nn.Module) -> None:
+    """Raise unless a tensor has the type (a TypeError) and device (a ValueError) of weights.
+
+    Under autocast the types may differ. What compiles is left to the compiler, and modules without
+    floating-point weights on a real device, as quantised and offloaded ones are, take anything.
+    """
+    if torch.compiler.is_compiling():
+        return
+    like = next(module.parameters(), None)
+    if like is None or like.is_meta or not like.is_floating_point():
+        return
+    check_device(value, name, like.device, "the layer's weights")
     if value.dtype != like.dtype and not torch.is_autocast_enabled(value.device.type):
         raise TypeError(
             f"{name} must be of the type of the layer's weights, {like.dtype} (got {value.dtype})"
         )
 
 
+def check_features(value: Any, name: str, shape: Sequence[int | str], module: nn.Module) -> None:
+    """Raise unless the value is a tensor of this shape that fits the weights of a module."""
+    check_real(value, name)
+    check_shape(value, name, shape)
+    check_fits(value, name, module)
+
+
 def check_generator(generator: Any, device: torch.device | None = None) -> None:
-    """Refuse what is no source of randomness for a device; ``None`` is the global one.
-
-    Raises:
-        TypeError: If it is no generator.
-        ValueError: If it is that of another kind of device.
-
-    Example:
-        >>> check_generator(7)
-        Traceback (most recent call last):
-        ...
-        TypeError: generator must be a torch.Generator (got 7)
-    """
-    if generator is None:
-        return
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator must be a torch.Generator (got {_text(generator)})")
-    if device is not None and generator.device.type != device.type:
+    """Raise unless the value is a source of randomness for a device, or None, the global one."""
+    check_type(generator, "generator", torch.Generator, NoneType)
+    if generator is not None and device is not None and generator.device.type != device.type:
         raise ValueError(
             f"generator must be on the device of what is drawn (got {generator.device}, expected "
             f"{device})"
         )
 
 
-def _text(value: Any) -> str:
+def check_normal(
+    value: Any,
+    name: str,
+    rows: int,
+    channels: int | None = None,
+    device: torch.device | None = None,
+) -> None:
+    """Raise unless the value is a Normal over ``[rows, D]``.
+
+    With ``channels``, for :math:`D`, it may also broadcast to that shape.
+    """
+    check_type(value, name, Normal)
+    got = tuple(value.loc.shape)
+    padded = (1,) * (2 - len(got)) + got
+    if channels is None:
+        fits = len(got) == 2 and got[0] == rows
+    else:
+        fits = len(padded) == 2 and padded[0] in (1, rows) and padded[1] in (1, channels)
+    if not fits:
+        raise ValueError(
+            f"{name} must be over [{rows}, {'D' if channels is None else channels}] "
+            f"(got {list(got)})"
+        )
+    if device is not None:
+        check_device(value.loc, name, device, "the parts")
+
+
+def check_values(value: Tensor, good: Tensor, demand: str) -> None:
+    """Raise a ValueError that shows the first value that is not good.
+
+    Values are looked at on the CPU alone, where that costs no synchronisation, and not while
+    compiling.
+    """
+    if value.device.type != "cpu" or torch.compiler.is_compiling() or bool(good.all()):
+        return
+    at = (~good).nonzero()[0].tolist()
+    raise ValueError(f"{demand} (got {value[tuple(at)].item()} at {at})")
+
+
+def check_finite(value: Tensor, name: str) -> None:
+    """Raise a ValueError if a number is not finite; on the CPU alone, as :func:`check_values`."""
+    if value.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    # The sum is not finite if a number is not, and several times as fast as to look at each. It may
+    # also overflow, so that then each is looked at.
+    if not math.isfinite(float(value.detach().sum())):
+        check_values(value, torch.isfinite(value), f"{name} must be finite")
+
+
+def check_set_rows(value: Tensor, name: str, batch_size: int, device: torch.device) -> None:
+    """Raise a ValueError unless a tensor has one row for each set, on the parts' device."""
+    check_device(value, name, device, "the parts")
+    if value.shape[0] != batch_size:
+        raise ValueError(
+            f"{name} must have one row per set (got {value.shape[0]} rows for {batch_size} sets); "
+            "give batch_size if the last sets are empty"
+        )
+
+
+def check_given(
+    value: Tensor | None, name: str, shape: Sequence[int], device: torch.device
+) -> None:
+    """Raise unless the value is None or a tensor of floating-point numbers of this shape."""
+    if value is not None:
+        check_real(value, name)
+        check_shape(value, name, shape)
+        check_device(value, name, device, "the parts")
+
+
+def check_wholes(
+    whole: Tensor, batch_size: int, event_shape: Sequence[int], device: torch.device
+) -> None:
+    """Raise unless these are finite wholes, ``[S, *event]``, one for each set."""
+    check_shape(whole, "whole", ("S", *event_shape))
+    check_set_rows(whole, "whole", batch_size, device)
+    if whole.shape[0] == 0:
+        raise ValueError(f"whole must hold at least one whole (got {list(whole.shape)})")
+    check_finite(whole, "whole")
+
+
+def check_event(likelihood: Distribution, event_shape: Sequence[int]) -> None:
+    """Raise a ValueError unless a decoder's distribution is over wholes of this shape."""
+    if tuple(likelihood.event_shape) != tuple(event_shape):
+        raise ValueError(
+            f"decoder must return a distribution of event shape {list(event_shape)} (got "
+            f"{list(likelihood.event_shape)})"
+        )
+
+
+def check_index(
+    index: Tensor | Sequence[int] | int, count: int, device: torch.device, name: str = "index"
+) -> Tensor:
+    """Return a choice among ``count`` things, a mask or numbers, as a vector of their numbers.
+
+    Raises:
+        TypeError: If ``index`` holds neither integers nor truth values.
+        ValueError: If a mask is not ``[count]``, or a number is out of range.
+    """
+    if not isinstance(index, Tensor):
+        try:
+            given = torch.as_tensor(index)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(
+                f"{name} must hold integers or be a Boolean mask (got {type(index).__name__})"
+            ) from error
+        index = given if given.numel() else given.long()  # an empty list is one of integers
+    index = index.to(device)
+    if index.dtype == torch.bool:
+        check_shape(index, name, (count,))
+        return index.nonzero().squeeze(1)
+    if index.dtype not in (torch.long, torch.int):
+        raise TypeError(f"{name} must hold integers or be a Boolean mask (got {index.dtype})")
+    if index.dim() > 1:
+        raise ValueError(f"{name} must be a number or a vector (got {list(index.shape)})")
+    index = index.long().view(-1)
+    outside = (index < 0) | (index >= count)
+    if bool(outside.any()):
+        raise ValueError(f"{name} must lie in [0, {count}) (got {int(index[outside][0])})")
+    return index
+
+
+def check_model(model: Any) -> None:
+    """Raise a TypeError unless the value is a CompVAE, or a module with a method of one."""
+    does = any(hasattr(model, name) for name in ("elbo", "generate", "log_likelihood"))
+    if not isinstance(model, nn.Module) or not does:
+        raise TypeError(f"model must be a CompVAE (got {type(model).__name__})")
+
+
+def check_evaluation(model: Any, problem: Any, kind: type, *, seed: int, **counts: int) -> None:
+    """Raise unless these are a model, a problem of a kind, a seed, and positive integers."""
+    check_model(model)
+    check_type(problem, "problem", kind)
+    check_count(seed, "seed", at_least=0)
+    for name, count in counts.items():
+        check_count(count, name)
+
+
+def check_options(builder: Callable[..., Built]) -> Callable[..., Built]:
+    """Let a function that builds networks check its options by the types of their defaults.
+
+    Integers must be at least 1 and other numbers positive; strings are left to the layers.
+    """
+    defaults = {name: p.default for name, p in inspect.signature(builder).parameters.items()}
+
+    @functools.wraps(builder)
+    def build(**options: Any) -> Built:
+        for name, value in options.items():
+            match defaults.get(name):
+                case bool():
+                    check_type(value, name, bool)
+                case int():
+                    check_count(value, name)
+                case float():
+                    check_number(value, name, positive=True)
+        return builder(**options)
+
+    return build
+
+
+def check_categories(
+    parts: Tensor | Mapping[str, Tensor], num_categories: int, name: str = "category"
+) -> Tensor:
+    """Return the category of each part, ``[N]``, from the field that holds them.
+
+    Raises:
+        TypeError: If ``parts`` lacks the field, or it does not hold 64-bit integers.
+        ValueError: If it is not ``[N]``, or a category is not in ``[0, num_categories)``.
+    """
+    (category,) = _fields(parts, name)
+    if category.dtype != torch.long:
+        raise TypeError(f"{name} must hold 64-bit integers (got {category.dtype})")
+    check_shape(category, name, ("N",))
+    if category.device.type == "cpu" and not torch.compiler.is_compiling():
+        outside = (category < 0) | (category >= num_categories)
+        if bool(outside.any()):
+            at = int(outside.nonzero()[0])
+            raise ValueError(
+                f"{name} must lie in [0, {num_categories}) (got {int(category[at])} at part {at})"
+            )
+    return category
+
+
+def check_places(
+    parts: Tensor | Mapping[str, Tensor], num_categories: int, name: str = "category"
+) -> tuple[Tensor, Tensor]:
+    """Return category ``[N]`` and position, the field ``pos``, ``[N, 2]``, of parts.
+
+    Raises:
+        TypeError: If ``parts`` lacks a field, or one holds numbers of another kind.
+        ValueError: If a shape, a device or a value is out of range.
+    """
+    _, pos = _fields(parts, name, "pos")
+    category = check_categories(parts, num_categories, name)
+    check_real(pos, "pos")
+    check_shape(pos, "pos", (category.shape[0], 2))
+    check_device(pos, "pos", category.device, name)
+    check_values(pos, torch.isfinite(pos), "pos must be finite")
+    return category, pos
+
+
+def check_feature(value: Tensor, name: str, category: Tensor) -> None:
+    """Raise unless the value is one real number for each part, beside its category."""
+    check_real(value, name)
+    check_shape(value, name, category.shape)
+    check_device(value, name, category.device, "the categories")
+
+
+def check_batch(
+    num_parts: int,
+    batch: Tensor | None,
+    batch_size: int | None,
+    device: torch.device | None = None,
+) -> tuple[Tensor, int]:
+    """Return ``batch`` and ``batch_size``, checked and completed.
+
+    Values are checked wherever that costs no device synchronisation: always on the CPU, and on
+    other devices when ``batch_size`` is not given (finding it needs a synchronisation anyway).
+    Under ``torch.compile``, ``batch_size`` is taken on trust.
+    """
+    if batch_size is not None:
+        check_count(batch_size, "batch_size", at_least=0)
+    if batch is None:
+        if batch_size is None:
+            batch_size = 1
+        elif batch_size != 1 and num_parts > 0:
+            raise ValueError(
+                f"batch must tell {batch_size} sets apart (got batch=None, "
+                f"batch_size={batch_size}, {num_parts} parts)"
+            )
+        return torch.zeros(num_parts, dtype=torch.long, device=device), batch_size
+    check_type(batch, "batch", Tensor)
+    if batch.dtype != torch.long:
+        raise TypeError(f"batch must hold 64-bit integers (got {batch.dtype})")
+    check_shape(batch, "batch", (num_parts,))
+    if device is not None:
+        check_device(batch, "batch", device, "the parts")
+    if torch.compiler.is_compiling():
+        if batch_size is None:
+            raise ValueError("batch_size must be given under torch.compile (got None)")
+        return batch, batch_size
+    if batch_size is not None and batch.device.type != "cpu":
+        return batch, batch_size
+    if num_parts == 0:
+        return batch, 0 if batch_size is None else batch_size
+    step = batch[1:] - batch[:-1]
+    if bool((step < 0).any()):
+        at = int((step < 0).nonzero()[0]) + 1
+        raise ValueError(
+            f"batch must be sorted (got set {int(batch[at])} after set {int(batch[at - 1])} "
+            f"at part {at})"
+        )
+    first, last = int(batch[0]), int(batch[-1])
+    if first < 0:
+        raise ValueError(f"batch must not be negative (got set {first} at part 0)")
+    if batch_size is None:
+        if first > 0 or bool((step > 1).any()):
+            missing = 0 if first > 0 else int(batch[int((step > 1).nonzero()[0])]) + 1
+            raise ValueError(
+                f"batch must not skip a set unless batch_size says that empty sets are meant "
+                f"(got no part of set {missing})"
+            )
+        return batch, last + 1
+    if last >= batch_size:
+        raise ValueError(f"batch must lie in [0, {batch_size}) (got set {last})")
+    return batch, batch_size
+
+
+def check_fields(fields: Tensor | Mapping[str, Tensor]) -> tuple[int, torch.device]:
+    """Return the number of rows and their device, of a tensor or of named ones."""
+    if isinstance(fields, Tensor):
+        fields = {"parts": fields}
+    if not isinstance(fields, Mapping) or not fields:
+        raise TypeError(
+            f"parts must be a tensor or a dict of tensors, not empty (got {type(fields).__name__})"
+        )
+    first = ""
+    for name, value in fields.items():
+        check_type(value, name, Tensor)
+        if value.dim() == 0:
+            raise ValueError(f"{name} must have one row per part (got a scalar)")
+        first = first or name
+        like = fields[first]
+        if value.shape[0] != like.shape[0]:
+            raise ValueError(
+                f"{name} must have as many rows as {first} (got {value.shape[0]}, "
+                f"expected {like.shape[0]})"
+            )
+        check_device(value, name, like.device, first)
+    return like.shape[0], like.device
+
+
+def check_row_numbers(value: Tensor | None, name: str, batch: Tensor) -> None:
+    """Raise unless the value is None or one real number for each part."""
+    if value is None:
+        return
+    check_type(value, name, Tensor)
+    if value.dtype == torch.bool or value.is_complex():
+        raise TypeError(f"{name} must hold integers or real numbers (got {value.dtype})")
+    check_shape(value, name, batch.shape)
+    check_device(value, name, batch.device, "the parts")
+    check_values(value, torch.isfinite(value), f"{name} must be finite")
+
+
+def check_alike(fields: Tensor | Mapping[str, Tensor], like: Tensor | Mapping[str, Tensor]) -> None:
+    """Raise unless parts have fields of the same names, types, shapes and device as others."""
+    theirs, mine = ({"parts": f} if isinstance(f, Tensor) else f for f in (fields, like))
+    if set(mine) != set(theirs):
+        raise ValueError(f"parts must have the fields {sorted(mine)} (got {sorted(theirs)})")
+    for name, value in theirs.items():
+        if value.dtype != mine[name].dtype:
+            raise TypeError(f"{name} must hold {mine[name].dtype} (got {value.dtype})")
+        check_shape(value, name, ("N", *mine[name].shape[1:]))
+        check_device(value, name, mine[name].device, "the parts")
+
+
+def _fields(parts: Tensor | Mapping[str, Tensor], *names: str) -> list[Tensor]:
+    if isinstance(parts, Tensor) or not set(names) <= set(parts):
+        got = "a tensor" if isinstance(parts, Tensor) else sorted(parts)
+        expected = " and ".join(map(repr, names))
+        raise TypeError(f"parts must be a dict with {expected} (got {got})")
+    for name in names:
+        check_type(parts[name], name, Tensor)
+    return [parts[name] for name in names]
+
+
+def _short(value: Any) -> str:
     """Return a value in a few words, its type if it has no short ones."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return repr(value)[:80]

@@ -5,19 +5,17 @@ Each function takes what a training or an evaluation left, never a model, and re
 that neither a display nor a backend is needed.
 """
 
-from compvae_pyg.plots.attribution import plot_attribution
 from compvae_pyg.plots.curves import (
     plot_nonlinearity,
+    plot_rare_curves,
     plot_sines_recomposition,
     plot_sum,
     plot_variety,
 )
 from compvae_pyg.plots.images import plot_data, plot_recomposition, plot_reconstructions
-from compvae_pyg.plots.losses import plot_losses
-from compvae_pyg.plots.metrics import read_metrics
-from compvae_pyg.plots.operations import Operation, plot_operations
+from compvae_pyg.plots.losses import plot_losses, read_metrics
+from compvae_pyg.plots.operations import Operation, plot_attribution, plot_operations
 from compvae_pyg.plots.quality import plot_energy_distances, plot_quality
-from compvae_pyg.plots.rare import plot_rare_curves
 
 __all__ = [
     "Operation",

@@ -1,73 +1,65 @@
-"""Curves of sine waves (paper, Fig. 2, 5, 6 and 10)."""
+"""Curves: of sine waves (paper, Fig. 2, 5, 6 and 10), and rare ones; of one shape each."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from compvae_pyg.evaluation import SinesNonlinearity, SinesRecomposition, SinesVariety
-from compvae_pyg.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    PURPLE,
-    TRUTH,
-    chart,
-    legend_above,
-    open_frame,
-)
+from compvae_pyg.plots import style
+from compvae_pyg.simulation import RareEvent
 
-__all__ = ["plot_nonlinearity", "plot_sines_recomposition", "plot_sum", "plot_variety"]
+__all__ = [
+    "plot_nonlinearity",
+    "plot_rare_curves",
+    "plot_sines_recomposition",
+    "plot_sum",
+    "plot_variety",
+]
 
-# Model over truth: a thin line on a broad one.
-_TRUTH = {"color": TRUTH, "linewidth": 2.6}
-_MODEL = {"color": BLUE, "linewidth": 1.0}
+_TAILS = (style.BLUE, style.BLACK, style.GREEN, style.PURPLE)
 
 
 def plot_sum(recomposition: SinesRecomposition) -> Figure:
     """Draw a whole against the sum of its parts (paper, Fig. 2).
 
-    Beside the truth the same by the model, from the latents that it inferred of the whole: decoded
-    together, and decoded alone and then added.
-
-    Raises:
-        ValueError: If curves are not of one shape.
+    Beside the ground truth the same by the model, from the latents that it inferred of the whole:
+    decoded together, and decoded alone and then added.
     """
     _check_recomposition(recomposition)
-    figure = chart(7.2, 2.8)
-    truth, model = figure.subplots(1, 2, sharex=True, sharey=True)
+    figure = style.chart(7.2, 2.8)
+    grid = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, title, wholes, parts in (
-        (truth, "truth", recomposition.true_wholes, recomposition.true_parts),
-        (model, "model, from inferred latents", recomposition.wholes, recomposition.parts),
+        (grid[0], "ground truth", recomposition.true_wholes, recomposition.true_parts),
+        (grid[1], "model, from inferred latents", recomposition.wholes, recomposition.parts),
     ):
-        axes.plot(np.asarray(parts).sum(axis=0), color=GREEN, linewidth=1.3, label="sum of parts")
-        axes.plot(np.asarray(wholes)[-1], color=PURPLE, linewidth=1.8, label="whole")
-        axes.set_title(title, fontsize=9.5)
-        _time_axis(axes, np.asarray(wholes).shape[1])
-    truth.set_ylabel("$x(t)$")
-    legend_above(figure, truth)
+        total = np.asarray(parts).sum(axis=0)
+        axes.plot(total, color=style.GREEN, linewidth=1.3, label="sum of parts")
+        axes.plot(np.asarray(wholes)[-1], color=style.PURPLE, linewidth=1.8, label="whole")
+        style.time_axis(axes, wholes.shape[1], "$t$", title)
+    grid[0].set_ylabel("$x(t)$")
+    style.legend_above(figure, grid[0])
     return figure
 
 
 def plot_variety(variety: SinesVariety) -> Figure:
-    """Draw many curves of one wave of the same category, true and generated (paper, Fig. 5).
-
-    Raises:
-        ValueError: If curves are not of one shape.
-    """
+    """Draw many curves of one wave of each category, true and generated (paper, Fig. 5)."""
     category = np.asarray(variety.category)
-    truth, generated = np.asarray(variety.truth), np.asarray(variety.generated)
-    if truth.ndim != 3 or len(truth) != len(category) or truth.shape != generated.shape:
-        raise ValueError(
-            f"truth and generated must be [{len(category)}, num_draws, T] "
-            f"(got {list(truth.shape)} and {list(generated.shape)})"
-        )
-    figure = chart(2.5 * len(category), 3.4)
+    truth = style.array(variety.truth, "truth", len(category), "num_draws", "T")
+    generated = style.array(variety.generated, "generated", *truth.shape)
+    figure = style.chart(2.5 * len(category), 3.4)
     grid = figure.subplots(2, len(category), sharex=True, sharey=True, squeeze=False)
-    for row, name, curves, color in ((0, "truth", truth, GREY), (1, "generated", generated, BLUE)):
-        grid[row, 0].set_ylabel(name)
-        for axes, some in zip(grid[row], curves, strict=True):
-            axes.plot(some.T, color=color, linewidth=0.8, alpha=0.45)
-            _time_axis(axes, truth.shape[2], label=row == 1)
+    for row, name, wholes, color, label in (
+        (grid[0], "ground truth", truth, style.GREY, ""),
+        (grid[1], "generated", generated, style.BLUE, "$t$"),
+    ):
+        row[0].set_ylabel(name)
+        for axes, curves in zip(row, wholes, strict=True):
+            axes.plot(curves.T, color=color, linewidth=0.8, alpha=0.45)
+            style.time_axis(axes, truth.shape[2], label)
     for axes, number in zip(grid[0], category, strict=True):
         axes.set_title(rf"one wave, $\ell={number + 1}$", fontsize=9.5)
     return figure
@@ -76,87 +68,112 @@ def plot_variety(variety: SinesVariety) -> Figure:
 def plot_sines_recomposition(recomposition: SinesRecomposition) -> Figure:
     """Draw a curve's waves alone, added one by one, and left out one by one (paper, Fig. 6).
 
-    Broad grey lines are the truth, thin blue ones what the model decodes from the latents that it
-    inferred from the curve of all waves: the lowest of the second column.
-
-    Raises:
-        ValueError: If curves are not of one shape.
+    Broad grey lines are the ground truth, thin blue ones what the model decodes from the latents
+    that it inferred from the curve of all waves: the lowest of the second column.
     """
     num_parts = _check_recomposition(recomposition)
-    category = np.asarray(recomposition.category)
-    figure = chart(7.2, 0.6 + 0.82 * num_parts)
+    figure = style.chart(7.2, 0.6 + 0.82 * num_parts)
     grid = figure.subplots(num_parts, 3, sharex=True, squeeze=False)
-    columns = (
-        ("this part alone", recomposition.true_parts, recomposition.parts),
-        ("this part and those above", recomposition.true_wholes, recomposition.wholes),
-        ("all parts but this one", recomposition.true_without, recomposition.without),
-    )
-    for column, (title, *pair) in enumerate(columns):
+    for column, title, *pair in (
+        (grid[:, 0], "this part alone", recomposition.true_parts, recomposition.parts),
+        (grid[:, 1], "this part and those above", recomposition.true_wholes, recomposition.wholes),
+        (grid[:, 2], "all parts but this one", recomposition.true_without, recomposition.without),
+    ):
         truth, model = map(np.asarray, pair)
         limit = 1.08 * max(np.abs(truth).max(), np.abs(model).max())
-        for axes, true, decoded in zip(grid[:, column], truth, model, strict=True):
-            axes.plot(true, label="truth", **_TRUTH)
-            axes.plot(decoded, label="model", **_MODEL)
+        for axes, true, decoded in zip(column, truth, model, strict=True):
+            axes.plot(true, label="ground truth", color=style.TRUTH, linewidth=2.6)
+            axes.plot(decoded, label="model", color=style.BLUE, linewidth=1.0)
             axes.set_ylim(-limit, limit)
             axes.tick_params(labelsize=7.5)
-            _time_axis(axes, truth.shape[1], label=False)
-        grid[0, column].set_title(title, fontsize=9.5)
-        grid[-1, column].set_xlabel("$t$")
-    for axes, number in zip(grid[:, 0], category, strict=True):
+            style.time_axis(axes, truth.shape[1])
+        column[0].set_title(title, fontsize=9.5)
+        column[-1].set_xlabel("$t$")
+    for axes, number in zip(grid[:, 0], np.asarray(recomposition.category), strict=True):
         axes.set_ylabel(rf"$\ell={number + 1}$", rotation=0, ha="right", va="center")
-    grid[-1, 1].annotate(
-        "what the model observes",
-        (1.0, 1.0),
-        xycoords="axes fraction",
-        ha="right",
-        va="bottom",
-        fontsize=7.5,
-        color=GREY,
-    )
-    legend_above(figure, grid[0, 0])
+    style.note(grid[-1, 1], (1.0, 1.0), "what the model observes", "axes fraction", ha="right")
+    style.legend_above(figure, grid[0, 0])
     return figure
 
 
 def plot_nonlinearity(result: SinesNonlinearity) -> Figure:
-    """Draw true curves of the same waves that saturate more and more (paper, Fig. 10).
-
-    Raises:
-        ValueError: If curves are not of one shape.
-    """
-    whole, linear = np.asarray(result.whole), np.asarray(result.linear)
+    """Draw ground-truth curves of the same waves that saturate more and more (paper, Fig. 10)."""
     count = len(result.nonlinearity)
-    if whole.ndim != 2 or len(whole) != count or whole.shape != linear.shape:
-        raise ValueError(
-            f"whole and linear must be [{count}, T] "
-            f"(got {list(whole.shape)} and {list(linear.shape)})"
-        )
-    figure = chart(2.4 * count, 2.6)
+    whole = style.array(result.whole, "whole", count, "T")
+    linear = style.array(result.linear, "linear", *whole.shape)
+    figure = style.chart(2.4 * count, 2.6)
     row = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
     for axes, value, curve, sum_ in zip(row, result.nonlinearity, whole, linear, strict=True):
-        axes.plot(sum_, color=GREEN, linewidth=1.2, label="linear aggregation")
-        axes.plot(curve, color=PURPLE, linewidth=1.6, label="whole")
-        axes.set_title(f"$C={value:g}$", fontsize=9.5)
+        axes.plot(sum_, color=style.GREEN, linewidth=1.2, label="linear aggregation")
+        axes.plot(curve, color=style.PURPLE, linewidth=1.6, label="whole")
         axes.set_ylim(-1.15 * result.num_parts, 1.15 * result.num_parts)
-        _time_axis(axes, whole.shape[1])
+        style.time_axis(axes, whole.shape[1], "$t$", f"$C={value:g}$")
     row[0].set_ylabel("$x(t)$")
-    legend_above(figure, row[0])
+    style.legend_above(figure, row[0])
     return figure
 
 
 def _check_recomposition(recomposition: SinesRecomposition) -> int:
     """Return the number of parts."""
-    num_parts = len(recomposition.category)
-    curves = {name: value for name, value in vars(recomposition).items() if name != "category"}
-    shapes = {name: list(np.shape(value)) for name, value in curves.items()}
-    length = shapes["true_wholes"][-1]
-    for name, shape in shapes.items():
-        if shape != [num_parts, length]:
-            raise ValueError(f"{name} must be [{num_parts}, {length}] (got {shape})")
+    num_parts, length = len(recomposition.category), np.shape(recomposition.true_wholes)[-1]
+    for name, curves in vars(recomposition).items():
+        style.array(curves, name, num_parts, *(() if name == "category" else (length,)))
     return num_parts
 
 
-def _time_axis(axes: Axes, num_samples: int, *, label: bool = True) -> None:
-    axes.set_xlim(0, num_samples - 1)
-    open_frame(axes)
-    if label:
-        axes.set_xlabel("$t$")
+def plot_rare_curves(
+    ordinary: ArrayLike, rare: ArrayLike, level: float, tails: Mapping[str, RareEvent] | None = None
+) -> Figure:
+    """Draw curves beyond a level beside ordinary ones of the same parts.
+
+    Args:
+        ordinary: Curves drawn as they come, ``[n, T]``.
+        rare: Curves whose score exceeds the level, ``[m, T]``.
+        level: The level, in the unit of the curves.
+        tails: Simulations by name, for a third panel with the probability of exceeding each of
+            their levels; bars are 95 % confidence intervals of the last.
+
+    Raises:
+        ValueError: If the curves are not ``[n, T]`` and ``[m, T]``.
+
+    Example:
+        >>> plot_rare_curves(np.zeros((3, 50)), np.ones((2, 50)), level=0.9)
+        <Figure size 1024x448 with 2 Axes>
+    """
+    ordinary = style.array(ordinary, "ordinary", "n", "T")
+    rare = style.array(rare, "rare", "m", ordinary.shape[1])
+    columns = 3 if tails else 2
+    figure = style.chart(3.2 * columns, 2.8)
+    panels = figure.subplots(1, columns, width_ratios=[1.0, 1.0, 0.9][:columns])
+    low, high = (float(f(np.concatenate([ordinary, rare]))) for f in (np.min, np.max))
+    high = max(high, level)
+    margin = 0.05 * (high - low)
+    for axes, curves, color, title in (
+        (panels[0], ordinary, style.BLUE, "ordinary"),
+        (panels[1], rare, style.ORANGE, "beyond the level"),
+    ):
+        axes.plot(curves.T, color=color, linewidth=1.0, alpha=0.75)
+        axes.axhline(level, color=style.GREY, linewidth=0.9, linestyle="--")
+        style.time_axis(axes, curves.shape[1], "sample")
+        axes.set(title=title, ylim=(low - margin, high + margin))
+    panels[0].set_ylabel("whole")
+    panels[1].tick_params(labelleft=False)
+    at_right = panels[0].get_yaxis_transform()
+    style.note(panels[0], (1.0, level), "level", at_right, (-2, 2), ha="right", fontsize=8)
+    if tails:
+        _draw_tails(panels[2], tails)
+    return figure
+
+
+def _draw_tails(axes: Axes, tails: Mapping[str, RareEvent]) -> None:
+    for number, (name, event) in enumerate(tails.items()):
+        look: dict[str, Any] = {"color": _TAILS[number % len(_TAILS)], "markersize": 3.5}
+        threshold = [level.threshold for level in event.levels]
+        probability = np.cumprod([level.probability for level in event.levels])
+        axes.plot(threshold, probability, "o-", linewidth=1.2, **look)
+        bounds = np.abs(np.array(event.interval()) - event.probability)[:, None]
+        at = event.level, event.probability
+        axes.errorbar(*at, yerr=bounds, fmt="o", capsize=2.5, label=name, **look)
+    axes.set(yscale="log", xlabel="level", title="probability of exceeding it")
+    axes.legend(frameon=False, fontsize=8)
+    style.open_frame(axes)

@@ -1,92 +1,110 @@
-"""The course of a training (paper, Fig. 4 and 7)."""
+"""The course of a training, read from its file and drawn (paper, Fig. 4 and 7)."""
 
+import csv
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from compvae_pyg.plots.metrics import Metrics
-from compvae_pyg.plots.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    RULE,
-    SHADE,
-    chart,
-    legend_above,
-)
+from compvae_pyg.plots import style
 
-__all__ = ["plot_losses"]
+__all__ = ["plot_losses", "read_metrics"]
 
+Metrics: TypeAlias = Mapping[str, NDArray[Any]]
+
+_COLUMNS = ("step", "stage", "kl_w_nats", "kl_z_nats", "reconstruction_nats", "elbo_nats")
 _LEAST_NATS = 0.01  # below which a divergence is as good as nothing
 
 
+def read_metrics(path: str | PathLike[str]) -> dict[str, NDArray[Any]]:
+    r"""Read ``metrics.csv`` by column.
+
+    Columns of numbers are 64-bit floats, with ``nan`` where a field is empty; others hold strings.
+
+    Raises:
+        ValueError: If a row does not have the columns that the first line names.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "metrics.csv"
+        ...     _ = path.write_text("step,stage,rmse\n1,labels,0.5\n2,parts,\n")
+        ...     metrics = read_metrics(path)
+        >>> metrics["rmse"], metrics["stage"]
+        (array([0.5, nan]), array(['labels', 'parts'], dtype='<U6'))
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path} must have {len(header)} columns (got {len(row)} in line {number})"
+            )
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return {name: _column(values) for name, values in zip(header, columns, strict=True)}
+
+
+def _column(values: Sequence[str]) -> NDArray[Any]:
+    try:
+        return np.array([float(value) if value else math.nan for value in values])
+    except ValueError:
+        return np.array(values)
+
+
 def plot_losses(metrics: Metrics) -> Figure:
-    r"""Draw the terms of the bound over the course of training, on a log scale (paper, Fig. 7).
+    r"""Draw the terms of the ELBO over the course of training, on a log scale (paper, Fig. 7).
 
     Where densities exceed 1, the losses :math:`-\log p(x \mid z, \tilde w)` and
     :math:`-\mathrm{ELBO}` fall below zero: both are then raised by one constant, which the legend
-    tells. A latent that a stage holds at its prior's mean costs nothing and is not drawn; one that
-    never costs 0.01 nats is only told. Stages are shaded and named.
-
-    Args:
-        metrics: Columns ``step``, ``stage``, ``kl_w_nats``, ``kl_z_nats``,
-            ``reconstruction_nats`` and ``elbo_nats``, as :func:`read_metrics` returns them.
+    gives. A latent that a stage holds at its prior's mean costs nothing and is not drawn; one that
+    never costs 0.01 nats is only in the legend. Stages are shaded and named. Columns are ``step``,
+    ``stage``, and ``kl_w``, ``kl_z``, ``reconstruction`` and ``elbo`` with the ending ``_nats``.
 
     Raises:
         ValueError: If a column is missing, or there is no row.
 
     Example:
-        >>> names = ["step", "kl_w_nats", "kl_z_nats", "reconstruction_nats", "elbo_nats"]
-        >>> stage, values = np.array(["whole", "whole"]), np.array([2.0, 3.0])
-        >>> plot_losses({"stage": stage, **dict.fromkeys(names, values)})
+        >>> metrics = dict.fromkeys(_COLUMNS, np.array([2.0, 3.0]))
+        >>> plot_losses({**metrics, "stage": np.array(["whole", "whole"])})
         <Figure size 1024x672 with 2 Axes>
     """
-    needed = ["step", "stage", "kl_w_nats", "kl_z_nats", "reconstruction_nats", "elbo_nats"]
-    missing = [name for name in needed if name not in metrics]
+    missing = [name for name in _COLUMNS if name not in metrics]
     if missing:
-        raise ValueError(f"metrics must have the columns {needed} (got none of {missing})")
-    step, stage = metrics["step"], metrics["stage"]
+        raise ValueError(f"metrics must have the columns {_COLUMNS} (got none of {missing})")
+    step, stage, kl_w, kl_z, reconstruction, elbo = (metrics[name] for name in _COLUMNS)
     if len(step) == 0:
         raise ValueError("metrics must have at least one row (got 0)")
-    reconstruction, total = metrics["reconstruction_nats"], -metrics["elbo_nats"]
-    shift = _shift_above_zero(np.concatenate([reconstruction, total]))
-    shifted = f" + {shift:,.0f} nats" if shift else ""
-    marker = "." if len(step) == 1 else ""
+    shift = _shift_above_zero(np.concatenate([reconstruction, -elbo]))
+    shifted, density = (f" + {shift:,.0f} nats" if shift else ""), r"p(x|z,\tilde{w})"
     lowest = math.inf
-    figure = chart(6.4, 4.2)
+    figure = style.chart(6.4, 4.2)
     axes = figure.subplots()
-    for values, color, style, label in (
-        (total + shift, BLACK, "--", rf"all three, $-$ELBO{shifted}"),
-        (
-            reconstruction + shift,
-            ORANGE,
-            "-",
-            rf"reconstruction, $-\log p(x|z,\tilde{{w}})${shifted}",
-        ),
-        (metrics["kl_w_nats"], GREEN, "-", "$w_i$: latents of the parts"),
-        (metrics["kl_z_nats"], BLUE, "-", "$z$: latent of the whole"),
+    for values, color, dashes, label in (
+        (shift - elbo, style.BLACK, "--", rf"all three, $-$ELBO{shifted}"),
+        (reconstruction + shift, style.ORANGE, "-", rf"reconstruction, $-\log {density}${shifted}"),
+        (kl_w, style.GREEN, "-", "$w_i$: latents of the parts"),
+        (kl_z, style.BLUE, "-", "$z$: latent of the whole"),
     ):
         # A sampled divergence may fall below zero.
         shown = np.where(values > 0.0, values, np.nan)
-        told = values[values >= _LEAST_NATS]
-        lowest = min(lowest, told.min(initial=math.inf))
-        if len(told) == 0:
+        large = values[values >= _LEAST_NATS]
+        lowest = min(lowest, large.min(initial=math.inf))
+        if len(large) == 0:
             label += f", below {_LEAST_NATS:g} nats"
-        axes.plot(step, shown, style, marker=marker, color=color, linewidth=1.3, label=label)
+        marker = "." if len(step) == 1 else ""
+        axes.plot(step, shown, dashes, marker=marker, color=color, linewidth=1.3, label=label)
     axes.set_yscale("log")
     if lowest < math.inf:
         axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.6 * lowest))
     axes.set(xlabel="training step", ylabel="loss, nats per whole")
     _show_stages(axes, step, stage)
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    legend_above(figure, axes)
+    style.rules(axes)
+    style.legend_above(figure, axes)
     bits = axes.twinx()
     bits.set_yscale("log")
     bits.set_ylim(*(nats / math.log(2.0) for nats in axes.get_ylim()))
@@ -94,38 +112,21 @@ def plot_losses(metrics: Metrics) -> Figure:
     return figure
 
 
-def _stages(step: NDArray[Any], stage: NDArray[Any]) -> list[tuple[str, float, float]]:
-    """Return the name, the first and the last step of each stage."""
+def _show_stages(axes: Axes, step: NDArray[Any], stage: NDArray[Any]) -> None:
     starts = [0, *(np.flatnonzero(stage[1:] != stage[:-1]) + 1)]
     bounds = [0.0, *(float(step[at - 1]) for at in starts[1:]), float(step[-1])]
-    return [
-        (str(stage[at]), first, last)
-        for at, first, last in zip(starts, bounds[:-1], bounds[1:], strict=True)
-    ]
-
-
-def _show_stages(axes: Axes, step: NDArray[Any], stage: NDArray[Any]) -> None:
-    for number, (name, first, last) in enumerate(_stages(step, stage)):
+    for number, at in enumerate(starts):
+        first, last = bounds[number : number + 2]
         if number % 2 == 0:
-            axes.axvspan(first, last, color=SHADE, linewidth=0.0, zorder=0)
-        axes.annotate(
-            name,
-            ((first + last) / 2.0, 1.0),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=8.5,
-            color=GREY,
-        )
-    axes.set_xlim(0.0, float(step[-1]))
+            axes.axvspan(first, last, color=style.SHADE, linewidth=0.0, zorder=0)
+        middle, coords = (first + last) / 2.0, axes.get_xaxis_transform()
+        style.note(axes, (middle, 1.0), str(stage[at]), coords, (0, 3), ha="center", fontsize=8.5)
+    axes.set_xlim(0.0, bounds[-1])
 
 
 def _shift_above_zero(values: NDArray[Any]) -> float:
     """Return a round constant that makes values positive, 0 if they are."""
-    values = values[np.isfinite(values)]
-    lowest = values.min(initial=math.inf)
+    lowest = values[np.isfinite(values)].min(initial=math.inf)
     if lowest > 0.0:
         return 0.0
     unit = 10.0 ** math.floor(math.log10(max(-lowest, 10.0))) / 10.0

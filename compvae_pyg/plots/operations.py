@@ -1,5 +1,6 @@
-"""What operations on compositions make of a whole."""
+"""What operations on compositions make of a whole, and what its parts carry."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from compvae_pyg.plots.style import BLUE, FRAME, TRUTH
+from compvae_pyg.models import Attribution
+from compvae_pyg.plots.style import BLUE, FRAME, GREY, TRUTH, array, draw_image, draw_sites
 
-__all__ = ["Operation", "draw_whole", "plot_operations"]
+__all__ = ["Operation", "draw_whole", "plot_attribution", "plot_operations"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Operation:
 
     Attributes:
         title: What was done.
-        truth: The true whole, an image ``[3, H, W]`` (ink: ``[1, H, W]``) or a curve ``[T]``.
+        truth: The ground truth, an image ``[3, H, W]`` (ink: ``[1, H, W]``) or a curve ``[T]``.
         whole: The model's.
         pos: Positions of the parts in an image, ``[K, 2]``, if they are to be marked.
         colors: Their colours in RGB, ``[K, 3]``.
@@ -40,7 +42,7 @@ def draw_whole(
     colors: ArrayLike | None = None,
     truth: ArrayLike | None = None,
 ) -> None:
-    """Draw an image, ``[3, H, W]``, with its sites, or a curve, ``[T]``, over the true one.
+    """Draw an image, ``[3, H, W]``, with its sites, or a curve, ``[T]``, over the ground truth.
 
     An image of one channel is drawn as black ink on white paper.
     """
@@ -56,17 +58,12 @@ def draw_whole(
         return
     if whole.shape[0] == 1:
         whole = 1.0 - whole.repeat(3, axis=0)
-    axes.imshow(
-        np.clip(whole.transpose(1, 2, 0), 0.0, 1.0),
-        # The first and the last pixels lie at -1 and 1.
-        extent=_extent(whole.shape[2], whole.shape[1]),
-        interpolation="nearest",
-    )
+    # The centres of the first and the last pixels lie at -1 and 1; a single one fills its axis.
+    y, x = (1.0 + 1.0 / (n - 1) if n > 1 else 1.0 for n in whole.shape[1:])
+    draw_image(axes, whole, (-x, x, y, -y))
     if pos is not None:
-        x, y = np.asarray(pos).T
         fill = "white" if colors is None else np.asarray(colors)
-        axes.scatter(x, y, s=26, color="white", linewidths=1.6, edgecolors="white")
-        axes.scatter(x, y, s=26, c=fill, linewidths=0.8, edgecolors="black")
+        draw_sites(axes, np.asarray(pos), fill, 26.0, 1.6)
 
 
 def plot_operations(
@@ -91,48 +88,100 @@ def plot_operations(
     """
     if not operations:
         raise ValueError("operations must not be empty (got none)")
-    series = series or {}
+    wholes = {name: np.asarray(values) for name, values in (series or {}).items()}
     curves = np.ndim(operations[0].whole) == 1
     rows = 1 if curves else 2
-    widths = [len(operations), *(len(np.asarray(wholes)) for wholes in series.values())]
-    columns = max(widths)
+    columns = max([len(operations), *map(len, wholes.values())])
     width, height = (1.7, 1.2) if curves else (1.05, 1.05)
-    figure = Figure(
-        figsize=(columns * width + 0.4, (rows + len(series)) * height + 0.5),
-        # Lines need fewer points than pixels of images, and take more inches.
-        dpi=130 if curves else 200,
-        layout="constrained",
-    )
-    heights = [rows * height + 0.3, *[height] * len(series)]
-    strips = figure.subfigures(1 + len(series), 1, squeeze=False, height_ratios=heights)
-    above, *below = strips[:, 0]
+    size = (columns * width + 0.4, (rows + len(wholes)) * height + 0.5)
+    # Lines need fewer points than pixels of images, and take more inches.
+    figure = Figure(figsize=size, dpi=130 if curves else 200, layout="constrained")
+    heights = [rows * height + 0.3, *[height] * len(wholes)]
+    above, *below = figure.subfigures(1 + len(wholes), 1, squeeze=False, height_ratios=heights).flat
     grid = above.subplots(rows, columns, squeeze=False, sharey=curves)
-    for x, axes in enumerate(grid.T):
-        if x >= len(operations):
-            for one in axes:
-                one.remove()
-            continue
-        shown = operations[x]
+    for shown, axes in zip(operations, grid.T, strict=False):
         axes[0].set_title(shown.title, fontsize=8)
         if curves:
             draw_whole(axes[0], shown.whole, truth=shown.truth)
         else:
             draw_whole(axes[0], shown.truth, shown.pos, colors=shown.colors)
             draw_whole(axes[1], shown.whole)
-    grid[0, 0].set_ylabel("model over truth" if curves else "truth", fontsize=8)
-    if not curves:
-        grid[1, 0].set_ylabel("model", fontsize=8)
-    for part, (name, wholes) in zip(below, series.items(), strict=True):
+    labels = ["model over ground truth"] if curves else ["ground truth", "model"]
+    for axes, label in zip(grid[:, 0], labels, strict=True):
+        axes.set_ylabel(label, fontsize=8)
+    unused = [*grid[:, len(operations) :].flat]
+    for part, (name, values) in zip(below, wholes.items(), strict=True):
         line = part.subplots(1, columns, squeeze=False, sharey=curves)[0]
         line[0].set_ylabel(name, fontsize=8)
-        for axes, whole in zip(line, np.asarray(wholes), strict=False):
+        for axes, whole in zip(line, values, strict=False):
             draw_whole(axes, whole)
-        for axes in line[len(np.asarray(wholes)) :]:
-            axes.remove()
+        unused.extend(line[len(values) :])
+    for axes in unused:
+        axes.remove()
     return figure
 
 
-def _extent(width: int, height: int) -> tuple[float, float, float, float]:
-    # A single pixel fills its axis.
-    x, y = (1.0 + 1.0 / (n - 1) if n > 1 else 1.0 for n in (width, height))
-    return -x, x, y, -y
+def plot_attribution(
+    wholes: ArrayLike,
+    attribution: Attribution,
+    labels: Sequence[str],
+    *,
+    colors: ArrayLike | None = None,
+    pos: ArrayLike | None = None,
+) -> Figure:
+    """Draw wholes, and below each the information in the latents of its parts, in bits.
+
+    The last bar is what the parts carry only together. All bars of a whole add up to its ``kl_w``,
+    which stands above them.
+
+    Args:
+        wholes: Images, ``[S, 3, H, W]`` in [0, 1], or curves, ``[S, T]``.
+        attribution: The result of :meth:`~compvae_pyg.CompVAE.attribute`.
+        labels: Name of each part, ``[N]``.
+        colors: Colours of the parts' bars in RGB, ``[N, 3]``.
+        pos: Positions of the parts in their images, ``[N, 2]``, if they are to be marked.
+
+    Raises:
+        ValueError: If a shape does not fit the others, or there is no whole.
+
+    Example:
+        >>> import torch
+        >>> shares = Attribution(torch.ones(3), torch.ones(2), torch.tensor([0, 0, 1]))
+        >>> len(plot_attribution(np.zeros((2, 50)), shares, ["a", "b", "c"]).axes)
+        4
+    """
+    bits, common = (np.asarray(x) / math.log(2.0) for x in (attribution.parts, attribution.common))
+    batch, num_parts, num_wholes = np.asarray(attribution.batch), len(bits), len(common)
+    if num_wholes == 0:
+        raise ValueError("attribution must be of at least one whole (got none)")
+    event = ("T",) if np.ndim(wholes) == 2 else ("C", "H", "W")
+    wholes = array(wholes, "wholes", num_wholes, *event)
+    names = array(labels, "labels", num_parts)
+    shades = np.full((num_parts, 3), 0.35) if colors is None else colors
+    shades = array(shades, "colors", num_parts, 3)
+    sites = None if pos is None else array(pos, "pos", num_parts, 2)
+    most = max(bits.max(initial=0.0), common.max())
+    largest = int(np.bincount(batch, minlength=num_wholes).max())
+    bars_height = 0.2 * (largest + 1)
+    size = (1.9 * num_wholes + 0.3, 2.1 + bars_height)
+    figure = Figure(figsize=size, dpi=200, layout="constrained")
+    grid = figure.subplots(2, num_wholes, squeeze=False, height_ratios=[1.6, bars_height])
+    for s, (above, below) in enumerate(grid.T):
+        mine = batch == s
+        draw_whole(above, wholes[s], None if sites is None else sites[mine], colors=shades[mine])
+        above.set_title(f"{bits[mine].sum() + common[s]:.0f} bits", fontsize=9)
+        bars = below.barh(
+            np.arange(mine.sum() + 1),
+            # Rounding may leave a divergence just below zero.
+            np.append(bits[mine], common[s]).clip(min=0.0),
+            color=[*shades[mine], "#cccccc"],
+            edgecolor=GREY,
+            linewidth=0.6,
+            height=0.7,
+        )
+        below.bar_label(bars, fmt=" %.0f", fontsize=7, color=GREY)
+        below.set_yticks(np.arange(mine.sum() + 1), [*names[mine], "in common"], fontsize=7.5)
+        below.set(xlim=(0.0, 1.2 * most), ylim=(largest + 0.6, -0.6), xticks=[])
+        below.spines[["top", "right", "bottom"]].set_visible(False)
+        below.tick_params(length=0)
+    return figure

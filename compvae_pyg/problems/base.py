@@ -9,39 +9,11 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from compvae_pyg.models import CompVAE, build_architecture
-from compvae_pyg.nn.checks import check_generator
+from compvae_pyg.nn import pack
+from compvae_pyg.nn.checks import check_generator, check_type
 from compvae_pyg.problems.schedule import Schedule
 
-__all__ = ["Problem", "drawing_device", "pack", "packed_batch"]
-
-
-def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """Return ``batch``, ``[N]``, and ``ptr``, ``[S + 1]``, of sets of the given sizes, ``[S]``.
-
-    Sizes on the CPU spare a synchronisation with the ``device`` of the result.
-
-    Raises:
-        TypeError: If ``num_parts`` is not a tensor.
-        ValueError: If ``num_parts`` is not a vector of non-negative integers.
-
-    Example:
-        >>> pack(torch.tensor([2, 0, 1]))
-        (tensor([0, 0, 2]), tensor([0, 2, 2, 3]))
-    """
-    if not isinstance(num_parts, Tensor):
-        raise TypeError(f"num_parts must be a tensor (got {type(num_parts).__name__})")
-    if num_parts.dim() != 1 or num_parts.dtype != torch.long:
-        raise ValueError(
-            "num_parts must be a vector of 64-bit integers "
-            f"(got {num_parts.dtype}, shape {list(num_parts.shape)})"
-        )
-    total = int(num_parts.sum())
-    if num_parts.numel() > 0 and int(num_parts.min()) < 0:
-        raise ValueError(f"num_parts must not be negative (got {int(num_parts.min())})")
-    num_parts = num_parts.to(device or num_parts.device, non_blocking=True)
-    ptr = torch.nn.functional.pad(num_parts.cumsum(0), (1, 0))
-    index = torch.arange(num_parts.shape[0], device=num_parts.device)
-    return index.repeat_interleave(num_parts, output_size=total), ptr
+__all__ = ["Problem", "drawing_device", "packed_batch"]
 
 
 def drawing_device(num_parts: Tensor, generator: torch.Generator | None) -> torch.device:
@@ -54,8 +26,7 @@ def drawing_device(num_parts: Tensor, generator: torch.Generator | None) -> torc
         >>> drawing_device(torch.tensor([2, 3]), torch.Generator())
         device(type='cpu')
     """
-    if not isinstance(num_parts, Tensor):
-        raise TypeError(f"num_parts must be a tensor (got {type(num_parts).__name__})")
+    check_type(num_parts, "num_parts", Tensor)
     check_generator(generator)
     return num_parts.device if generator is None else generator.device
 

@@ -8,11 +8,10 @@ from torch_geometric.data import Batch
 from torch_geometric.utils import scatter
 
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import resolve_batch, set_sum
-from compvae_pyg.nn.checks import check_count
+from compvae_pyg.nn import PackedParts, pack
+from compvae_pyg.nn.checks import check_count, check_feature, check_places
 from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
-from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
-from compvae_pyg.problems.checks import check_feature, check_places
+from compvae_pyg.problems.base import Problem, drawing_device, packed_batch
 from compvae_pyg.problems.schedule import Schedule
 
 __all__ = ["COLORS", "Dots", "render_dots"]
@@ -67,7 +66,7 @@ def render_dots(
     """
     check_places({"color": color, "pos": pos}, len(COLORS), "color")
     check_feature(intensity, "intensity", color)
-    resolve_batch(color.shape[0], batch, batch_size, color.device)
+    PackedParts(color, batch, batch_size)
     check_count(size, "size")
     line = torch.linspace(-1.0, 1.0, size, dtype=pos.dtype, device=pos.device)
     offset = (line - pos.unsqueeze(-1)).square() * intensity.view(-1, 1, 1)
@@ -77,7 +76,7 @@ def render_dots(
     weight = torch.exp(logits - highest.index_select(0, batch))
     # Sites of one colour are added up before they are mixed with others.
     row = batch * len(COLORS) + color
-    of_color = set_sum(weight, row, batch_size * len(COLORS)).view(batch_size, len(COLORS), -1)
+    of_color = scatter(weight, row, 0, batch_size * len(COLORS), reduce="sum").view(batch_size, len(COLORS), -1)
     palette = torch.tensor(list(COLORS.values()), dtype=pos.dtype, device=pos.device)
     total = of_color.sum(dim=1, keepdim=True)
     image = (palette.T @ of_color / total.clamp(min=1.0)).clamp(0.0, 1.0) ** (1.0 / 2.4)

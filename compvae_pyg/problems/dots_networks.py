@@ -2,7 +2,7 @@ r"""Networks of the dots problem, of a size for a laptop's CPU.
 
 The latent of a site is a small field, :math:`C` channels on a grid of :math:`G \times G` cells that
 covers the image, so that the sum over the sites is a field too and a convolutional decoder can read
-it. Three choices make the road from the labels to the image short, and are not in the paper:
+it. Three choices, which are not in the paper, make it easy to learn:
 
 - the prior computes each cell's value from the *offset* between the cell and the site, by the same
   network for all cells: a site that moves takes its field along;
@@ -15,131 +15,98 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn.inits import reset
 
 from compvae_pyg.distributions import Coupling
-from compvae_pyg.models import (
-    CompVAE,
-    CompVAEEncoder,
-    CompVAEGenerator,
-    NormalNetwork,
-    Parts,
-    register_architecture,
-    start_at_prior,
-    zero_linear,
+from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
+from compvae_pyg.nn import Fields, ZeroLinear
+from compvae_pyg.nn.checks import check_options, check_places
+from compvae_pyg.nn.packed import at_least_float32, gather
+from compvae_pyg.problems.building_blocks import (
+    activated,
+    conv3x3,
+    gaussian_compvae,
+    whole_posterior,
 )
-from compvae_pyg.nn import at_least_float32, set_gather
-from compvae_pyg.problems.checks import check_places, with_checked_options
-from compvae_pyg.problems.whole_latent import whole_posterior
 
 __all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small"]
 
 NUM_COLORS = 5
 IMAGE_SIZE = 32
-
-
-def _cell_centres(grid: int) -> Tensor:
-    """Return the centres of the cells along one axis, ``[G]``, in the pixels' coordinates."""
-    return torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(grid, -1).mean(dim=1)
+# Standard deviation of the prior at first; a small one lets the decoder learn the means.
+_INITIAL_SCALE = 0.05
+# Distance from a site to the four points of the image that are looked up, along each axis.
+_REACH = 0.3
+_NUM_FREQUENCIES = 4
 
 
 class SiteField(nn.Module):
     r"""Mean and log-variance of a site's field, cell by cell.
 
     .. math::
-        (\mu, \nu)_{ug} = \mathrm{MLP}\bigl(d_u, e^{-3 d_u^2}, e^{-8 d_u^2}, e^{-20 d_u^2},
+        (\mu, \nu)_u = \mathrm{MLP}\bigl(d_u, e^{-3 d_u^2}, e^{-8 d_u^2}, e^{-20 d_u^2},
             \mathrm{colour}\bigr), \qquad d_u = u - \mathrm{pos}
-
-    Args:
-        channels: Number of channels :math:`C` of the field.
-        grid: Cells :math:`G` along each side.
-        hidden_channels: Width of the network.
-        initial_scale: Standard deviation at first; a small one lets the decoder learn the means.
-
-    Shapes:
-        - **input:** colour :math:`(N)`, position :math:`(N, 2)`
-        - **output:** :math:`(N, 2 C G^2)`
     """
 
     cells: Tensor
     decay: Tensor
 
-    def __init__(
-        self,
-        channels: int,
-        grid: int,
-        hidden_channels: int = 32,
-        initial_scale: float = 0.05,
-    ) -> None:
+    def __init__(self, channels: int, grid: int) -> None:
         super().__init__()
-        line = _cell_centres(grid)
+        line = torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(grid, -1).mean(dim=1)
         y, x = torch.meshgrid(line, line, indexing="ij")
         self.register_buffer("cells", torch.stack([x, y], dim=-1).view(-1, 2), persistent=False)
         self.register_buffer("decay", torch.tensor([3.0, 8.0, 20.0]), persistent=False)
-        self.color = nn.Embedding(NUM_COLORS, hidden_channels)
-        self.lin1 = nn.Linear(5, hidden_channels)
-        self.lin2 = nn.Linear(hidden_channels, hidden_channels)
-        self.lin3 = nn.Linear(hidden_channels, 2 * channels)
-        self.act = nn.ELU(inplace=True)
-        with torch.no_grad():
-            self.lin3.weight[channels:] *= 0.1
-            self.lin3.bias[channels:] = 2.0 * math.log(initial_scale)
+        self.color = nn.Embedding(NUM_COLORS, 32)
+        self.lin1 = nn.Linear(5, 32)
+        self.lin2 = nn.Linear(32, 32)
+        self.lin3 = nn.Linear(32, 2 * channels)
+        self.act = nn.ELU()
+        self._init_variance()
 
-    def forward(self, parts: Parts) -> Tensor:
-        """Return means and log-variances, one after the other."""
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        for layer in self.children():
+            reset(layer)
+        self._init_variance()
+
+    @torch.no_grad()
+    def _init_variance(self) -> None:
+        channels = self.lin3.out_features // 2
+        self.lin3.weight[channels:] *= 0.1
+        self.lin3.bias[channels:] = 2.0 * math.log(_INITIAL_SCALE)
+
+    def forward(self, parts: Fields) -> Tensor:
+        """Return means and log-variances, ``[N, 2 C G^2]``, of sites ``[N]``."""
         color, pos = check_places(parts, NUM_COLORS, "color")
         num_parts, num_cells = pos.shape[0], self.cells.shape[0]
         offset = self.cells - pos.unsqueeze(1)
         bumps = torch.exp(-offset.square().sum(dim=-1, keepdim=True) * self.decay)
         h = self.lin1(torch.cat([offset, bumps], dim=-1)) + self.color(color).unsqueeze(1)
-        # One row a cell: what a Linear returns of more dimensions cannot be changed in place.
         h = self.lin2(self.act(h).flatten(0, 1))
         out = self.lin3(self.act(h)).unflatten(0, (num_parts, num_cells))
         return out.transpose(1, 2).flatten(1)
 
 
 class FieldDecoder(nn.Module):
-    r"""Image from the field of all sites, by sub-pixel convolutions.
+    """Image from the field of all sites, by sub-pixel convolutions."""
 
-    Args:
-        channels: Channels :math:`C` of the field.
-        grid: Cells :math:`G` along each side; a fourth of the pixels.
-        z_channels: Size of the latent of the whole.
-        hidden_channels: Channels on the grid; half of them at twice its resolution.
-        num_blocks: Number of residual convolutions on the grid.
-
-    Shapes:
-        - **input:** sum of the latents :math:`(S, C G^2)`, z :math:`(S, D_z)`
-        - **output:** :math:`(S, 4, 4G, 4G)`: three means and a log-variance for each pixel
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        grid: int,
-        z_channels: int,
-        hidden_channels: int = 64,
-        num_blocks: int = 2,
-    ) -> None:
+    def __init__(self, channels: int, grid: int, z_channels: int) -> None:
         super().__init__()
         self.field_shape = (channels, grid, grid)
-        half = hidden_channels // 2
-        self.stem = nn.Conv2d(channels, hidden_channels, 3, padding=1)
-        self.z_lin = zero_linear(z_channels, hidden_channels * grid * grid)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1) for _ in range(num_blocks)
-        )
-        # What a far corner looks like is a matter of all sites: the mean over the grid is added.
-        self.context = nn.ModuleList(
-            nn.Linear(hidden_channels, hidden_channels) for _ in range(num_blocks)
-        )
-        self.up1 = nn.Conv2d(hidden_channels, 4 * half, 1)
-        self.fine = nn.Conv2d(half, half, 3, padding=1)
-        self.up2 = nn.Conv2d(half, 4 * 4, 3, padding=1)
+        self.stem = conv3x3(channels, 64)
+        self.z_lin = ZeroLinear(z_channels, 64 * grid * grid)
+        self.convs = nn.ModuleList(conv3x3(64, 64) for _ in range(2))
+        # A far corner depends on all sites: the mean over the grid is added.
+        self.context = nn.ModuleList(nn.Linear(64, 64) for _ in range(2))
+        self.up1 = nn.Conv2d(64, 4 * 32, 1)
+        self.fine = conv3x3(32, 32)
+        self.up2 = conv3x3(32, 4 * 4)
         self.shuffle = nn.PixelShuffle(2)
-        self.act = nn.ELU(inplace=True)
+        self.act = nn.ELU()
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
-        """Return the channels of the pixels."""
+        """Return three means and a log-variance for each pixel, ``[S, 4, 4 G, 4 G]``."""
         field = w_sum.view(-1, *self.field_shape).contiguous(memory_format=torch.channels_last)
         field = torch.sign(field) * torch.log1p(field.abs())
         _, grid, _ = self.field_shape
@@ -153,56 +120,36 @@ class FieldDecoder(nn.Module):
 
 
 class GlimpseEmbedding(nn.Module):
-    r"""Features of images and of sites; those of a site include what the image shows around it.
-
-    Args:
-        whole_channels: Size of the features of an image.
-        part_channels: Size of the features of a site.
-        channels: Channels of the feature map, which has a fourth of the pixels along each side.
-        num_frequencies: Number of sines and cosines of each coordinate of a position.
-        reach: Distance from the site to the four points looked up, along each axis.
-
-    Shapes:
-        - **input:** images :math:`(S, 3, 32, 32)`, colour :math:`(N)`, position :math:`(N, 2)`
-        - **output:** :math:`(S, C_x)` and :math:`(N, C_l)`
-    """
+    """Features of images and of sites; those of a site include what the image shows around it."""
 
     corners: Tensor
     frequencies: Tensor
     glimpses: Tensor
 
-    def __init__(
-        self,
-        whole_channels: int,
-        part_channels: int,
-        channels: int = 32,
-        num_frequencies: int = 4,
-        reach: float = 0.3,
-    ) -> None:
+    def __init__(self, whole_channels: int, part_channels: int) -> None:
         super().__init__()
         self.grid = IMAGE_SIZE // 4
         self.conv = nn.Sequential(
-            nn.Conv2d(3, 32, 4, stride=2, padding=1),
-            nn.ELU(inplace=True),
-            nn.Conv2d(32, 48, 4, stride=2, padding=1),
-            nn.ELU(inplace=True),
-            nn.Conv2d(48, channels, 3, padding=1),
-            nn.ELU(inplace=True),
+            *activated(
+                nn.Conv2d(3, 32, 4, stride=2, padding=1),
+                nn.Conv2d(32, 48, 4, stride=2, padding=1),
+                conv3x3(48, 32),
+            )
         )
         self.whole = nn.Sequential(
-            nn.Flatten(), nn.Linear(channels * self.grid**2, whole_channels), nn.ELU(inplace=True)
+            nn.Flatten(), *activated(nn.Linear(32 * self.grid**2, whole_channels))
         )
         self.color = nn.Embedding(NUM_COLORS, 32)
-        frequencies = 0.5 * math.pi * 2.0 ** torch.arange(num_frequencies)
+        frequencies = 0.5 * math.pi * 2.0 ** torch.arange(_NUM_FREQUENCIES)
         self.register_buffer("frequencies", frequencies, persistent=False)
         around = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-        self.register_buffer("glimpses", reach * around, persistent=False)
+        self.register_buffer("glimpses", _REACH * around, persistent=False)
         corners = torch.tensor([0, 1, self.grid, self.grid + 1])
         self.register_buffer("corners", corners, persistent=False)
-        self.part = nn.Linear(32 + 2 + 4 * num_frequencies + 4 * channels, part_channels)
+        self.part = nn.Linear(32 + 2 + 4 * _NUM_FREQUENCIES + 4 * 32, part_channels)
 
-    def forward(self, whole: Tensor, parts: Parts, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of the images and of the sites."""
+    def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features of images, ``[S, C_x]``, and of sites, ``[N, C_l]``."""
         color, pos = check_places(parts, NUM_COLORS, "color")
         x = (2.0 * whole - 1.0).contiguous(memory_format=torch.channels_last)
         features = self.conv(x)
@@ -218,19 +165,18 @@ class GlimpseEmbedding(nn.Module):
         pixel = (at + 1.0) * (0.5 * (IMAGE_SIZE - 1))
         cell = ((pixel - 1.5) / 4.0).clamp(0.0, grid - 1.0)
         low = cell.detach().floor().clamp(max=grid - 2.0)
-        share = cell - low
+        right, down = (cell - low).unbind(dim=-1)
+        left, up = 1.0 - right, 1.0 - down
         low = low.long()
         first = batch.view(-1, 1) * grid**2 + low[..., 1] * grid + low[..., 0]
         corners = first.unsqueeze(-1) + self.corners
-        values = set_gather(rows, corners.flatten()).unflatten(0, corners.shape)
-        right, down = share.unbind(dim=-1)
-        left, up = 1.0 - right, 1.0 - down
+        values = gather(rows, corners.flatten()).unflatten(0, corners.shape)
         weight = torch.stack([left * up, right * up, left * down, right * down], dim=-1)
         return (weight.unsqueeze(-2) @ values).squeeze(-2)
 
 
 @register_architecture("dots", "small")
-@with_checked_options
+@check_options
 def build_dots_small(
     channels: int = 8,
     grid: int = 8,
@@ -249,47 +195,37 @@ def build_dots_small(
     Args:
         channels: Channels of the field that is a site's latent, of ``channels * grid**2`` numbers.
         grid: Cells of the field along each side.
-        hidden_channels: Width of the graph blocks.
-        part_channels: Size of the features of a site.
-        whole_channels: Size of the features of an image.
-        z_channels: Size of the latent of the whole.
-        num_blocks: Number of graph blocks.
-        coupling: Form of the coupled posterior.
+        hidden_channels: As all that is not listed, that of
+            :class:`~compvae_pyg.models.CompVAEEncoder`.
         min_scale: Smallest standard deviation of the priors.
         min_pixel_scale: Smallest standard deviation of a pixel; 0.005 in the paper. The larger
-            one is meant to keep images of one colour, which can be learnt to that precision, from
+            one is meant to keep images of one colour, which can be learned to that precision, from
             outweighing all others.
-        aggr: How the graph blocks aggregate messages, ``"sum"`` or ``"mean"``.
     """
     w_channels = channels * grid**2
-    encoder = CompVAEEncoder(
-        whole_channels,
-        part_channels,
-        hidden_channels,
-        w_channels,
-        z_channels,
-        num_blocks=num_blocks,
-        coupling=coupling,
-        part_noise=False,
-        z_head=whole_posterior(whole_channels, z_channels),
-        aggr=aggr,
-    )
-    start_at_prior(encoder)
-    z_prior = nn.Sequential(nn.Linear(w_channels, 128), nn.ELU(), zero_linear(128, 2 * z_channels))
-    model = CompVAE(
-        encoder=encoder,
-        generator=CompVAEGenerator(
-            w_prior=NormalNetwork(SiteField(channels, grid), min_scale),
-            z_prior=NormalNetwork(z_prior, min_scale),
-            decoder=NormalNetwork(
-                FieldDecoder(channels, grid, z_channels),
-                min_pixel_scale,
-                mean_channels=3,
-                event_dims=3,
-            ),
+    model = gaussian_compvae(
+        encoder=CompVAEEncoder(
+            whole_channels,
+            part_channels,
+            hidden_channels,
+            w_channels,
+            z_channels,
+            num_blocks=num_blocks,
+            coupling=coupling,
+            part_noise=False,
+            z_head=whole_posterior(whole_channels, z_channels),
+            aggr=aggr,
+            posterior_init="prior",
         ),
+        z_prior=nn.Sequential(
+            *activated(nn.Linear(w_channels, 128)), ZeroLinear(128, 2 * z_channels)
+        ),
+        w_prior=SiteField(channels, grid),
+        decoder=FieldDecoder(channels, grid, z_channels),
         embedding=GlimpseEmbedding(whole_channels, part_channels),
         event_shape=(3, IMAGE_SIZE, IMAGE_SIZE),
+        min_scale=min_scale,
+        min_whole_scale=min_pixel_scale,
         residual_posterior=True,
     )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Patches of images, each at a place of its own: drawn there, and cut out again."""
+"""Patches of images, each at a place of its own: pasted there, and cropped again."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from compvae_pyg.nn import resolve_batch, set_gather
-from compvae_pyg.nn.checks import check_count, check_number, check_real, check_shape
+from compvae_pyg.nn import PackedParts
+from compvae_pyg.nn.checks import check_counts, check_device, check_number, check_real, check_shape
 
 __all__ = ["cut_patches", "place_patches"]
 
 
 def place_patches(patches: Tensor, pos: Tensor, size: Sequence[int], extent: float) -> Tensor:
-    r"""Draw each patch at its place on an empty image of its own, with linear interpolation.
+    r"""Paste each patch at its place on an empty image of its own, with linear interpolation.
 
     Args:
         patches: Patches, ``[N, C, h, w]``.
@@ -38,15 +38,14 @@ def place_patches(patches: Tensor, pos: Tensor, size: Sequence[int], extent: flo
                 [0., 0., 0., 0.]])
     """
     _check("patches", patches, pos, size, extent)
-    if patches.dim() != 4 or patches.shape[0] != pos.shape[0]:
-        raise ValueError(f"patches must be [{pos.shape[0]}, C, h, w] (got {list(patches.shape)})")
+    check_shape(patches, "patches", (pos.shape[0], "C", "h", "w"))
     return _sample(patches, 1.0 / extent, -pos / extent, size)
 
 
 def cut_patches(
     images: Tensor, pos: Tensor, batch: Tensor, size: Sequence[int], extent: float
 ) -> Tensor:
-    r"""Cut the surroundings of each part out of its image, with linear interpolation.
+    r"""Crop the surroundings of each part from its image, with linear interpolation.
 
     It undoes :func:`place_patches`, to the precision of the interpolation.
 
@@ -62,12 +61,10 @@ def cut_patches(
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If a shape does not fit the others, ``batch`` is not sorted, or a number is not
-            positive.
+        ValueError: As :func:`place_patches`, or if ``batch`` is not sorted.
 
     Example:
-        >>> patch = torch.rand(1, 1, 8, 8)
-        >>> pos = torch.tensor([[0.25, -0.5]])
+        >>> patch, pos = torch.rand(1, 1, 8, 8), torch.tensor([[0.25, -0.5]])
         >>> image = place_patches(patch, pos, (24, 24), extent=8 / 24)
         >>> cut = cut_patches(image, pos, torch.tensor([0]), (8, 8), extent=8 / 24)
         >>> torch.allclose(cut, patch, atol=1e-4)
@@ -75,28 +72,23 @@ def cut_patches(
     """
     _check("images", images, pos, size, extent)
     check_shape(images, "images", ("S", "C", "H", "W"))
-    resolve_batch(pos.shape[0], batch, images.shape[0], pos.device)
-    return _sample(set_gather(images, batch), extent, pos, size)
+    return _sample(PackedParts(pos, batch, images.shape[0]).broadcast(images), extent, pos, size)
 
 
 def _check(name: str, images: Tensor, pos: Tensor, size: Sequence[int], extent: float) -> None:
     check_real(images, name)
     check_real(pos, "pos")
     check_shape(pos, "pos", ("N", 2))
-    if images.device != pos.device:
-        raise ValueError(f"{name} must be on the device of pos (got {images.device})")
-    if isinstance(size, str) or not isinstance(size, Sequence) or len(size) != 2:
-        raise TypeError("size must be two integers, a height and a width")
-    for pixels in size:
-        check_count(pixels, "size")
-    check_number(extent, "extent")
-    if not extent > 0.0:
-        raise ValueError(f"extent must be positive (got {extent})")
+    check_device(images, name, pos.device, "pos")
+    check_counts(size, "size")
+    if len(size) != 2:
+        raise ValueError(f"size must be a height and a width (got {len(size)} numbers)")
+    check_number(extent, "extent", positive=True)
 
 
 def _sample(images: Tensor, zoom: float, shift: Tensor, size: Sequence[int]) -> Tensor:
     """Interpolate each image at ``zoom * point + shift``, for the points of a grid in [-1, 1]²."""
-    # affine_grid's points, which it does not make where there is no image.
+    # affine_grid makes the same points, but not where there is no image.
     rows, columns = (
         (2.0 * torch.arange(n, dtype=shift.dtype, device=shift.device) + 1.0) / n - 1.0
         for n in size

@@ -6,12 +6,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from compvae_pyg.models import Inferred
 from compvae_pyg.nn.checks import check_choice, check_count, check_number
 
-__all__ = ["Curriculum", "LearningRate", "Schedule", "Stage", "Weights"]
+__all__ = ["Curriculum", "Inferred", "LearningRate", "Schedule", "Stage", "Weights"]
 
 
+Inferred = Literal["none", "parts", "all"]
 Loss = Literal["likelihood", "squared_error"]
 Per = Literal["whole", "batch"]
 
@@ -36,8 +36,8 @@ class Stage:
     Attributes:
         name: What logs call it.
         share: Share of all steps, in (0, 1].
-        inferred: Which latents come from the posterior, see
-            :meth:`~compvae_pyg.models.CompVAE.elbo`.
+        inferred: Which latents are sampled from the posterior. The others are held at the mean of
+            their prior, at no divergence: ``"parts"`` does so with z, ``"none"`` with w and z.
         loss: ``"likelihood"`` or ``"squared_error"``.
         beta_w: First and last weight of the divergence of the parts' latents.
         beta_z: First and last weight of the divergence of the whole's latent.

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch
+from torch_geometric.utils import scatter
 
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import resolve_batch, set_sizes, set_sum
-from compvae_pyg.nn.checks import check_count, check_number
+from compvae_pyg.nn import PackedParts, pack
+from compvae_pyg.nn.checks import check_categories, check_count, check_feature, check_number
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
-from compvae_pyg.problems.base import Problem, drawing_device, pack, packed_batch
-from compvae_pyg.problems.checks import check_categories, check_feature, check_positive
+from compvae_pyg.problems.base import Problem, drawing_device, packed_batch
 from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["Sines", "render_sines"]
@@ -67,12 +67,12 @@ def render_sines(
     """
     check_count(num_categories, "num_categories")
     check_count(num_samples, "num_samples")
-    check_positive(nonlinearity, "nonlinearity")
-    check_positive(period, "period")
+    check_number(nonlinearity, "nonlinearity", positive=True)
+    check_number(period, "period", positive=True)
     check_categories({"category": category}, num_categories)
     check_feature(amplitude, "amplitude", category)
     check_feature(phase, "phase", category)
-    resolve_batch(category.shape[0], batch, batch_size, category.device)
+    parts = PackedParts(category, batch, batch_size)
     angle = torch.outer(
         torch.arange(1, num_categories + 1, dtype=torch.float64, device=phase.device),
         torch.arange(num_samples, dtype=torch.float64, device=phase.device),
@@ -81,9 +81,9 @@ def render_sines(
     # cos(a + b) = cos(a) cos(b) - sin(a) sin(b): the waves of one frequency add up to one wave.
     own = torch.stack([amplitude * torch.cos(phase), -amplitude * torch.sin(phase)], dim=-1)
     row = batch * num_categories + category
-    of_frequency = set_sum(own, row, batch_size * num_categories)
+    of_frequency = scatter(own, row, 0, batch_size * num_categories, reduce="sum")
     total = of_frequency.view(batch_size, num_categories, 2).mT.flatten(1) @ basis
-    count = set_sizes(batch, batch_size, amplitude.dtype).unsqueeze(-1)
+    count = parts.sizes(amplitude.dtype).unsqueeze(-1)
     return count * torch.tanh(nonlinearity / count.clamp(min=1.0) * total)
 
 
@@ -134,7 +134,7 @@ class Sines(Problem):
         for name in ("nonlinearity", "period", "amplitude_mean", "amplitude_std", "phase_std"):
             check_number(getattr(self, name), name)
         for name in ("nonlinearity", "period"):
-            check_positive(getattr(self, name), name)
+            check_number(getattr(self, name), name, positive=True)
         for name in ("amplitude_std", "phase_std"):
             if not getattr(self, name) >= 0.0:
                 raise ValueError(f"{name} must not be negative (got {getattr(self, name)})")

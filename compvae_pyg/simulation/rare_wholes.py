@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compvae_pyg.models import CompVAE, Parts
-from compvae_pyg.simulation.subset_simulation import RareEvent, subset_simulation
+from compvae_pyg.models import CompVAE
+from compvae_pyg.nn import AnyParts
+from compvae_pyg.simulation.subset_simulation import RareEvent, check_score, subset_simulation
 from compvae_pyg.simulation.whole_from_noise import WholeFromNoise
 
 __all__ = ["RareWholes", "rare_wholes"]
@@ -19,8 +20,7 @@ class RareWholes(RareEvent):
 
     Attributes:
         whole: The wholes of ``noise``, ``[M, *event]``.
-        w_sum: Sums :math:`\tilde w` of the latents of their parts, ``[M, D_w]``; those of the parts
-            themselves are :meth:`draw_w`.
+        w_sum: Aggregates :math:`\tilde w` of their parts, ``[M, D_w]``.
         z: Their own latents, ``[M, D_z]``.
         from_noise: The map from the noise to them.
     """
@@ -31,22 +31,18 @@ class RareWholes(RareEvent):
     from_noise: WholeFromNoise
 
     def draw_w(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw the latents of the parts of each whole, ``[M, N, D_w]``.
-
-        Args:
-            generator: Source of the randomness; by default the global one.
-        """
+        """Draw the latents of the parts of each whole, see :meth:`WholeFromNoise.draw_parts`."""
         return self.from_noise.draw_parts(self.w_sum, generator)
 
 
 def rare_wholes(
     model: CompVAE,
-    parts: Parts,
+    parts: AnyParts,
     score: Callable[[Tensor], Tensor],
     *,
     level: float | None = None,
     probability: float | None = None,
-    amounts: Tensor | None = None,
+    count: Tensor | None = None,
     weight: Tensor | None = None,
     observation_noise: bool = False,
     num_samples: int = 2000,
@@ -57,7 +53,7 @@ def rare_wholes(
     r"""Estimate how likely the score of a whole exceeds a level, and draw wholes that do.
 
     It is :func:`subset_simulation` of :class:`WholeFromNoise`: for given parts, a whole is a
-    function of standard normal noise. What one takes does not depend on the number of its parts.
+    function of standard normal noise, whose size does not depend on the number of its parts.
 
     Args:
         model: The model, on the device that is to be used.
@@ -66,19 +62,15 @@ def rare_wholes(
         level: The level, if its probability is asked for.
         probability: The probability, if the level that is exceeded with it is asked for: 1e-4
             for the 99.99 % quantile of the score.
-        amounts: How many parts each row of ``parts`` stands for, ``[N]``; by default one each.
-        weight: Weight of every part of a row, ``[N]``, of any sign; by default 1.
-        observation_noise: Whether wholes are drawn from :math:`p(x \mid z, \tilde w)`; by default
-            they are its mean.
-        num_samples: Number of wholes of each level of the simulation.
+        count: As ``weight`` and ``observation_noise``, see :class:`WholeFromNoise`.
+        num_samples: As ``generator`` and ``progress``, see :func:`subset_simulation`.
         chunk_size: Number of wholes that are decoded at once; bounds the memory.
-        generator: Source of the randomness, on any device; by default the global one.
-        progress: Whether to show a progress bar, on a terminal.
 
     Returns:
         The probability, the level, and wholes beyond it, as many as the last level left.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: If an argument is out of range, not exactly one of ``level`` and
             ``probability`` is given, or scores are NaN or not of shape ``[n]``.
         RuntimeError: If the level cannot be reached, see :func:`subset_simulation`.
@@ -91,13 +83,13 @@ def rare_wholes(
         >>> f"{rare.probability:.2f}", bool((rare.whole.amax(dim=1) > rare.level).all())
         ('0.01', True)
     """
-    if not callable(score):
-        raise TypeError(f"score must be a function (got {type(score).__name__})")
+    check_score(score)
     from_noise = WholeFromNoise(
-        model, parts, amounts=amounts, weight=weight, observation_noise=observation_noise
+        model, parts, count=count, weight=weight, observation_noise=observation_noise
     )
     event = subset_simulation(
-        lambda noise: score(from_noise(noise)),
+        # A copy: a decoder may return what it holds, and a score may change what it is given.
+        lambda noise: score(from_noise(noise).clone()),
         from_noise.num_channels,
         level=level,
         probability=probability,
@@ -109,7 +101,8 @@ def rare_wholes(
         progress=progress,
     )
     with torch.no_grad():
-        latents = [from_noise.latents(noise) for noise in event.noise.split(chunk_size)]
+        chunks = event.noise.split(chunk_size)
+        latents = [from_noise.latents(noise) for noise in chunks]
         w_sum, z = (torch.cat(column) for column in zip(*latents, strict=True))
-        whole = torch.cat([from_noise(noise) for noise in event.noise.split(chunk_size)])
+        whole = torch.cat([from_noise(noise) for noise in chunks])
     return RareWholes(**vars(event), whole=whole, w_sum=w_sum, z=z, from_noise=from_noise)

@@ -1,16 +1,26 @@
 """The probability of a rare event in standard normal space, and samples of it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import scatter
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from compvae_pyg.nn import set_sum
-from compvae_pyg.nn.checks import check_count, check_generator, check_number
+from compvae_pyg.nn.checks import (
+    check_generator,
+    check_number,
+    check_probability,
+    check_shape,
+    check_sizes,
+    check_type,
+)
 
 __all__ = ["Level", "RareEvent", "subset_simulation"]
 
@@ -47,8 +57,8 @@ class RareEvent:
     Attributes:
         level: The level :math:`b`.
         probability: Estimate of :math:`P(f > b)`.
-        coefficient_of_variation: Estimate of its standard deviation over its mean. It is the
-            larger of two estimates, see :func:`subset_simulation`.
+        coefficient_of_variation: Estimate of its standard deviation over its mean, see
+            :func:`subset_simulation`.
         noise: Samples of the noise given the event, ``[M, D]``: states of Markov chains, so that
             they are correlated and may repeat.
         score: Their scores, ``[M]``.
@@ -73,13 +83,10 @@ class RareEvent:
         .. math::
             \hat p \, e^{\pm q s}, \qquad s^2 = \log(1 + \mathrm{cv}^2)
 
-        Args:
-            confidence: Probability that intervals of many runs are to cover the truth with.
-
         Raises:
             ValueError: If ``confidence`` is not in (0, 1).
         """
-        check_chance(confidence, "confidence")
+        check_probability(confidence, "confidence")
         spread = math.sqrt(math.log1p(self.coefficient_of_variation**2))
         factor = math.exp(NormalDist().inv_cdf(0.5 + 0.5 * confidence) * spread)
         return self.probability / factor, min(1.0, self.probability * factor)
@@ -116,19 +123,17 @@ def subset_simulation(
         \varepsilon' = \sqrt{1 - \beta^2}\, \varepsilon + \beta\, \xi, \qquad
         \xi \sim \mathcal{N}(0, I_D)
 
-    (preconditioned Crank-Nicolson, Cotter et al., 2013), leave the normal law as it is, so that
-    :math:`\varepsilon'` is accepted when it exceeds the level; in many dimensions no smaller steps
-    are needed for that. The step :math:`\beta` follows the share of accepted moves over all chains
-    (Papaioannou et al., 2015).
+    (preconditioned Crank-Nicolson, Cotter et al., 2013), leave the normal distribution invariant,
+    so that :math:`\varepsilon'` is accepted when it exceeds the level, in any dimension. The step
+    :math:`\beta` follows the share of accepted moves (Papaioannou et al., 2015).
 
-    **How exact.** A threshold is the highest score that is left behind, which makes the estimate
-    unbiased if the samples of a level are independent (Bréhier et al., 2015). The coefficient of
-    variation is the larger of two estimates: that of Au & Beck (2001) accounts for the correlation
-    along chains, but not between chains whose starts are related; that of Lee & Whiteley (2018)
-    for all of it, by the shares that the independent samples of the first level have in those of
-    the event, with more noise. Both need many chains: ``docs/rare-wholes.md`` says how far they
-    are right. For a figure that rests on no such theory, take the mean of repeated runs and its
-    standard error.
+    A threshold is the highest score that is left behind, which makes the estimate unbiased if the
+    samples of a level are independent (Bréhier et al., 2015). The coefficient of variation is the
+    larger of two estimates: that of Au & Beck (2001) accounts for the correlation along chains, but
+    not between chains whose starts are related; that of Lee & Whiteley (2018) for all of it, by the
+    shares that the independent samples of the first level have in those of the event, with more
+    noise. ``docs/rare-wholes.md`` says how far both are right. The mean of repeated runs and its
+    standard error rest on no such theory.
 
     Args:
         score: :math:`f`, from noise ``[n, D]``, ``n`` at most ``chunk_size``, to scores ``[n]``.
@@ -143,7 +148,8 @@ def subset_simulation(
         chunk_size: Number of scores computed at once; bounds the memory that ``score`` takes.
         dtype: Type of the noise; by default the default one.
         device: Where the noise goes; by default the generator's device, or the default one.
-        generator: Source of the randomness, on any device; by default the global one.
+        generator: Source of the seed, on any device; by default the global one. The noise has a
+            source of its own, so that nothing that ``score`` draws or seeds changes it.
         progress: Whether to show a progress bar, on a terminal.
 
     Returns:
@@ -151,7 +157,7 @@ def subset_simulation(
         ``level_probability`` and all of ``num_samples``.
 
     Raises:
-        TypeError: If an argument is of another type, or scores are no tensor.
+        TypeError: If an argument is of another type, or scores are no tensor of real numbers.
         ValueError: If an argument is out of range, not exactly one of ``level`` and
             ``probability`` is given, or scores are NaN or not of shape ``[n]``.
         RuntimeError: If all scores are equal, so that no level is next, or the level is not reached
@@ -167,27 +173,33 @@ def subset_simulation(
         >>> bool((event.noise.sum(dim=1) / 10.0 > 4.753424).all())
         True
     """
-    if not callable(score):
-        raise TypeError(f"score must be a function (got {type(score).__name__})")
-    counts = {"num_channels": num_channels, "num_samples": num_samples, "chunk_size": chunk_size}
-    for name, count in counts.items():
-        check_count(count, name)
+    check_score(score)
+    check_sizes(num_channels=num_channels, num_samples=num_samples, chunk_size=chunk_size)
     check_generator(generator)
-    check_chance(level_probability, "level_probability")
-    check_chance(min_probability, "min_probability")
+    check_probability(level_probability, "level_probability")
+    check_probability(min_probability, "min_probability")
     dtype, device = _check_place(dtype, device)
+    if (level is None) == (probability is None):
+        raise ValueError(
+            f"exactly one of level and probability must be given (got {level} and {probability})"
+        )
+    if level is not None:
+        check_number(level, "level")
+    else:
+        check_probability(probability, "probability")
     num_starts = round(level_probability * num_samples)
-    _check_target(level, probability)
     if not 2 <= num_starts < num_samples:
         raise ValueError(
             "level_probability of num_samples must be at least 2 and not all of them "
             f"(got {num_starts} of {num_samples})"
         )
-    source = generator.device if generator is not None else device
-    device = device if device is not None else source
+    source = device or torch.get_default_device() if generator is None else generator.device
+    device = device or source
+    seed = torch.randint(2**63 - 1, (), generator=generator, device=source)
+    own = torch.Generator(source).manual_seed(int(seed))
 
     def draw(count: int) -> Tensor:
-        noise = torch.randn(count, num_channels, dtype=dtype, device=source, generator=generator)
+        noise = torch.randn(count, num_channels, dtype=dtype, device=source, generator=own)
         return noise.to(device)
 
     total = None
@@ -202,7 +214,8 @@ def subset_simulation(
         def evaluate(noise: Tensor) -> Tensor:
             scores = []
             for chunk in noise.split(chunk_size):
-                scores.append(_check_score(score(chunk), chunk.shape[0]))
+                # A copy: a score may change what it is given.
+                scores.append(_checked(score(chunk.clone()), chunk))
                 bar.update(chunk.shape[0])
             return torch.cat(scores)
 
@@ -217,9 +230,9 @@ def subset_simulation(
                 threshold = float(level) if last else _threshold(ordered, num_starts)
             else:
                 assert probability is not None
-                count = min(round(probability / reached * num_samples), num_samples - 1)
-                last = count >= num_starts
-                threshold = _threshold(ordered, max(count, num_starts))
+                wanted = min(round(probability / reached * num_samples), num_samples - 1)
+                last = wanted >= num_starts
+                threshold = _threshold(ordered, max(wanted, num_starts))
             above = samples.score > threshold
             levels.append(samples.level(threshold, above))
             reached *= levels[-1].probability
@@ -233,7 +246,9 @@ def subset_simulation(
             bar.set_postfix_str(f"P(score > {threshold:.4g}) = {reached:.1e}")
             samples = samples.move(above, threshold, draw, evaluate)
             num_evaluations += num_samples - samples.num_chains
-    share = samples.shares(above)
+    # Shares of the first level's samples in those of the event.
+    count = scatter(above.double(), samples.ancestor, 0, num_samples, reduce="sum")
+    share = count / count.sum()
     related = (share - 1.0 / num_samples).square().sum().item()
     along_chains = sum(each.coefficient_of_variation**2 for each in levels)
     return RareEvent(
@@ -250,23 +265,14 @@ def subset_simulation(
 
 @dataclass(frozen=True)
 class _Samples:
-    """The samples of one level; rows of a chain follow each other ``num_chains`` apart.
+    """The samples of one level; rows of a chain follow each other ``num_chains`` apart."""
 
-    Attributes:
-        noise: States, ``[N, D]``.
-        score: Their scores, ``[N]``.
-        num_chains: Number of Markov chains.
-        ancestor: The sample of the first level that each descends from, ``[N]``.
-        acceptance: Share of accepted moves.
-        step: Size of the last move.
-    """
-
-    noise: Tensor
-    score: Tensor
+    noise: Tensor  # states, [N, D]
+    score: Tensor  # [N]
     num_chains: int
-    ancestor: Tensor
-    acceptance: float = math.nan
-    step: float = math.nan
+    ancestor: Tensor  # the sample of the first level that each descends from, [N]
+    acceptance: float = math.nan  # share of accepted moves
+    step: float = math.nan  # size of the last move
 
     def level(self, threshold: float, above: Tensor) -> Level:
         """Return what is known of this level, given which samples exceed the next threshold."""
@@ -274,21 +280,11 @@ class _Samples:
         # The variance of a mean of clusters; with chains of one length it is that of Au & Beck,
         # who write the squared sum along a chain as autocovariances.
         chain = torch.arange(len(above), device=above.device) % self.num_chains
-        deviation = set_sum(above.double() - probability, chain, self.num_chains)
+        deviation = scatter(above.double() - probability, chain, 0, self.num_chains, reduce="sum")
         variance = deviation.square().sum().item() / len(above) ** 2
         variance *= self.num_chains / max(1, self.num_chains - 1)
-        return Level(
-            threshold=threshold,
-            probability=probability,
-            coefficient_of_variation=math.sqrt(variance) / probability,
-            acceptance=self.acceptance,
-            step=self.step,
-        )
-
-    def shares(self, above: Tensor) -> Tensor:
-        """Return the shares of the first level's samples in those of an event, ``[N]``."""
-        count = set_sum(above.double(), self.ancestor, len(above))
-        return count / count.sum()
+        spread = math.sqrt(variance) / probability
+        return Level(threshold, probability, spread, self.acceptance, self.step)
 
     def move(
         self,
@@ -296,7 +292,7 @@ class _Samples:
         threshold: float,
         draw: Callable[[int], Tensor],
         evaluate: Callable[[Tensor], Tensor],
-    ) -> "_Samples":
+    ) -> _Samples:
         """Return as many samples above a threshold, by Markov chains from those that are there."""
         num_samples, starts = len(above), above.nonzero().squeeze(1)
         num_chains = len(starts)
@@ -328,43 +324,6 @@ class _Samples:
         )
 
 
-def check_chance(value: float, name: str) -> None:
-    """Refuse what is no probability, or a certain one.
-
-    Raises:
-        TypeError: If it is not a number.
-        ValueError: If it does not lie in (0, 1).
-    """
-    check_number(value, name)
-    if not 0.0 < value < 1.0:
-        raise ValueError(f"{name} must lie in (0, 1) (got {value})")
-
-
-def _check_place(
-    dtype: torch.dtype | None, device: torch.device | str | None
-) -> tuple[torch.dtype, torch.device | None]:
-    dtype = torch.get_default_dtype() if dtype is None else dtype
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise TypeError(f"dtype must be one of floating-point numbers (got {dtype!r})")
-    if device is None:
-        return dtype, None
-    try:
-        return dtype, torch.device(device)
-    except (RuntimeError, TypeError):
-        raise ValueError(f"device must be one of torch's (got {device!r})") from None
-
-
-def _check_target(level: float | None, probability: float | None) -> None:
-    if (level is None) == (probability is None):
-        raise ValueError(
-            f"exactly one of level and probability must be given (got {level} and {probability})"
-        )
-    if level is not None:
-        check_number(level, "level")
-    if probability is not None:
-        check_chance(probability, "probability")
-
-
 def _threshold(ordered: Tensor, count: int) -> float:
     """Return the score, of those in descending order, that ``count`` samples exceed.
 
@@ -382,14 +341,31 @@ def _threshold(ordered: Tensor, count: int) -> float:
     return threshold.item()
 
 
-def _check_score(score: Tensor, count: int) -> Tensor:
-    if not isinstance(score, Tensor):
-        raise TypeError(f"score must return a tensor (got {type(score).__name__})")
-    if score.shape != (count,):
-        raise ValueError(f"score must return [{count}], one a sample (got {list(score.shape)})")
+def check_score(score: Any) -> None:
+    """Raise a TypeError unless the value can be called."""
+    if not callable(score):
+        raise TypeError(f"score must be a function (got {type(score).__name__})")
+
+
+def _checked(score: Any, noise: Tensor) -> Tensor:
+    """Return a copy of the scores of noise in 64 bits, with it and without gradients."""
+    check_type(score, "score's result", Tensor)
+    check_shape(score, "score's result", noise.shape[:1])
     if score.dtype == torch.bool or score.is_complex():
         raise TypeError(f"score must return real numbers (got {score.dtype})")
     num_nan = int(score.isnan().sum())
     if num_nan > 0:
-        raise ValueError(f"score must be a number (got NaN for {num_nan} of {count} samples)")
-    return score.double()
+        raise ValueError(f"score must be a number (got NaN for {num_nan} of {len(score)} samples)")
+    return score.detach().to(noise.device, torch.float64, copy=True)
+
+
+def _check_place(
+    dtype: torch.dtype | None, device: torch.device | str | None
+) -> tuple[torch.dtype, torch.device | None]:
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f"dtype must be one of floating-point numbers (got {dtype!r})")
+    try:
+        return dtype, None if device is None else torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device must be one of torch's (got {device!r})") from None

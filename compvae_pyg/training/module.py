@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch_geometric.data import Data
 
-from compvae_pyg.models import CompVAE, Elbo, Parts
+from compvae_pyg.models import CompVAE, Elbo
+from compvae_pyg.nn import Fields
 from compvae_pyg.problems import Schedule
 from compvae_pyg.training.compilation import compiled
 from compvae_pyg.training.gradient import bound_gradient
 from compvae_pyg.training.guard import NonFiniteGuard
 from compvae_pyg.training.metrics import RunningMetrics
-from compvae_pyg.training.objective import objective
+from compvae_pyg.training.objective import objective, staged_elbo
 
 __all__ = ["CompVAEModule"]
 
@@ -64,7 +65,7 @@ class CompVAEModule(L.LightningModule):
         self,
         model: CompVAE,
         schedule: Schedule,
-        parts: Callable[[Data], Parts],
+        parts: Callable[[Data], Fields],
         *,
         patience: int = 25,
         compile: bool = False,
@@ -76,13 +77,14 @@ class CompVAEModule(L.LightningModule):
         self.step = 0
         self.metrics = RunningMetrics()
         self.guard = NonFiniteGuard(patience)
-        self._compiled = compiled(model.elbo) if compile else None
+        self._staged_elbo = compiled(staged_elbo) if compile else staged_elbo
         self._evaluated: tuple[Tensor, Elbo, Tensor] | None = None
 
     def training_step(self, batch: Data, batch_idx: int = 0) -> Tensor:
         """Return the mean loss of the wholes of a batch."""
         weights = self.schedule.weights(self.step)
-        terms = (self._compiled or self.model.elbo)(
+        terms = self._staged_elbo(
+            self.model,
             batch.whole,
             self.parts(batch),
             batch.batch,

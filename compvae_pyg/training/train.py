@@ -18,8 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy, StrategyRegistry
 from torch import Tensor
 
 from compvae_pyg.models import CompVAE
-from compvae_pyg.models.checks import check_model, check_type
-from compvae_pyg.nn.checks import check_choice, check_count
+from compvae_pyg.nn.checks import check_choice, check_count, check_model, check_type
 from compvae_pyg.problems import Problem, Schedule
 from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run, check_writable
 from compvae_pyg.training.compilation import check_compiler, without_validation

@@ -72,9 +72,7 @@ def draw_packing():
             x += 0.85
     axes.text(x + 0.15, 2.8, "parts [N, …]", fontsize=8)
     axes.text(x + 0.15, 1.93, "batch [N]", fontsize=8)
-    axes.text(
-        6.5, 0.7, "No row is computed that nobody needs, and no mask has to hide any.", fontsize=8
-    )
+    axes.text(6.5, 0.7, "No rows of padding, and no mask.", fontsize=8)
     return figure
 
 
@@ -85,8 +83,7 @@ def draw_coupling():
     panels = figure.subplots(1, 3)
     batch = torch.zeros(2, dtype=torch.long)
     for axes, share in zip(panels[:2], (0.0, 0.9), strict=True):
-        law = coupled(share, 2, batch)
-        w = law.rsample((1500,)).squeeze(-1)
+        w = coupled(share, 2, batch).rsample((1500,)).squeeze(-1)
         axes.scatter(*w.T, s=3, color=BLUE, alpha=0.35, linewidths=0)
         for radius in (1.0, 2.0):
             axes.add_patch(
@@ -99,15 +96,18 @@ def draw_coupling():
     shares = np.linspace(0.0, 0.99, 40)
     for num_parts, color in ((2, BLUE), (8, GREEN)):
         alike = torch.zeros(num_parts, dtype=torch.long)
-        laws = [coupled(share, num_parts, alike) for share in shares]
+        distributions = [coupled(share, num_parts, alike) for share in shares]
         panels[2].plot(
             shares,
-            [float((law.sum_variance / num_parts).sqrt()) for law in laws],
+            [float((w.sum_variance / num_parts).sqrt()) for w in distributions],
             color=color,
             label=f"sum of {num_parts}",
         )
         panels[2].plot(
-            shares, [float(law.variance[0].sqrt()) for law in laws], color=color, linestyle=":"
+            shares,
+            [float(w.variance[0].sqrt()) for w in distributions],
+            color=color,
+            linestyle=":",
         )
     panels[2].plot([], [], color=GREY, linestyle=":", label="one part")
     panels[2].set(xlabel="R", ylim=(0, 1.05))
@@ -130,7 +130,7 @@ def axes_of(share, radius):
 
 
 def box(axes, x, y, text, color, width=0.7):
-    """Draw a rounded box with a text."""
+    """Draw a rounded box with a label."""
     axes.add_patch(
         FancyBboxPatch(
             (x - width / 2, y - 0.2),
@@ -146,7 +146,7 @@ def box(axes, x, y, text, color, width=0.7):
 
 
 def arrow(axes, start, end, text="", shift=(0.0, 0.14)):
-    """Draw an arrow with a text in its middle."""
+    """Draw an arrow with a label in its middle."""
     axes.add_patch(
         FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, color=BLACK, linewidth=0.9)
     )

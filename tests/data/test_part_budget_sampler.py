@@ -102,21 +102,21 @@ def test_without_shuffling_batches_follow_the_data():
 
 
 def test_misuse_is_refused(refuses):
-    with refuses(ValueError, "sizes must hold at least one (got none)"):
+    with refuses(ValueError, "sizes"):
         PartBudgetSampler([], 10)
-    with refuses(ValueError, "sizes must not be negative (got -1)"):
+    with refuses(ValueError, "sizes"):
         PartBudgetSampler(torch.tensor([3, -1]), 10)
-    with refuses(TypeError, "sizes must be an integer (got 1.5)"):
+    with refuses(TypeError, "sizes"):
         PartBudgetSampler([1.5], 10)
-    with refuses(ValueError, "max_parts must be at least 1 (got 0)"):
+    with refuses(ValueError, "max_parts"):
         PartBudgetSampler([1], 0)
-    with refuses(ValueError, "seed must not be negative (got -1)"):
+    with refuses(ValueError, "seed"):
         PartBudgetSampler([1], 1, seed=-1)
-    with refuses(ValueError, "rank and num_ranks go together (got 1 and None)"):
+    with refuses(ValueError, "rank and num_ranks"):
         PartBudgetSampler([1], 1, rank=1)
-    with refuses(ValueError, "rank must lie in [0, 2) (got 2)"):
+    with refuses(ValueError, "rank"):
         PartBudgetSampler([1], 1, rank=2, num_ranks=2)
-    with refuses(ValueError, "1 sets in 1 batches cannot be shared out among 2 ranks"):
+    with refuses(ValueError, "ranks"):
         list(PartBudgetSampler([1], 1, rank=0, num_ranks=2))
 
 

@@ -1,4 +1,4 @@
-"""Models whose worth is known."""
+"""Models of known quality."""
 
 import pytest
 import torch
@@ -9,10 +9,10 @@ from compvae_pyg.models import Elbo
 from compvae_pyg.problems import Dots, render_dots
 
 
-class Oracle(nn.Module):
-    """Draws the sites that it is asked for, at one intensity; reconstructs up to a constant.
+class GroundTruthModel(nn.Module):
+    """Draws the given sites, at one intensity; reconstructs up to a constant.
 
-    Importance sampling adds ``gain`` to the bound of a batch's first whole, twice that to the
+    Importance sampling adds ``gain`` to the ELBO of a batch's first whole, twice that to the
     second, and so on.
     """
 
@@ -27,30 +27,32 @@ class Oracle(nn.Module):
         one = whole.new_ones(len(whole))
         return Elbo(likelihood.log_prob(whole), self.kl_w * one, self.kl_z * one, likelihood)
 
-    def elbo(self, whole, parts, batch, batch_size):
-        self.batch_sizes.append(batch_size)
+    def elbo(self, whole, parts):
+        self.batch_sizes.append(parts.batch_size)
         return self._terms(whole)
 
-    def log_likelihood(self, whole, parts, batch, batch_size, *, num_samples):
-        assert len(whole) == batch_size
-        assert {len(value) for value in parts.values()} == {len(batch)}
-        self.weighted.append((len(whole), len(batch), num_samples))
-        return self._terms(whole).elbo + self.gain * torch.arange(1, batch_size + 1)
+    def log_likelihood(self, whole, parts, *, num_samples):
+        assert len(whole) == parts.batch_size
+        assert len(parts["color"]) == len(parts["pos"]) == parts.num_parts
+        self.weighted.append((len(whole), parts.num_parts, num_samples))
+        return self._terms(whole).elbo + self.gain * torch.arange(1, len(whole) + 1)
 
-    def generate(self, parts, batch, batch_size):
-        intensity = torch.full((len(batch),), 7.5)
-        return render_dots(parts["color"], parts["pos"], intensity, batch, batch_size)
+    def generate(self, parts):
+        intensity = torch.full((parts.num_parts,), 7.5)
+        sets = (parts.batch, parts.batch_size)
+        return render_dots(parts["color"], parts["pos"], intensity, *sets)
 
 
-class Liar(Oracle):
+class WrongColourModel(GroundTruthModel):
     """Draws each site in the next colour of the palette."""
 
-    def generate(self, parts, batch, batch_size):
-        return super().generate({**parts, "color": (parts["color"] + 1) % 5}, batch, batch_size)
+    def generate(self, parts):
+        next_color = (parts["color"] + 1) % 5
+        return super().generate(parts.with_fields({"color": next_color, "pos": parts["pos"]}))
 
 
-class Spy(nn.Module):
-    """A decoder that remembers what it was given."""
+class RecordingDecoder(nn.Module):
+    """A decoder that records its arguments."""
 
     def __init__(self, decoder):
         super().__init__()
@@ -62,25 +64,25 @@ class Spy(nn.Module):
 
 
 @pytest.fixture
-def spy_on(monkeypatch):
-    """Put a spy in the place of a model's decoder."""
+def record_decoder(monkeypatch):
+    """Replace a model's decoder by one that records its arguments."""
 
     def replace(model):
-        spy = Spy(model.generator.decoder)
-        monkeypatch.setitem(model.generator._modules, "decoder", spy)
-        return spy
+        recorded = RecordingDecoder(model.generator.decoder)
+        monkeypatch.setitem(model.generator._modules, "decoder", recorded)
+        return recorded
 
     return replace
 
 
 @pytest.fixture
-def oracle():
-    return Oracle()
+def ground_truth_model():
+    return GroundTruthModel()
 
 
 @pytest.fixture
-def liar():
-    return Liar()
+def wrong_colour_model():
+    return WrongColourModel()
 
 
 @pytest.fixture(scope="session")

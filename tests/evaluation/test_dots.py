@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from compvae_pyg.evaluation import evaluate_dots, evaluate_elbo, site_accuracy
-from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
+from compvae_pyg.evaluation.loop import packed_parts, stream
 
 
-def test_a_model_that_draws_the_truth_is_as_accurate_as_the_truth(oracle, dots):
-    rows = evaluate_dots(oracle, dots, num_parts=[1, 4, 16], num_wholes=400, num_draws=9)
+def test_a_model_that_draws_the_ground_truth_is_as_accurate(ground_truth_model, dots):
+    rows = evaluate_dots(
+        ground_truth_model, dots, num_parts=[1, 4, 16], num_wholes=400, num_draws=9
+    )
     for row in rows:
         error = row.accuracy_ratio.standard_error
         assert row.accuracy_ratio.mean == pytest.approx(1.0, abs=4 * error + 0.02)
@@ -19,28 +21,32 @@ def test_a_model_that_draws_the_truth_is_as_accurate_as_the_truth(oracle, dots):
     assert rows[0].generated_rmse.mean == rows[0].true_rmse.mean == 0.0
 
 
-def test_a_model_that_draws_wrong_colours_is_always_wrong_with_one_site(liar, dots):
-    one, four = evaluate_dots(liar, dots, num_parts=[1, 4], num_wholes=100, num_draws=9)
+def test_a_model_that_draws_wrong_colours_is_always_wrong_with_one_site(wrong_colour_model, dots):
+    one, four = evaluate_dots(
+        wrong_colour_model, dots, num_parts=[1, 4], num_wholes=100, num_draws=9
+    )
     assert one.generated_accuracy.mean == one.accuracy_ratio.mean == 0.0
     assert four.generated_accuracy.mean < 0.3 < four.true_accuracy.mean
     assert four.generated_rmse.mean > 2 * four.true_rmse.mean
 
 
-def test_true_and_generated_accuracy_are_of_the_same_sites(oracle, dots):
-    (row,) = evaluate_dots(oracle, dots, num_parts=[5], num_wholes=30, num_draws=2, seed=2)
-    source = evaluation_generator(2, 5)
-    (data,) = evaluation_wholes(dots, 5, 30, 30, source, torch.device("cpu"))
+def test_true_and_generated_accuracy_are_of_the_same_sites(ground_truth_model, dots):
+    (row,) = evaluate_dots(
+        ground_truth_model, dots, num_parts=[5], num_wholes=30, num_draws=2, seed=2
+    )
+    source = stream(2, 5)
+    data = dots.sample(torch.full((30,), 5), source)
     sites = (data.color, data.pos, data.batch)
-    generated = oracle.generate(dots.parts(data), data.batch, 30)
+    generated = ground_truth_model.generate(packed_parts(dots, data))
     assert row.true_accuracy.mean == pytest.approx(float(site_accuracy(data.whole, *sites)))
     assert row.generated_accuracy.mean == pytest.approx(float(site_accuracy(generated, *sites)))
     rmse = float((generated - data.whole).square().mean().sqrt())
     assert row.generated_rmse.mean == pytest.approx(rmse)
 
 
-def test_terms_of_the_bound_are_those_of_the_general_evaluation(oracle, dots):
-    (row,) = evaluate_dots(oracle, dots, num_parts=[2], num_wholes=6, num_draws=2)
-    (general,) = evaluate_elbo(oracle, dots, num_parts=[2], num_wholes=6)
+def test_elbo_terms_are_those_of_the_general_evaluation(ground_truth_model, dots):
+    (row,) = evaluate_dots(ground_truth_model, dots, num_parts=[2], num_wholes=6, num_draws=2)
+    (general,) = evaluate_elbo(ground_truth_model, dots, num_parts=[2], num_wholes=6)
     assert asdict(general).items() <= asdict(row).items()
 
 
@@ -56,10 +62,14 @@ def test_a_row_depends_on_its_arguments_alone(untrained, dots):
     assert other.generated_rmse != alone.generated_rmse
 
 
-def test_a_model_that_draws_the_truth_is_as_near_to_it_as_it_can_be(oracle, liar, dots):
+def test_a_model_that_draws_the_ground_truth_has_small_energy_distances(
+    ground_truth_model, wrong_colour_model, dots
+):
     """At one intensity, with no variety of its own, it lies a little off; in other colours, far."""
     options = {"num_parts": [1, 3], "num_wholes": 8, "num_draws": 40}
-    (one, three), (_, wrong) = (evaluate_dots(model, dots, **options) for model in (oracle, liar))
+    (one, three), (_, wrong) = (
+        evaluate_dots(model, dots, **options) for model in (ground_truth_model, wrong_colour_model)
+    )
     assert one.true_energy_distance.mean == one.generated_energy_distance.mean == 0.0
     assert 0.0 < three.true_energy_distance.mean < three.generated_energy_distance.mean
     assert 5.0 * three.generated_energy_distance.mean < wrong.generated_energy_distance.mean
@@ -69,12 +79,14 @@ def test_a_model_that_draws_the_truth_is_as_near_to_it_as_it_can_be(oracle, liar
 
 
 @pytest.mark.parametrize("value", [0.1, 0.4, 0.9])
-def test_glitches_are_black_and_white_pixels_where_the_truth_has_none(oracle, dots, value):
-    oracle.generate = lambda parts, batch, size: torch.full((size, 3, 32, 32), value)
+def test_glitches_are_black_and_white_pixels_where_the_ground_truth_has_none(
+    ground_truth_model, dots, value
+):
+    ground_truth_model.generate = lambda parts: torch.full((parts.batch_size, 3, 32, 32), value)
     options = {"num_parts": [4], "num_wholes": 30, "num_draws": 1, "seed": 3}
-    (row,) = evaluate_dots(oracle, dots, **options)
-    source = evaluation_generator(3, 4)
-    (data,) = evaluation_wholes(dots, 4, 30, 30, source, torch.device("cpu"))
+    (row,) = evaluate_dots(ground_truth_model, dots, **options)
+    source = stream(3, 4)
+    data = dots.sample(torch.full((30,), 4), source)
     pixels = data.whole.permute(0, 2, 3, 1).reshape(-1, 3).tolist()
     wrong = {
         0.1: sum(max(pixel) > 0.5 for pixel in pixels),

@@ -27,21 +27,21 @@ def test_true_images_add_one_site_a_column_and_change_no_other(untrained, dots):
     assert compared > 500
 
 
-def test_generated_series_keep_what_was_drawn_for_their_sites(untrained, dots, spy_on):
+def test_generated_series_keep_what_was_drawn_for_their_sites(untrained, dots, record_decoder):
     generator = untrained.generator
-    spy = spy_on(untrained)
+    recorded = record_decoder(untrained)
     series = recompose_dots(untrained, dots, num_parts=4, num_samples=3)
     assert series.generated.shape == (3, 4, 3, 32, 32)
     with torch.no_grad():
         prior = generator.w_prior({"color": series.color, "pos": series.pos})
-        z_prior = generator.z_prior(spy.w_sum)
+        z_prior = generator.z_prior(recorded.w_sum)
     # What a column adds to the sum is one draw from the prior of the site that it adds.
-    added = spy.w_sum.view(3, 4, -1).diff(dim=1)
+    added = recorded.w_sum.view(3, 4, -1).diff(dim=1)
     surprise = (added - prior.mean[1:]) / prior.stddev[1:]
     assert surprise.abs().max() < 6.0
     assert 0.9 < surprise.std() < 1.1
     assert not torch.equal(added[0], added[1])
-    noise = ((spy.z - z_prior.mean) / z_prior.stddev).view(3, 4, -1)
+    noise = ((recorded.z - z_prior.mean) / z_prior.stddev).view(3, 4, -1)
     torch.testing.assert_close(noise, noise[:, :1].expand_as(noise), rtol=0.0, atol=1e-4)
     assert not torch.allclose(noise[0], noise[1])
 

@@ -1,16 +1,16 @@
 import math
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 import torch
 
-from compvae_pyg.evaluation import evaluate_elbo
-from compvae_pyg.evaluation.isolation import isolated
-from compvae_pyg.evaluation.sampling import evaluation_generator, evaluation_wholes
+from compvae_pyg.evaluation import Estimate, evaluate_elbo, measure_wholes
+from compvae_pyg.evaluation.loop import isolated, stream
 
 
-def test_known_terms_are_told_as_they_are(oracle, dots):
-    (row,) = evaluate_elbo(oracle, dots, num_parts=[2], num_wholes=7, batch_size=3)
+def test_known_terms_are_reported(ground_truth_model, dots):
+    (row,) = evaluate_elbo(ground_truth_model, dots, num_parts=[2], num_wholes=7, batch_size=3)
     log_likelihood = -3072 * 0.5 * (0.25**2 + math.log(2 * math.pi))
     assert (row.num_parts, row.num_wholes) == (2, 7)
     assert row.log_likelihood.mean == pytest.approx(log_likelihood)
@@ -23,20 +23,26 @@ def test_known_terms_are_told_as_they_are(oracle, dots):
     assert row.kl_z_bits.mean == pytest.approx(0.5 / math.log(2.0))
 
 
-def test_evidence_is_the_bound_and_what_importance_sampling_adds(oracle, dots):
+def test_evidence_is_the_elbo_and_what_importance_sampling_adds(ground_truth_model, dots):
     """To the first wholes alone: 1.5, 3.0 and 4.5 nats in the first batch, 1.5 in the second."""
     (row,) = evaluate_elbo(
-        oracle, dots, num_parts=[2], num_wholes=7, num_weighted=4, num_samples=9, batch_size=3
+        ground_truth_model,
+        dots,
+        num_parts=[2],
+        num_wholes=7,
+        num_weighted=4,
+        num_samples=9,
+        batch_size=3,
     )
-    assert oracle.weighted == [(3, 6, 9), (1, 2, 9)]
+    assert ground_truth_model.weighted == [(3, 6, 9), (1, 2, 9)]
     assert (row.num_weighted, row.num_samples) == (4, 9)
     assert row.log_evidence.mean - row.elbo.mean == pytest.approx((1.5 + 3.0 + 4.5 + 1.5) / 4)
     spread = torch.tensor([1.5, 3.0, 4.5, 1.5]).double().std()
     assert row.log_evidence.standard_error == pytest.approx(float(spread) / 2.0, rel=1e-4)
 
 
-def test_of_fewer_wholes_than_are_to_be_weighted_all_are(oracle, dots):
-    (row,) = evaluate_elbo(oracle, dots, num_parts=[1], num_wholes=3, num_weighted=10)
+def test_importance_sampling_of_fewer_wholes_than_asked_for_takes_all(ground_truth_model, dots):
+    (row,) = evaluate_elbo(ground_truth_model, dots, num_parts=[1], num_wholes=3, num_weighted=10)
     assert row.num_weighted == 3
 
 
@@ -51,16 +57,33 @@ def test_importance_sampling_disturbs_nothing_else_and_comes_closer(untrained, d
     assert again == many
 
 
-def test_no_batch_is_larger_than_asked_and_no_whole_is_lost(oracle, dots):
-    evaluate_elbo(oracle, dots, num_parts=[1, 3], num_wholes=7, batch_size=3)
-    assert oracle.batch_sizes == [3, 3, 1] * 2
+def test_a_measure_of_your_own_is_estimated_from_the_wholes_of_all_batches(untrained, dots):
+    def measure(data, source):
+        light = data.whole.flatten(1).mean(dim=1)
+        return {"light": light, "ratio": partial(Estimate.ratio, light, light + 1.0)}
+
+    options = {"num_wholes": 7, "batch_size": 3, "num_samples": 1}
+    (row,) = measure_wholes(untrained, dots, measure, num_parts=[2], **options)
+    source = stream(0, 2)
+    drawn = [dots.sample(torch.full((size,), 2), source).whole for size in (3, 3, 1)]
+    light = torch.cat(drawn).flatten(1).mean(dim=1)
+    assert row.measured["light"] == Estimate.of(light)
+    assert row.measured["ratio"] == Estimate.ratio(light, light + 1.0)
+    assert list(row.formatted())[:3] == ["K", "light", "ratio"]
+    (alone,) = evaluate_elbo(untrained, dots, num_parts=[2], **options)
+    assert row.bound == alone
+
+
+def test_no_batch_is_larger_than_asked_and_no_whole_is_lost(ground_truth_model, dots):
+    evaluate_elbo(ground_truth_model, dots, num_parts=[1, 3], num_wholes=7, batch_size=3)
+    assert ground_truth_model.batch_sizes == [3, 3, 1] * 2
 
 
 def test_terms_are_those_of_the_model_on_the_wholes_of_the_seed(untrained, dots):
     (row,) = evaluate_elbo(untrained, dots, num_parts=[3], num_wholes=5, num_samples=1, seed=4)
-    source = evaluation_generator(4, 3)
+    source = stream(4, 3)
     with isolated(untrained, 4) as device:
-        (data,) = evaluation_wholes(dots, 3, 5, 10, source, device)
+        data = dots.sample(torch.full((5,), 3), source).to(device)
         terms = untrained.elbo(data.whole, dots.parts(data), data.batch, 5)
     assert data.ptr.diff().tolist() == [3] * 5
     for name in ("log_likelihood", "kl_w", "kl_z"):
@@ -78,26 +101,26 @@ def test_a_row_depends_on_its_arguments_alone(untrained, dots):
     (alone,) = evaluate_elbo(untrained, dots, num_parts=[4], **options)
     assert torch.equal(torch.get_rng_state(), state)
     assert asdict(alone) == asdict(rows[1])
-    first, second = (evaluation_generator(0, size).initial_seed() for size in (1, 4))
+    first, second = (stream(0, size).initial_seed() for size in (1, 4))
     assert first != second
     (other,) = evaluate_elbo(untrained, dots, num_parts=[4], seed=1, **options)
     assert other.elbo != alone.elbo
 
 
-def test_wholes_are_not_those_of_a_training_with_the_same_seed(dots):
+def test_wholes_differ_from_those_of_a_training_with_the_same_seed(dots):
     pytest.importorskip("lightning")
     from compvae_pyg.problems import Curriculum, Schedule
     from compvae_pyg.training import GeneratedDataset
 
     schedule = Schedule(3, 4, curriculum=Curriculum(1, 1, every=0))
     seen = GeneratedDataset(dots, schedule, seed=0)
-    (data,) = evaluation_wholes(dots, 1, 4, 4, evaluation_generator(0, 1), torch.device("cpu"))
+    data = dots.sample(torch.ones(4, dtype=torch.long), stream(0, 1))
     assert not any(torch.isin(data.pos, seen[step].pos).any() for step in range(3))
 
 
 @pytest.mark.parametrize("name", ["num_wholes", "batch_size", "num_weighted", "num_samples"])
-def test_nothing_to_measure_is_refused(oracle, dots, refuses, name):
-    with refuses(ValueError, f"{name} must be at least 1 (got 0)"):
-        evaluate_elbo(oracle, dots, **{"num_parts": [1], "num_wholes": 8, name: 0})
-    with refuses(ValueError, "num_parts must be at least 1 (got 0)"):
-        evaluate_elbo(oracle, dots, num_parts=[0])
+def test_nothing_to_measure_is_refused(ground_truth_model, dots, refuses, name):
+    with refuses(ValueError, name):
+        evaluate_elbo(ground_truth_model, dots, **{"num_parts": [1], "num_wholes": 8, name: 0})
+    with refuses(ValueError, "num_parts"):
+        evaluate_elbo(ground_truth_model, dots, num_parts=[0])

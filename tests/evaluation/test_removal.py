@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,51 +8,49 @@ from torch import nn
 
 from compvae_pyg import Sines
 from compvae_pyg.evaluation import SinesRemovalRow, evaluate_removal, format_table
-from compvae_pyg.evaluation.sampling import evaluation_generator
+from compvae_pyg.evaluation.loop import packed_parts, stream
 from compvae_pyg.problems import render_dots
 
 INTENSITY = 7.5
 
 
-class Drawn:
-    """What stands for a composition: sites of one intensity, drawn by the ground truth."""
+class DrawnSites:
+    """A composition of sites of one intensity, which the ground truth draws."""
 
-    def __init__(self, parts, batch, batch_size):
-        self.parts, self.batch, self.batch_size = parts, batch, batch_size
+    def __init__(self, sites, stain=0.0):
+        self.sites, self.stain = sites, stain
 
     def remove(self, index):
-        stays = torch.ones(len(self.batch), dtype=torch.bool)
-        stays[index] = False
-        parts = {name: value[stays] for name, value in self.parts.items()}
-        return Drawn(parts, self.batch[stays], self.batch_size)
+        return DrawnSites(self.sites.without(index))
 
     def decode(self):
-        intensity = torch.full((len(self.batch),), INTENSITY)
-        self.mean = render_dots(
-            self.parts["color"], self.parts["pos"], intensity, self.batch, self.batch_size
-        )
-        return self
+        sites = self.sites
+        intensity = torch.full((sites.num_parts,), INTENSITY)
+        drawn = render_dots(sites["color"], sites["pos"], intensity, sites.batch, sites.batch_size)
+        return SimpleNamespace(mean=drawn + self.stain)
 
 
-class Seer(nn.Module):
-    """Sees the sites of an image as they are, but for their intensities."""
+class KnownSitesModel(nn.Module):
+    """Infers the sites of an image as they are, except for their intensities."""
 
-    def infer(self, whole, parts, batch, batch_size):
-        return Drawn(parts, batch, batch_size)
+    def infer(self, whole, sites):
+        return DrawnSites(sites)
 
-    def generate(self, parts, batch, batch_size):
-        return 0.5 * Drawn(parts, batch, batch_size).decode().mean
+    def generate(self, sites):
+        return 0.5 * DrawnSites(sites).decode().mean
 
 
 @pytest.fixture
-def told(dots, monkeypatch):
-    """The dots, all of the intensity that the seer supposes."""
+def one_intensity(dots, monkeypatch):
+    """The dots, all of the intensity that the model supposes."""
     monkeypatch.setattr(dots, "intensity_range", (INTENSITY, INTENSITY))
     return dots
 
 
-def test_who_sees_the_parts_removes_without_a_trace(told):
-    two, four = evaluate_removal(Seer(), told, num_parts=[2, 4], num_wholes=40, batch_size=16)
+def test_removal_uses_only_remaining_parts(one_intensity):
+    two, four = evaluate_removal(
+        KnownSitesModel(), one_intensity, num_parts=[2, 4], num_wholes=40, batch_size=16
+    )
     for row in (two, four):
         assert row.num_wholes == 40
         assert row.reconstruction_rmse.mean == row.removal_rmse.mean == 0.0
@@ -63,30 +62,27 @@ def test_who_sees_the_parts_removes_without_a_trace(told):
     assert two.true_accuracy.mean == 1.0 and 0.8 < four.true_accuracy.mean < 1.0
 
 
-def test_what_stays_settles_when_it_is_inferred_from_what_it_decodes_to(told):
-    class Stained(Drawn):
-        def decode(self):
-            super().decode()
-            self.mean = self.mean + 0.25
-            return self
+def test_settled_wholes_are_decoded_from_latents_inferred_again(one_intensity):
+    class StainingModel(KnownSitesModel):
+        """Leaves a stain where a part was removed, and none when it infers again."""
 
-    class Stainer(Seer):
-        """Leaves a stain where a part was, and sees none when it looks again."""
-
-        def infer(self, whole, parts, batch, batch_size):
-            drawn = Drawn(parts, batch, batch_size)
-            drawn.remove = lambda index: Stained(**vars(Drawn.remove(drawn, index)))
+        def infer(self, whole, sites):
+            drawn = DrawnSites(sites)
+            drawn.remove = lambda index: DrawnSites(sites.without(index), stain=0.25)
             return drawn
 
-    (row,) = evaluate_removal(Stainer(), told, num_parts=[4], num_wholes=20)
+    (row,) = evaluate_removal(StainingModel(), one_intensity, num_parts=[4], num_wholes=20)
     assert row.removal_rmse.mean == pytest.approx(0.25)
     assert row.settled_rmse.mean == 0.0
 
 
-def test_differences_are_those_to_the_truth_without_the_part(told):
-    (row,) = evaluate_removal(Seer(), told, num_parts=[3], num_wholes=30, seed=2)
-    data = told.sample(torch.full((30,), 3), evaluation_generator(2, 3))
-    truth = Drawn(told.parts(data), data.batch, 30).remove(torch.arange(0, 90, 3)).decode().mean
+def test_differences_are_those_to_the_ground_truth_without_the_part(one_intensity):
+    (row,) = evaluate_removal(
+        KnownSitesModel(), one_intensity, num_parts=[3], num_wholes=30, seed=2
+    )
+    data = one_intensity.sample(torch.full((30,), 3), stream(2, 3))
+    sites = packed_parts(one_intensity, data)
+    truth = DrawnSites(sites.without(torch.arange(0, 90, 3))).decode().mean
     square = (0.5 * truth - truth).square().mean().sqrt()
     kept = (data.whole - truth).square().mean().sqrt()
     assert row.generated_rmse.mean == pytest.approx(square.item(), rel=1e-5)
@@ -94,8 +90,8 @@ def test_differences_are_those_to_the_truth_without_the_part(told):
 
 
 def test_intensities_of_the_sites_that_stay_are_those_that_were_observed(dots):
-    # The seer does not know them: what it errs by is what the intensities make.
-    (row,) = evaluate_removal(Seer(), dots, num_parts=[4], num_wholes=40)
+    # The model does not know them: its error is what the intensities make.
+    (row,) = evaluate_removal(KnownSitesModel(), dots, num_parts=[4], num_wholes=40)
     assert 0.02 < row.removal_rmse.mean < 0.2
     assert row.reconstruction_rmse.mean < row.kept_rmse.mean
 
@@ -111,44 +107,39 @@ def test_rows_depend_on_the_seed_alone(untrained, dots):
     assert other != again
 
 
-class Waves:
-    """What stands for a composition: waves of amplitude 1, phase 0, drawn by the ground truth."""
+class DrawnWaves:
+    """A composition of waves of amplitude 1, phase 0, which the ground truth draws."""
 
-    def __init__(self, sines, category, batch, batch_size, goes):
-        self.sines, self.category, self.batch, self.batch_size = sines, category, batch, batch_size
-        self.goes = goes
+    def __init__(self, sines, waves, goes):
+        self.sines, self.waves, self.goes = sines, waves, goes
 
     def remove(self, index):
-        stays = torch.ones(len(self.batch), dtype=torch.bool)
-        stays[self.goes(index)] = False
-        return Waves(
-            self.sines, self.category[stays], self.batch[stays], self.batch_size, self.goes
-        )
+        return DrawnWaves(self.sines, self.waves.without(self.goes(index)), self.goes)
 
     def decode(self):
-        one = torch.ones(len(self.batch))
-        self.mean = self.sines.render(self.category, one, 0.0 * one, self.batch, self.batch_size)
-        return self
+        waves, one = self.waves, torch.ones(self.waves.num_parts)
+        sets = (waves.batch, waves.batch_size)
+        return SimpleNamespace(mean=self.sines.render(waves["category"], one, 0.0 * one, *sets))
 
 
-class Listener(nn.Module):
-    """Hears the waves of a curve as they are, and lets go those that it is told to, or others."""
+class KnownWavesModel(nn.Module):
+    """Infers the waves of a curve as they are, and removes those asked for, or others."""
 
     def __init__(self, sines, goes):
         super().__init__()
         self.sines, self.goes = sines, goes
 
-    def infer(self, whole, parts, batch, batch_size):
-        return Waves(self.sines, parts["category"], batch, batch_size, self.goes)
+    def infer(self, whole, waves):
+        return DrawnWaves(self.sines, waves, self.goes)
 
-    def generate(self, parts, batch, batch_size):
-        return self.infer(None, parts, batch, batch_size).decode().mean
+    def generate(self, waves):
+        return self.infer(None, waves).decode().mean
 
 
-def test_who_hears_the_waves_removes_one_and_leaves_the_others():
+def test_removing_a_wave_leaves_the_others():
     sines = Sines(amplitude_std=0.0, phase_std=0.0)
-    listener = Listener(sines, goes=lambda index: index)
-    (row,) = evaluate_removal(listener, sines, num_parts=[4], num_wholes=60, batch_size=25)
+    model = KnownWavesModel(sines, goes=lambda index: index)
+    (row,) = evaluate_removal(model, sines, num_parts=[4], num_wholes=60, batch_size=25)
     for rmse in (row.reconstruction_rmse, row.removal_rmse, row.alone_rmse):
         assert rmse.mean < 1e-5
     assert row.amplitude.mean == pytest.approx(1.0, abs=1e-3)
@@ -160,22 +151,22 @@ def test_who_hears_the_waves_removes_one_and_leaves_the_others():
 def test_a_wave_that_is_left_and_one_that_is_lost_are_seen():
     sines = Sines(amplitude_std=0.0, phase_std=0.0)
     # Of two waves the other one goes.
-    listener = Listener(sines, goes=lambda index: index + 1)
-    (row,) = evaluate_removal(listener, sines, num_parts=[2], num_wholes=60)
+    model = KnownWavesModel(sines, goes=lambda index: index + 1)
+    (row,) = evaluate_removal(model, sines, num_parts=[2], num_wholes=60)
     assert row.others_error.mean < 1e-3 and row.leak.mean < 1e-3
     assert row.amplitude_left.mean == pytest.approx(1.0, abs=1e-3)
     assert row.others_removal_error.mean == pytest.approx(1.0, abs=1e-3)
     # Two waves of one frequency are alike, and it does not matter which of them goes.
     num_alone = round(60 * (row.removal_rmse.mean / row.alone_rmse.mean) ** 2)
-    data = sines.sample(torch.full((60,), 2), evaluation_generator(0, 2))
+    data = sines.sample(torch.full((60,), 2), stream(0, 2))
     first, second = data.category.view(60, 2).T
     assert num_alone == int((first != second).sum()) < 60
 
 
-def test_waves_of_one_frequency_are_not_told_apart():
+def test_waves_of_one_frequency_are_not_distinguished():
     sines = Sines(num_categories=1, amplitude_std=0.0, phase_std=0.0)
-    listener = Listener(sines, goes=lambda index: index)
-    (row,) = evaluate_removal(listener, sines, num_parts=[2], num_wholes=5)
+    model = KnownWavesModel(sines, goes=lambda index: index)
+    (row,) = evaluate_removal(model, sines, num_parts=[2], num_wholes=5)
     assert all(math.isnan(x.mean) for x in (row.amplitude, row.amplitude_left, row.leak))
     assert math.isnan(row.others_error.mean) and row.removal_rmse.mean < 1e-5
 
@@ -187,19 +178,19 @@ def test_curves_are_measured_as_well():
     assert isinstance(row, SinesRemovalRow)
     assert all(getattr(row, f.name) for f in dataclasses.fields(row))
     header = format_table([row]).split("\n")[0]
-    for title in ("alone", "amplitude", "left", "leak", "others off by", "after removal"):
+    for title in ("alone rmse", "amplitude left", "leak", "others error"):
         assert f" {title} |" in header
-    assert "site accuracy" not in header
+    assert "true accuracy" not in header
 
 
 def test_table_shows_each_column(untrained, dots):
     rows = evaluate_removal(untrained, dots, num_parts=[2, 3], num_wholes=4)
     header, _, *lines = format_table(rows).split("\n")
-    for title in ("K", "rec. rmse", "removal rmse", "generated", "not removed", "site accuracy"):
+    for title in ("K", "reconstruction rmse", "removal rmse", "kept rmse", "true accuracy"):
         assert f" {title} |" in header
     assert [line.split("|")[1].strip() for line in lines] == ["2", "3"]
 
 
 def test_a_whole_of_one_part_is_refused(refuses, untrained, dots):
-    with refuses(ValueError, "num_parts must be at least 2 (got 1)"):
+    with refuses(ValueError, "num_parts"):
         evaluate_removal(untrained, dots, num_parts=[4, 1])

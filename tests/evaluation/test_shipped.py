@@ -53,11 +53,11 @@ def test_shipped_weights_reproduce_the_committed_table(committed, name, size):
     for estimate in estimates:
         first, second = getattr(new, estimate), getattr(old, estimate)
         error = (first.standard_error**2 + second.standard_error**2) ** 0.5
-        # The truth's own leak is rounding, which another order of sums changes.
+        # The leak of the ground truth is rounding, which another order of sums changes.
         assert abs(first.mean - second.mean) <= 4.0 * error + 1e-6, estimate
 
 
-def test_shipped_dots_meet_the_bar(committed):
+def test_shipped_dots_meet_their_targets(committed):
     rows = committed("dots-small")
     for size, share in ((1, 0.97), (2, 0.97), (4, 0.97), (8, 0.97), (16, 0.90)):
         assert rows[size].accuracy_ratio.mean >= share
@@ -67,7 +67,7 @@ def test_shipped_dots_meet_the_bar(committed):
         assert row.log_evidence.mean > row.elbo.mean
 
 
-def test_shipped_sines_meet_the_bar(committed):
+def test_shipped_sines_meet_their_targets(committed):
     rows = committed("sines-small")
     for size, within, leak in (
         *((size, 0.1, 0.1) for size in (1, 4, 8, 16)),

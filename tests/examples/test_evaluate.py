@@ -44,17 +44,15 @@ def test_a_folder_is_evaluated_where_it_is_or_where_it_is_said(tmp_path, example
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "name"),
     [
-        ({"model": "nothing"}, "error: no folder nothing, and no model of that name is shipped"),
-        ({"num_wholes": 0}, "error: num_wholes must be at least 1 (got 0)"),
+        ({"model": "nothing"}, "nothing"),
+        ({"num_wholes": 0}, "num_wholes"),
     ],
 )
-def test_what_cannot_be_evaluated_is_told_in_a_line(
-    tmp_path, example, monkeypatch, options, message
-):
+def test_what_cannot_be_evaluated_is_told_in_a_line(tmp_path, example, monkeypatch, options, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         example.main(example.Options(**options))
-    assert str(stop.value).startswith(message)
-    assert "\n" not in str(stop.value)
+    message = str(stop.value)
+    assert message.startswith("error: ") and name in message and "\n" not in message

@@ -79,7 +79,7 @@ def test_the_example_leaves_all_that_it_promises(tmp_path, run_example):
     rows = json.loads((output / "evaluation.json").read_text())["rows"]
     assert [row["bound"]["num_parts"] for row in rows] == [1, 2, 3, 4, 6, 8]
     # The classifier reads real digits: nearly all of those that stand alone.
-    assert rows[0]["measured"]["truth's accuracy"]["mean"] >= 0.75
+    assert rows[0]["measured"]["accuracy (ground truth)"]["mean"] >= 0.75
     assert all(row["measured"]["generated"]["mean"] <= 1.0 for row in rows)
     for name in ("losses", "compositions"):
         assert imread(output / f"{name}.png")[..., :3].std() > 0.05, name

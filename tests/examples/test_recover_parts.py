@@ -17,7 +17,7 @@ def test_colours_are_recovered_with_the_shipped_model(load_example, tmp_path, ca
     rows = rows_in(tmp_path / "dots")
     assert [row["num_candidates"] for row in rows] == [5, 25]
     assert all(row["part_accuracy"]["mean"] > 0.7 for row in rows)
-    assert "| wholes right |" in " ".join(capsys.readouterr().out.split())
+    assert "| whole accuracy |" in " ".join(capsys.readouterr().out.split())
 
 
 def test_frequencies_are_looked_for_with_any_model(load_example, tmp_path):

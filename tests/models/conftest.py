@@ -8,14 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from compvae_pyg import (
-    CompVAE,
-    CompVAEEncoder,
-    CompVAEGenerator,
-    NormalNetwork,
-    SumControlledNormal,
-)
+from compvae_pyg import CompVAE, CompVAEEncoder, CompVAEGenerator
+from compvae_pyg.distributions import NormalNetwork, SumControlledNormal
 from compvae_pyg.models import Posterior, SeparateEmbedding
+from compvae_pyg.nn import PackedParts
 
 PART, W, Z, WHOLE = 3, 4, 2, 5
 
@@ -82,10 +78,18 @@ def seeded() -> Callable:
 # A linear-Gaussian CompVAE, whose likelihood has a closed form.
 
 
-class LinearNormal(nn.Module):
-    def __init__(self, weight: Tensor, bias: Tensor, scale: Tensor) -> None:
+class Fixed(nn.Module):
+    """A network of fixed numbers."""
+
+    def __init__(self, **numbers: Tensor) -> None:
         super().__init__()
-        self.weight, self.bias, self.scale = weight, bias, scale
+        for name, value in numbers.items():
+            self.register_buffer(name, value)
+
+
+class LinearNormal(Fixed):
+    def __init__(self, weight: Tensor, bias: Tensor, scale: Tensor) -> None:
+        super().__init__(weight=weight, bias=bias, scale=scale)
 
     def forward(self, condition: Tensor) -> Normal:
         loc = condition @ self.weight.T + self.bias
@@ -104,10 +108,9 @@ class PartPrior(LinearNormal):
         return Normal(loc, self.scale * torch.exp(self.slope * parts[:, :1]), validate_args=False)
 
 
-class LinearDecoder(nn.Module):
+class LinearDecoder(Fixed):
     def __init__(self, of_sum: Tensor, of_z: Tensor, bias: Tensor, scale: Tensor) -> None:
-        super().__init__()
-        self.of_sum, self.of_z, self.bias, self.scale = of_sum, of_z, bias, scale
+        super().__init__(of_sum=of_sum, of_z=of_z, bias=bias, scale=scale)
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Independent:
         loc = w_sum @ self.of_sum.T + z @ self.of_z.T + self.bias
@@ -151,10 +154,11 @@ class LinearGaussian:
 class ExactPosterior(nn.Module):
     """The true posterior of a linear-Gaussian model with one coordinate in ``w`` and in ``z``.
 
-    The wholes tell of the parts through their sum alone, with precision h, so that the parts'
-    posterior has the precision diag(1 / s_i^2) + h 1 1^T. By Sherman-Morrison its covariance is
-    that of the scaled coupling with sigma_i = s_i and rho_i = R s_i^2 / V, V = sum s_i^2,
-    (1 - R)^2 = 1 / (1 + h V); for equal s_i, where the couplings coincide, that of the paper's.
+    A row that stands for several parts has the prior of their sum. The wholes tell of the parts
+    through their sum alone, with precision h, so that the parts' posterior has the precision
+    diag(1 / s_i^2) + h 1 1^T. By Sherman-Morrison its covariance is that of the scaled coupling
+    with sigma_i = s_i and rho_i = R s_i^2 / V, V = sum s_i^2, (1 - R)^2 = 1 / (1 + h V); for equal
+    s_i, where the couplings coincide, that of the paper's.
     """
 
     z_channels = 1
@@ -162,12 +166,27 @@ class ExactPosterior(nn.Module):
     def __init__(self, generator: CompVAEGenerator, coupling: str) -> None:
         super().__init__()
         self.coupling = coupling
-        self.laws = (generator.w_prior, generator.z_prior, generator.decoder)
+        self.generators = (generator,)  # not a submodule of two modules
 
-    def forward(self, whole, parts, batch, batch_size, *, w_prior=None, z=None) -> Posterior:
-        w_law, z_law, x_law = self.laws
+    def forward(
+        self,
+        whole: Tensor,
+        parts: Tensor,
+        batch: Tensor | PackedParts,
+        batch_size: int | None = None,
+        *,
+        w_prior: Normal | None = None,
+        z: Tensor | None = None,
+        z_eps: Tensor | None = None,
+        part_eps: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Posterior:
+        model = self.generators[0]
+        z_law, x_law = model.z_prior, model.decoder
         slope, x_noise, z_noise = z_law.weight, x_law.scale.square(), z_law.scale.square()
-        prior = w_law(parts)
+        sets = batch if isinstance(batch, PackedParts) else PackedParts(parts, batch, batch_size)
+        batch, batch_size = sets.batch, sets.batch_size
+        prior = model.prior_w(sets.with_fields(parts))
         zero = torch.zeros(batch_size, 1, dtype=torch.float64)
         mean = zero.index_add(0, batch, prior.mean)
         variance = zero.index_add(0, batch, prior.variance)
@@ -187,7 +206,10 @@ class ExactPosterior(nn.Module):
         posterior_mean = z_mean + ((whole - x_mean) * gain).sum(-1, keepdim=True)
         posterior_variance = z_variance - (cross * gain).sum(-1, keepdim=True)
         z_posterior = Normal(posterior_mean, posterior_variance.sqrt(), validate_args=False)
-        z = z_posterior.rsample() if z is None else z
+        if z is None:
+            if z_eps is None:
+                z_eps = torch.randn(z_variance.shape, generator=generator, dtype=torch.float64)
+            z = posterior_mean + posterior_variance.sqrt() * z_eps
 
         # The parts given x and z.
         told = ((whole - z @ x_law.of_z.T - x_law.bias) / x_noise) @ x_law.of_sum
@@ -200,6 +222,41 @@ class ExactPosterior(nn.Module):
         logits = torch.log(rho / null[batch])
         w = SumControlledNormal(loc, prior.stddev, logits, batch, batch_size, self.coupling)
         return Posterior(z_posterior, z, w)
+
+
+class BesideThePosterior(nn.Module):
+    """A posterior that is shifted and wider, so that no importance weight is far out."""
+
+    z_channels = 1
+
+    def __init__(self, exact: ExactPosterior) -> None:
+        super().__init__()
+        self.exact = exact
+
+    def forward(self, *inputs, z=None, z_eps=None, generator=None, **options) -> Posterior:
+        none = torch.zeros(len(inputs[0]), 1, dtype=torch.float64)
+        z_posterior = self.exact(*inputs, z=none).z
+        loc, scale = z_posterior.mean + 0.5 * z_posterior.stddev, 1.3 * z_posterior.stddev
+        if z is None:
+            if z_eps is None:
+                z_eps = torch.randn(loc.shape, generator=generator, dtype=torch.float64)
+            z = loc + scale * z_eps
+        w = self.exact(*inputs, z=z, **options).w
+        w = SumControlledNormal(
+            w.transform(torch.full_like(w.loc, 0.3)),
+            1.3 * w.scale,
+            w.coupling_logits,
+            w.batch,
+            w.batch_size,
+            w.coupling,
+        )
+        return Posterior(Normal(loc, scale), z, w)
+
+
+@pytest.fixture(scope="session")
+def beside_the_posterior() -> Callable[[ExactPosterior], BesideThePosterior]:
+    """Make an exact posterior inexact."""
+    return BesideThePosterior
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from torch.testing import assert_close
 from torch_geometric.nn.aggr import SoftmaxAggregation
 
 from compvae_pyg import CompVAEEncoder
-from compvae_pyg.models import start_as_code
+from compvae_pyg.nn import PackedParts
 
 SIZES = (3, 1, 0, 5, 2, 0)
 S, N = 6, 11
@@ -33,26 +35,21 @@ def complete_graph(batch):
     return edges.nonzero().T
 
 
-def loop_over_sets(encoder, whole, parts, batch, z_noise, part_noise):
+def loop_over_sets(encoder, whole, parts, batch, z_eps, part_eps):
     """The outputs of the encoder, set by set and edge by edge."""
     z_loc, z_log_variance = encoder.z_head(whole).chunk(2, dim=-1)
     z_scale = z_log_variance.exp().sqrt()
-    z = z_loc + z_scale * z_noise
+    z = z_loc + z_scale * z_eps
     head = torch.empty(len(parts), 3 * W, dtype=parts.dtype)
     for s in range(len(whole)):
-        own = (batch == s).nonzero().squeeze(1).tolist()
-        h = {i: torch.cat([whole[s], z[s], parts[i] + part_noise[i]]) for i in own}
+        own = batch == s
+        if not own.any():
+            continue
+        edges = complete_graph(torch.zeros(int(own.sum()), dtype=torch.long))
+        h, context = parts[own] + part_eps[own], torch.cat([whole[s], z[s]]).unsqueeze(0)
         for block in encoder.blocks:
-            message = {i: block.message_net(h[i]) for i in own}
-            new = {}
-            for i in own:
-                others = [message[j] for j in own if j != i]
-                received = sum(others, torch.zeros_like(h[i]))
-                state = torch.cat([h[i], block.received_net(received)])
-                new[i] = F.elu(block.update_net(state))
-            h = new
-        for i in own:
-            head[i] = encoder.w_head(h[i])
+            h, context = F.elu(block(h, edges, context=context)), None
+        head[own] = encoder.w_head(h)
     loc, log_variance, logits = head.chunk(3, dim=-1)
     return z_loc, z_scale, z, loc, log_variance.exp().sqrt(), logits
 
@@ -65,11 +62,13 @@ def test_posterior_is_the_formula_with_the_same_noise(batch_of, draw, seeded, co
     with seeded(7):
         posterior = encoder(whole, parts, batch, S)
     with seeded(7):
-        z_noise = torch.randn(S, Z, dtype=torch.float64)
-        noise = torch.randn(N, PART, dtype=torch.float64) * part_noise
-    expected = loop_over_sets(encoder, whole, parts, batch, z_noise, noise)
-    for ours, theirs in zip(outputs(posterior), expected, strict=True):
+        z_eps = torch.randn(S, Z, dtype=torch.float64)
+        part_eps = torch.randn(N, PART, dtype=torch.float64)
+    expected = loop_over_sets(encoder, whole, parts, batch, z_eps, part_noise * part_eps)
+    given = encoder(whole, parts, batch, S, z_eps=z_eps, part_eps=part_eps)
+    for ours, with_eps, theirs in zip(outputs(posterior), outputs(given), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
+        assert torch.equal(with_eps, ours)
     assert posterior.w.coupling == coupling
     assert posterior.w.batch_shape == (S, W)
 
@@ -111,11 +110,7 @@ def test_aggregation_is_that_of_every_block_and_none_shares_its_parameters(batch
 
 def test_aggregation_that_needs_edges_is_refused_before_anything_is_drawn(refuses, batch_of, draw):
     encoder, state = build(aggr="max"), torch.get_rng_state()
-    message = (
-        "edge_index must be given with aggr='max' (got None, which only 'sum' and 'mean' can do "
-        "without)"
-    )
-    with refuses(ValueError, message):
+    with refuses(ValueError, "edge_index"):
         encoder(draw(S, WHOLE), draw(N, PART), batch_of(SIZES), S)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -194,6 +189,30 @@ def test_given_z_is_what_the_parts_are_conditioned_on(batch_of, draw, seeded):
     torch.testing.assert_close(posterior.z.mean, drawn.z.mean)
 
 
+def test_packed_sets_take_the_place_of_batch(batch_of, draw, seeded):
+    encoder, batch = build(), batch_of(SIZES)
+    whole, parts = draw(S, WHOLE), draw(N, PART, seed=1)
+    with seeded(7):
+        expected = outputs(encoder(whole, parts, batch, S))
+    with seeded(7):
+        # Of which only the sets are taken.
+        out = outputs(encoder(whole, parts, PackedParts(torch.arange(N), batch, S)))
+    for one, other in zip(out, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_randomness_is_that_of_the_generator(batch_of, draw):
+    encoder, batch, state = build(), batch_of(SIZES), torch.get_rng_state()
+    whole, parts = draw(S, WHOLE), draw(N, PART, seed=1)
+    one, again, other = (
+        outputs(encoder(whole, parts, batch, S, generator=torch.Generator().manual_seed(seed)))
+        for seed in (1, 1, 2)
+    )
+    assert all(map(torch.equal, one, again))
+    assert (one[2] != other[2]).all() and (one[3] != other[3]).all()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_residual_posterior_is_in_units_of_the_prior(batch_of, draw, seeded):
     encoder, batch = build(), batch_of(SIZES)
     whole, parts = draw(S, WHOLE), draw(N, PART, seed=1)
@@ -240,20 +259,42 @@ def test_prior_coupling_of_a_silent_head_is_that_of_gaussians_given_their_sum(ba
             assert_close(posterior.w.variance[own, d], given_sum.diagonal(), atol=1e-9, rtol=1e-7)
 
 
-def test_start_as_code_begins_narrow_and_spreads_the_means(batch_of, draw, seeded):
+def initialised(posterior_init, prior, batch, whole, parts):
+    """The posterior at first, and means and log-scales in units of the prior."""
+    torch.manual_seed(3)
+    encoder = CompVAEEncoder(
+        WHOLE, PART, 64, w_channels=W, z_channels=Z, num_blocks=2, posterior_init=posterior_init
+    ).double()
+    with torch.no_grad():
+        w = encoder(whole, parts, batch, S, w_prior=prior, z=torch.zeros(S, Z).double()).w
+    return w, (w.loc - prior.mean) / prior.stddev, (w.scale / prior.stddev).log()
+
+
+@pytest.mark.parametrize(("init", "log_scale"), [("prior", 0.0), ("low_variance", math.log(0.1))])
+def test_a_residual_posterior_is_initialised_near_the_prior_or_with_low_variance(
+    batch_of, draw, init, log_scale
+):
     batch, whole, parts = batch_of(SIZES), draw(S, WHOLE), draw(N, PART)
     prior = Normal(draw(N, W), draw(N, W).exp())
-    laws = []
-    for gain in (1.0, 3.0):
-        encoder = build(coupling="scaled")
-        start_as_code(encoder, scale=0.2, gain=gain)
-        with torch.no_grad(), seeded(7):
-            laws.append(encoder(whole, parts, batch, S, w_prior=prior).w)
-    spread, more = ((w.loc - prior.mean) / prior.stddev for w in laws)
-    assert_close(more, 3.0 * spread)
-    assert (spread.std(dim=0) > 0.01).all()
-    narrow = torch.full((N, W), 0.2, dtype=torch.float64).log()
-    assert_close((laws[0].scale / prior.stddev).log(), narrow, rtol=0.0, atol=0.2)
+    w, shift, found = initialised(init, prior, batch, whole, parts)
+    linear, free, _ = initialised("linear", prior, batch, whole, parts)
+    # The weights of a Linear of its own, but for a factor, and no bias.
+    spread = {"prior": 0.1, "low_variance": 1.5}[init]
+    assert_close((shift[0] - shift[1]) / (free[0] - free[1]), torch.full((W,), spread).double())
+    assert_close(found, torch.full_like(found, log_scale), rtol=0.0, atol=0.1)
+    # Little coupling: e^-3 of each part's noise against 1.
+    sizes = torch.bincount(batch)[batch].double().unsqueeze(1)
+    assert_close(
+        w.rho, (math.exp(-3.0) / (1.0 + sizes * math.exp(-3.0))).expand(N, W), rtol=0.3, atol=0.0
+    )
+    assert kl_divergence(w, prior).sum() < kl_divergence(linear, prior).sum() or init != "prior"
+
+
+def test_a_head_of_ones_own_is_initialised_by_itself(refuses):
+    with refuses(ValueError, "posterior_init"):
+        build(w_head=nn.Linear(HIDDEN, 3 * W), posterior_init="prior")
+    with refuses(ValueError, "posterior_init"):
+        build(posterior_init="narrow")
 
 
 def test_every_parameter_is_trained(batch_of, draw):
@@ -337,35 +378,35 @@ def test_repr():
 def test_unfit_input_is_refused(refuses, batch_of, draw):
     encoder, batch = build(), batch_of(SIZES)
     whole, parts = draw(S, WHOLE), draw(N, PART, seed=1)
-    with refuses(ValueError, "parts must be [N, 3] (got [11, 2])"):
+    with refuses(ValueError, "parts"):
         encoder(whole, parts[:, :2], batch, S)
-    with refuses(ValueError, "whole must be [S, 5] (got [6, 4])"):
+    with refuses(ValueError, "whole"):
         encoder(whole[:, :4], parts, batch, S)
-    with refuses(ValueError, "whole and parts must be on one device (got cpu and meta)"):
+    with refuses(ValueError, "parts"):
         encoder(whole, parts.to("meta"), batch, S)
-    message = (
-        "whole must have one row per set (got 6 rows for 5 sets); give batch_size if the last "
-        "sets are empty"
-    )
-    with refuses(ValueError, message):
+    with refuses(ValueError, "whole"):
         encoder(whole, parts, batch_of((3, 1, 2, 4, 1)))
-    message = "batch must have one entry per part (got shape [10], expected [11])"
-    with refuses(ValueError, message):
+    with refuses(ValueError, "batch"):
         encoder(whole, parts, batch[:-1], S)
-    with refuses(ValueError, "batch must be sorted (got set 0 after set 5 at part 1)"):
+    with refuses(ValueError, "batch"):
         encoder(whole, parts, torch.tensor([5] + 10 * [0]), S)
-    with refuses(ValueError, "z must be [6, 2] (got [6, 3])"):
-        encoder(whole, parts, batch, S, z=draw(S, 3))
+    for name in ("z", "z_eps"):
+        with refuses(ValueError, name):
+            encoder(whole, parts, batch, S, **{name: draw(S, 3)})
+    with refuses(ValueError, "part_eps"):
+        encoder(whole, parts, batch, S, part_eps=draw(N, 2))
+    with refuses(TypeError, "generator"):
+        encoder(whole, parts, batch, S, generator=7)
 
 
 def test_unfit_options_are_refused_on_construction(refuses):
-    with refuses(ValueError, "num_blocks must be at least 1 (got 0)"):
+    with refuses(ValueError, "num_blocks"):
         CompVAEEncoder(WHOLE, PART, 8, 4, 2, num_blocks=0)
-    with refuses(ValueError, "coupling must be 'paper' or 'scaled' (got 'tight')"):
+    with refuses(ValueError, "coupling"):
         CompVAEEncoder(WHOLE, PART, 8, 4, 2, coupling="tight")
 
 
-def test_a_head_of_ones_own_reads_states_and_features(batch_of, draw, refuses):
+def test_a_head_of_ones_own_reads_states_and_features(batch_of, draw):
     class Head(nn.Module):
         def __init__(self):
             super().__init__()
@@ -387,6 +428,3 @@ def test_a_head_of_ones_own_reads_states_and_features(batch_of, draw, refuses):
     assert_close(one.loc, other.loc + shift)
     assert_close(one.scale, other.scale * torch.exp(0.5 * shift))
     assert_close(one.coupling_logits, other.coupling_logits + shift)
-    message = "encoder must have the w_head that it has by default, a Linear (got Head)"
-    with refuses(TypeError, message):
-        start_as_code(encoder)

@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from compvae_pyg.models.chunks import split_sets
-
 SIZES = (3, 0, 1, 5, 2, 0)
 S, N = 6, 11
 PART, WHOLE = 3, 5
@@ -169,25 +167,11 @@ def test_features_are_computed_once_for_all_samples(small_model, inputs):
     assert len(calls) == 2
 
 
-def test_pieces_hold_all_sets_in_order(batch_of):
-    parts = {"a": torch.arange(N), "b": torch.arange(2.0 * N).view(N, 2)}
-    for chunk_size in range(1, 8):
-        chunks = list(split_sets(parts, batch_of(SIZES), S, chunk_size))
-        assert [c.sets.start for c in chunks] == list(range(0, S, chunk_size))
-        assert [c.sets.stop for c in chunks] == [c.sets.start for c in chunks[1:]] + [S]
-        for name, value in parts.items():
-            torch.testing.assert_close(torch.cat([c.parts[name] for c in chunks]), value)
-            torch.testing.assert_close(torch.cat([value[c.rows] for c in chunks]), value)
-        rejoined = torch.cat([c.batch + c.sets.start for c in chunks])
-        torch.testing.assert_close(rejoined, batch_of(SIZES))
-
-
 def test_no_room_is_refused(refuses, small_model, inputs):
-    with refuses(ValueError, "chunk_size must be at least 1 (got 0)"):
+    with refuses(ValueError, "chunk_size"):
         small_model().log_likelihood(*inputs, chunk_size=0)
 
 
 def test_unfit_weights_are_refused(refuses, small_model, inputs):
-    message = "weight must have one entry per part (got shape [10], expected [11])"
-    with refuses(ValueError, message):
+    with refuses(ValueError, "weight"):
         small_model().log_likelihood(*inputs, weight=torch.ones(10))

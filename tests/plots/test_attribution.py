@@ -60,18 +60,16 @@ def test_curves_may_be_drawn():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        (
-            {"wholes": np.zeros((3, 50))},
-            "wholes must be [2, 3, H, W] or [2, T], at least one (got [3, 50])",
-        ),
-        ({"labels": ["a"]}, "labels must be [3] (got 1)"),
-        ({"colors": np.zeros((2, 3))}, "colors must be [3, 3] (got [2, 3])"),
-        ({"pos": np.zeros((3, 3))}, "pos must be [3, 2] (got [3, 3])"),
+        {"wholes": np.zeros((3, 50))},
+        {"labels": ["a"]},
+        {"colors": np.zeros((2, 3))},
+        {"pos": np.zeros((3, 3))},
     ],
 )
-def test_unfit_input_is_refused(refuses, changes, message):
+def test_unfit_input_is_refused(refuses, changes):
     arguments = {"wholes": np.zeros((2, 50)), "attribution": shares(), "labels": ["a", "b", "c"]}
-    with refuses(ValueError, message):
+    (name,) = changes
+    with refuses(ValueError, name):
         plot_attribution(**{**arguments, **changes})

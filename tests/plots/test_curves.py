@@ -38,7 +38,9 @@ def test_the_sum_is_that_of_the_parts_and_the_whole_is_all_of_them(recomposition
     np.testing.assert_allclose(model.lines[0].get_ydata(), waves(3).sum(0) / 2, atol=1e-6)
 
 
-def test_recomposition_has_a_row_a_part_with_the_model_over_the_truth(recomposition, drawn, shows):
+def test_recomposition_has_a_row_for_each_part_with_the_model_over_the_ground_truth(
+    recomposition, drawn, shows
+):
     figure = plots.plot_sines_recomposition(recomposition)
     assert shows(drawn(figure), to_rgb(BLUE), 1e-3)
     grid = np.array(figure.axes).reshape(3, 3)
@@ -72,7 +74,7 @@ def test_variety_shows_each_curve_of_each_category(drawn):
             assert {line.get_color() for line in lines} == {color}
 
 
-def test_nonlinearity_has_a_panel_a_value(drawn, shows):
+def test_nonlinearity_has_a_panel_for_each_value(drawn, shows):
     result = SinesNonlinearity((1.0, 3.0), torch.tanh(waves(2)), waves(2, 2.0), num_parts=2)
     figure = plots.plot_nonlinearity(result)
     image = drawn(figure)
@@ -86,13 +88,10 @@ def test_nonlinearity_has_a_panel_a_value(drawn, shows):
 def test_curves_of_wrong_shapes_are_refused(recomposition, refuses):
     broken = replace(recomposition, without=torch.zeros(2, 50))
     for plot in (plots.plot_sum, plots.plot_sines_recomposition):
-        with refuses(ValueError, "without must be [3, 50] (got [2, 50])"):
+        with refuses(ValueError, "without"):
             plot(broken)
     curves = torch.zeros(2, 4, 50)
-    with refuses(
-        ValueError,
-        "truth and generated must be [3, num_draws, T] (got [2, 4, 50] and [2, 4, 50])",
-    ):
+    with refuses(ValueError, "truth"):
         plots.plot_variety(SinesVariety(torch.arange(3), curves, curves))
-    with refuses(ValueError, "whole and linear must be [1, T] (got [2, 50] and [2, 50])"):
+    with refuses(ValueError, "whole"):
         plots.plot_nonlinearity(SinesNonlinearity((1.0,), curves[:, 0], curves[:, 0], 1))

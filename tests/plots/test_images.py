@@ -43,11 +43,9 @@ def test_markers_lie_where_the_sites_are(drawn):
 
 
 def test_data_of_wrong_shapes_is_refused(refuses):
-    with refuses(
-        ValueError, "images and num_parts must be [S, 3, H, W] and [S] (got [2, 3, 4, 4] and [3])"
-    ):
+    with refuses(ValueError, "num_parts"):
         plots.plot_data(torch.zeros(2, 3, 4, 4), [1, 1, 1])
-    with refuses(ValueError, "pos must be [3, 2] (got [2, 2])"):
+    with refuses(ValueError, "pos"):
         plots.plot_data(torch.zeros(2, 3, 4, 4), [1, 2], torch.zeros(2, 2))
 
 

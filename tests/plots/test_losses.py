@@ -30,7 +30,7 @@ def test_losses_lie_where_the_logarithmic_axis_says(drawn):
     assert axes.get_yscale() == bits.get_yscale() == "log"
     total = next(line for label, line in lines.items() if "ELBO" in label)
     reconstruction = next(line for label, line in lines.items() if "reconstruction" in label)
-    # -2,000 is the lowest value: raised by a round constant that both labels tell.
+    # -2,000 is the lowest value: raised by a round constant that both labels give.
     assert "+ 2,200 nats" in total.get_label() and "+ 2,200 nats" in reconstruction.get_label()
     np.testing.assert_allclose(
         reconstruction.get_ydata(), metrics()["reconstruction_nats"] + 2200.0
@@ -60,9 +60,9 @@ def test_a_latent_of_next_to_no_cost_does_not_stretch_the_axis():
     axes = plots.plot_losses(numbers).axes[0]
     assert "$z$: latent of the whole, below 0.01 nats" in [line.get_label() for line in axes.lines]
     assert axes.get_ylim()[0] > 10.0
-    told = plots.plot_losses(metrics(lowest=50.0)).axes[0]
-    assert told.get_ylim()[0] < 1.0
-    assert not any("below" in str(line.get_label()) for line in told.lines)
+    found = plots.plot_losses(metrics(lowest=50.0)).axes[0]
+    assert found.get_ylim()[0] < 1.0
+    assert not any("below" in str(line.get_label()) for line in found.lines)
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -71,9 +71,9 @@ def test_the_shortest_of_trainings_can_be_drawn(drawn, steps):
 
 
 def test_metrics_without_what_is_drawn_are_refused(refuses):
-    with refuses(ValueError, "metrics must have at least one row (got 0)"):
+    with refuses(ValueError, "metrics"):
         plots.plot_losses({name: values[:0] for name, values in metrics().items()})
     incomplete = metrics()
     del incomplete["stage"]
-    with pytest.raises(ValueError, match=r"metrics must have .* \(got none of \['stage'\]\)"):
+    with refuses(ValueError, "stage"):
         plots.plot_losses(incomplete)

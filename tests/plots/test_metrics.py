@@ -6,7 +6,7 @@ pytest.importorskip("matplotlib")
 from compvae_pyg import plots
 
 
-def test_metrics_are_read_as_numbers_and_text_by_column(tmp_path):
+def test_metrics_are_read_as_numbers_and_strings_by_column(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text("step,stage,rmse\n50,labels,0.25\n100,parts,\n150,parts,nan\n")
     found = plots.read_metrics(path)
@@ -18,7 +18,7 @@ def test_metrics_are_read_as_numbers_and_text_by_column(tmp_path):
 def test_a_broken_row_is_refused_by_its_line(tmp_path, refuses):
     path = tmp_path / "metrics.csv"
     path.write_text("step,stage\n50,labels\n100\n")
-    with refuses(ValueError, f"{path} must have 2 columns (got 1 in line 3)"):
+    with refuses(ValueError, "line 3"):
         plots.read_metrics(path)
 
 

@@ -8,7 +8,7 @@ from compvae_pyg.plots import Operation, plot_operations
 from compvae_pyg.plots.operations import draw_whole
 
 
-def test_images_of_the_truth_stand_above_those_of_the_model(drawn):
+def test_images_of_the_ground_truth_stand_above_those_of_the_model(drawn):
     truth, model = np.full((3, 8, 8), 0.25), np.full((3, 8, 8), 0.75)
     pos = np.array([[0.5, -0.5]])
     operations = [Operation(name, truth, model, pos) for name in ("observed", "removed")]
@@ -34,7 +34,7 @@ def test_a_site_is_marked_on_the_pixel_nearest_to_it():
     assert (left + width / 2, bottom - height / 2) == pytest.approx((-1.0, 1.0))
 
 
-def test_curves_of_the_model_lie_over_those_of_the_truth(drawn):
+def test_curves_of_the_model_lie_over_those_of_the_ground_truth(drawn):
     truth, model = np.zeros(50), np.ones(50)
     figure = plot_operations([Operation("observed", truth, model)])
     drawn(figure)
@@ -53,7 +53,7 @@ def test_ink_is_black_on_white_paper():
 
 
 def test_nothing_to_draw_is_refused(refuses):
-    with refuses(ValueError, "operations must not be empty (got none)"):
+    with refuses(ValueError, "operations"):
         plot_operations([])
 
 

@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.colors import to_rgb
 
 from compvae_pyg import plots
-from compvae_pyg.evaluation import DotsRow, ElboRow, Estimate, SinesRow
+from compvae_pyg.evaluation import DotsRow, ElboRow, Estimate, SampledRow, SinesRow
 from compvae_pyg.plots.style import BLUE, GREEN, GREY, ORANGE
 
 
@@ -30,7 +30,7 @@ def test_quality_is_drawn_for_both_problems(kind, drawn, shows):
     assert shows(image, to_rgb(GREY), 1e-4)
 
 
-def test_panels_show_generated_wholes_with_their_intervals_over_the_truths_band():
+def test_panels_show_generated_wholes_over_the_band_of_the_ground_truth():
     rows = [
         row(SinesRow, 1, generated_amplitude=Estimate(0.8, float("nan"))),
         row(SinesRow, 30, generated_leak=Estimate(0.3, 0.02), true_leak=Estimate(0.1, 0.01)),
@@ -103,17 +103,17 @@ def test_distances_of_wholes_and_of_sums_of_parts_are_drawn(drawn, shows):
     assert axes.get_yscale() == "log"
     bars = line(axes, "sum of generated parts")
     np.testing.assert_allclose(bars.lines[0].get_ydata(), [0.5, 2.0, 16.0])
-    truth = next(each for each in axes.lines if each.get_label() == "another sample of true wholes")
+    label = "between two ground-truth samples"
+    truth = next(each for each in axes.lines if each.get_label() == label)
     # There is no zero on a logarithmic axis.
     np.testing.assert_allclose(truth.get_ydata(), [np.nan, 0.003, 0.003])
 
 
 def test_rows_that_cannot_be_drawn_are_refused(refuses):
-    with refuses(ValueError, "rows must not be empty (got none)"):
-        plots.plot_quality([])
-    with refuses(ValueError, "rows must not be empty (got none)"):
-        plots.plot_energy_distances([])
-    with refuses(ValueError, "rows must be of DotsRow or SinesRow (got ElboRow)"):
-        plots.plot_quality([row(ElboRow, 1)])
-    with refuses(ValueError, "rows must be of SampledRow (got ElboRow)"):
-        plots.plot_energy_distances([row(ElboRow, 1)])
+    for plot in (plots.plot_quality, plots.plot_energy_distances):
+        with refuses(ValueError, "rows"):
+            plot([])
+        with refuses(ValueError, "ElboRow"):
+            plot([row(ElboRow, 1)])
+    with refuses(ValueError, "panels"):
+        plots.plot_quality([row(SampledRow, 1)])

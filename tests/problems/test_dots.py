@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from compvae_pyg.problems import COLORS, Dots, pack, render_dots
+from compvae_pyg.nn import pack
+from compvae_pyg.problems import COLORS, Dots, render_dots
 
 RGB = {"red": [1, 0, 0], "green": [0, 1, 0], "blue": [0, 0, 1], "black": [0] * 3, "white": [1] * 3}
 

@@ -107,48 +107,23 @@ def test_an_image_is_read_from_its_own_field_alone():
 
 
 @pytest.mark.parametrize(
-    ("parts", "error", "message"),
+    ("parts", "error", "name"),
     [
-        (
-            {"color": torch.tensor([0, 7]), "pos": torch.zeros(2, 2)},
-            ValueError,
-            r"color must lie in \[0, 5\) \(got 7 at part 1\)",
-        ),
-        (
-            {"color": torch.tensor([-1]), "pos": torch.zeros(1, 2)},
-            ValueError,
-            r"color must lie in \[0, 5\) \(got -1 at part 0\)",
-        ),
-        (
-            {"color": torch.tensor([1.0]), "pos": torch.zeros(1, 2)},
-            TypeError,
-            "color must hold 64-bit integers",
-        ),
+        ({"color": torch.tensor([0, 7]), "pos": torch.zeros(2, 2)}, ValueError, "color"),
+        ({"color": torch.tensor([-1]), "pos": torch.zeros(1, 2)}, ValueError, "color"),
+        ({"color": torch.tensor([1.0]), "pos": torch.zeros(1, 2)}, TypeError, "color"),
         (
             {"color": torch.tensor([1]), "pos": torch.zeros(1, 2, dtype=torch.long)},
             TypeError,
-            "pos must hold floating-point numbers",
+            "pos",
         ),
-        (
-            {"color": torch.tensor([1]), "pos": torch.zeros(1, 3)},
-            ValueError,
-            r"pos must be \[1, 2\] \(got \[1, 3\]\)",
-        ),
-        (
-            {"color": torch.tensor([[1]]), "pos": torch.zeros(1, 2)},
-            ValueError,
-            r"color must be \[N\] \(got \[1, 1\]\)",
-        ),
-        (
-            {"color": torch.tensor([1]), "pos": torch.tensor([[0.0, torch.nan]])},
-            ValueError,
-            r"pos must be finite \(got \[0.0, nan\] at part 0\)",
-        ),
-        ({"color": torch.tensor([1])}, TypeError, "'color' and 'pos'"),
-        (torch.zeros(1, 3), TypeError, "'color' and 'pos'.*got a tensor"),
+        ({"color": torch.tensor([1]), "pos": torch.zeros(1, 3)}, ValueError, "pos"),
+        ({"color": torch.tensor([[1]]), "pos": torch.zeros(1, 2)}, ValueError, "color"),
+        ({"color": torch.tensor([1]), "pos": torch.tensor([[0.0, torch.nan]])}, ValueError, "pos"),
+        ({"color": torch.tensor([1])}, TypeError, "pos"),
+        (torch.zeros(1, 3), TypeError, "parts"),
     ],
 )
-def test_bad_sites_are_named(model, parts, error, message):
-    with pytest.raises(error, match=message) as caught:
+def test_bad_sites_are_named(model, refuses, parts, error, name):
+    with refuses(error, name):
         model.generate(parts)
-    assert "\n" not in str(caught.value)

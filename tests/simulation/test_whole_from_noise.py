@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.distributions import Independent, Laplace
 
+from compvae_pyg.nn import PackedParts
 from compvae_pyg.simulation import WholeFromNoise
 
 W, Z, WHOLE = 3, 2, 4
@@ -41,24 +42,24 @@ def test_wholes_are_what_their_latents_decode_to(build_model, parts):
 
 
 @pytest.mark.parametrize("observation_noise", [False, True])
-def test_amounts_are_as_many_parts(build_model, parts, observation_noise):
+def test_counts_are_as_many_parts(build_model, parts, observation_noise):
     model = build_model(bounded=True)
-    amounts = torch.tensor([2, 0, 5])
-    by_amount = WholeFromNoise(model, parts, amounts=amounts, observation_noise=observation_noise)
+    count = torch.tensor([2, 0, 5])
+    by_count = WholeFromNoise(model, parts, count=count, observation_noise=observation_noise)
     one_by_one = WholeFromNoise(
-        model, parts.repeat_interleave(amounts, 0), observation_noise=observation_noise
+        model, parts.repeat_interleave(count, 0), observation_noise=observation_noise
     )
-    noise = normal(5, by_amount.num_channels)
-    torch.testing.assert_close(by_amount(noise), one_by_one(noise))
-    by_generator = model.generator.amounts_prior(amounts.unsqueeze(0), parts)
-    assert (by_amount.w_sum_prior.mean == by_generator.mean).all()
-    absent = by_amount.draw_parts(by_amount.latents(noise)[0])[:, 1]
+    noise = normal(5, by_count.num_channels)
+    torch.testing.assert_close(by_count(noise), one_by_one(noise))
+    by_generator = model.generator.counts_prior(count.unsqueeze(0), parts)
+    assert (by_count.w_sum_prior.mean == by_generator.mean).all()
+    absent = by_count.draw_parts(by_count.latents(noise)[0])[:, 1]
     assert (absent == 0.0).all()
 
 
 def test_a_million_parts_are_no_more_work(build_model, parts):
     model = build_model(bounded=True)
-    draw = WholeFromNoise(model, parts, amounts=torch.tensor([10**6, 1, 10**6]))
+    draw = WholeFromNoise(model, parts, count=torch.tensor([10**6, 1, 10**6]))
     assert draw.num_channels == W + Z
     assert draw(normal(5, W + Z)).isfinite().all()
 
@@ -106,6 +107,37 @@ def test_weights_are_those_of_the_model(build_model, parts):
     torch.testing.assert_close(absent(noise), without(noise))
 
 
+@pytest.mark.parametrize("weight", [None, torch.tensor([2.0, -1.0, 0.5])])
+def test_rows_given_their_sum_are_sums_of_parts_given_it(build_model, parts, weight):
+    # Each part by itself, given the sum of all, added up by the row that it is written in.
+    model, count, copies = build_model(), torch.tensor([3, 1, 2]), 40_000
+    rows = WholeFromNoise(model, parts, count=count, weight=weight)
+    row = torch.arange(3).repeat_interleave(count)
+    each = None if weight is None else weight[row]
+    written = WholeFromNoise(model, parts[row], weight=each)
+    w_sum = normal(1, W, seed=1).expand(copies, W)
+    by_row = rows.draw_parts(w_sum).detach()
+    by_part = (
+        torch.zeros(copies, 3, W).double().index_add(1, row, written.draw_parts(w_sum).detach())
+    )
+    for d in range(W):
+        one, other = torch.cov(by_row[:, :, d].T), torch.cov(by_part[:, :, d].T)
+        variance = one.diagonal()
+        error = (by_row[:, :, d] - by_part[:, :, d]).mean(0) / (2.0 * variance / copies).sqrt()
+        assert error.abs().max() < 4.5
+        spread = (torch.outer(variance, variance) + one.square()) * 2.0 / copies
+        assert ((one - other) / spread.sqrt()).abs().max() < 4.5
+
+
+def test_packed_parts_bring_their_counts_and_weights(build_model, parts):
+    model, count = build_model(bounded=True), torch.tensor([3, 1, 2])
+    weight = torch.tensor([2.0, -1.0, 0.5])
+    expected = WholeFromNoise(model, parts, count=count, weight=weight)
+    draw = WholeFromNoise(model, PackedParts(parts, count=count, weight=weight))
+    noise = normal(4, draw.num_channels)
+    assert torch.equal(draw(noise), expected(noise))
+
+
 def test_parts_given_their_sum_obey_their_generator(build_model, parts):
     draw = WholeFromNoise(build_model(), parts)
     first, again, other = (
@@ -124,21 +156,24 @@ def test_parts_that_are_drawn_keep_the_model_s_type_and_take_no_gradient(build_m
 
 def test_unfit_input_is_refused(refuses, build_model, parts):
     model = build_model()
-    with refuses(ValueError, "amounts must be [3] (got [1, 3])"):
-        WholeFromNoise(model, parts, amounts=torch.ones(1, 3))
-    with refuses(ValueError, "amounts must be [3] (got [2])"):
-        WholeFromNoise(model, parts, amounts=torch.ones(2))
-    with refuses(TypeError, "amounts must be Tensor (got list)"):
-        WholeFromNoise(model, parts, amounts=[1, 1, 1])
-    with pytest.raises(ValueError, match="amounts must not be negative"):
-        WholeFromNoise(model, parts, amounts=torch.tensor([1, -1, 1]))
-    with pytest.raises(ValueError, match="amounts must be finite"):
-        WholeFromNoise(model, parts, amounts=torch.tensor([1.0, math.nan, 1.0]))
-    with pytest.raises(ValueError, match="weight must have one entry per part"):
+    with refuses(ValueError, "count"):
+        WholeFromNoise(model, parts, count=torch.ones(1, 3))
+    with refuses(ValueError, "count"):
+        WholeFromNoise(model, parts, count=torch.ones(2))
+    with refuses(TypeError, "count"):
+        WholeFromNoise(model, parts, count=[1, 1, 1])
+    with refuses(ValueError, "count"):
+        WholeFromNoise(model, parts, count=torch.tensor([1, -1, 1]))
+    with refuses(ValueError, "count"):
+        WholeFromNoise(model, parts, count=torch.tensor([1.0, math.nan, 1.0]))
+    with refuses(ValueError, "weight"):
         WholeFromNoise(model, parts, weight=torch.ones(2))
+    two = PackedParts(parts, torch.tensor([0, 0, 1]))
+    with refuses(ValueError, "parts"):
+        WholeFromNoise(model, two)
     draw = WholeFromNoise(model, parts)
-    for noise, shape in ((normal(5, 4), "[5, 4]"), (normal(5), "[5]")):
-        with refuses(ValueError, f"noise must be [M, 5] (got {shape})"):
+    for noise in (normal(5, 4), normal(5)):
+        with refuses(ValueError, "noise"):
             draw(noise)
 
 
@@ -151,5 +186,5 @@ def test_observation_noise_needs_a_gaussian(build_model, parts):
     model.generator.decoder = Heavy()
     assert WholeFromNoise(model, parts)(normal(2, W + Z)).shape == (2, WHOLE)
     draw = WholeFromNoise(model, parts, observation_noise=True)
-    with pytest.raises(TypeError, match="observation noise needs a decoder that returns a Normal"):
+    with pytest.raises(TypeError, match="decoder"):
         draw(normal(2, W + Z + WHOLE))

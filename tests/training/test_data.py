@@ -71,15 +71,15 @@ def test_batches_begin_at_the_step_of_the_module(tiny, model):
 def test_misuse_is_refused(tiny, refuses):
     data = GeneratedDataset(tiny, tiny.schedule())
     assert len(data) == 20
-    with refuses(IndexError, "step must lie in [0, 20) (got 20)"):
+    with refuses(IndexError, "step"):
         data[20]
-    with refuses(ValueError, "seed must not be negative (got -1)"):
+    with refuses(ValueError, "seed"):
         GeneratedDataset(tiny, tiny.schedule(), seed=-1)
-    with refuses(ValueError, "seed must not be negative (got -1)"):
+    with refuses(ValueError, "seed"):
         GeneratedData(tiny, tiny.schedule(), seed=-1)
     loader = GeneratedData(tiny, tiny.schedule())
-    with refuses(RuntimeError, "train_dataloader needs a trainer (got none): pass this to fit()"):
+    with refuses(RuntimeError, "train_dataloader"):
         loader.train_dataloader()
     loader.trainer = trainer_of(torch.nn.Linear(1, 1))
-    with refuses(TypeError, "GeneratedData needs a CompVAEModule to feed (got Linear)"):
+    with refuses(TypeError, "CompVAEModule"):
         loader.train_dataloader()

@@ -11,16 +11,18 @@ from torch_geometric.data import Batch
 
 from compvae_pyg.models import Elbo
 from compvae_pyg.training import GeneratedDataset
+from compvae_pyg.training import module as training_module
+from compvae_pyg.training.objective import staged_elbo
 
 fork = multiprocessing.get_context("fork")
 STEPS, WHOLES = 12, 3
 
 
-def noise_by_rank(model, ranks):
+def noise_by_rank(ranks):
     """Let the wholes of each rank have noise of that rank and step, whoever evaluates them."""
-    evaluate, step = model.elbo, 0
+    evaluate, step = staged_elbo, 0
 
-    def elbo(whole, parts, batch, batch_size, **options):
+    def elbo(model, whole, parts, batch, batch_size, **options):
         nonlocal step
         terms = []
         for place, rank in enumerate(ranks):
@@ -28,7 +30,8 @@ def noise_by_rank(model, ranks):
             own = (batch >= first) & (batch < first + WHOLES)
             torch.manual_seed(1000 * step + rank)
             rows = slice(first, first + WHOLES)
-            terms.append(evaluate(whole[rows], parts[own], batch[own] - first, WHOLES, **options))
+            given = whole[rows], parts[own], batch[own] - first, WHOLES
+            terms.append(evaluate(model, *given, **options))
         step += 1
         columns = [torch.cat(column) for column in zip(*(t[:3] for t in terms), strict=True)]
         mean, scale = (
@@ -37,7 +40,7 @@ def noise_by_rank(model, ranks):
         )
         return Elbo(*columns, Independent(Normal(mean, scale), 1))
 
-    model.elbo = elbo
+    training_module.staged_elbo = elbo
 
 
 def schedule_of(tiny, batch_size):
@@ -58,9 +61,8 @@ def join(run, tiny, rank, port, folder):
     )
     torch.manual_seed(1)
     model = tiny.build()
-    noise_by_rank(model, [rank])
+    noise_by_rank([rank])
     run(folder / "two", model, schedule=schedule_of(tiny, WHOLES), devices=2)
-    del model.elbo
     torch.save(model.state_dict(), folder / f"rank{rank}.pt")
 
 
@@ -96,7 +98,7 @@ def test_two_processes_take_the_steps_of_one_on_the_batches_of_both(tmp_path, ru
     torch.manual_seed(1)
     model = tiny.build()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    noise_by_rank(model, [0, 1])
+    noise_by_rank([0, 1])
     tiny.sample = Both(type(tiny)())
     run(tmp_path / "one", model, schedule=schedule_of(tiny, 2 * WHOLES))
     for name, value in model.state_dict().items():

@@ -47,23 +47,15 @@ def test_only_the_first_bad_step_is_told(module, faults, fit):
     with pytest.warns(RuntimeWarning) as caught:
         fit(module)
     messages = [str(w.message) for w in caught if "skipped" in str(w.message)]
-    assert messages == [
-        "step 2 was skipped: its loss or gradient is not finite "
-        "(2 skipped of 4 so far; later ones are only counted)"
-    ]
+    assert len(messages) == 1 and "step 2" in messages[0]
 
 
 def test_training_that_diverges_for_good_is_an_error(module, faults, fit, refuses):
     faults.not_finite = range(9, 20)
-    message = (
-        "training diverged: loss or gradient not finite for 4 steps in a row from step 9 on, "
-        "in stage 'whole' (last finite loss {:g})"
-    )
-    with pytest.raises(TrainingDivergedError) as caught, pytest.warns(RuntimeWarning):
+    with refuses(TrainingDivergedError, "step 9"), pytest.warns(RuntimeWarning):
         fit(module)
     # Judged after step 16, the first multiple of 4 with such a run behind it.
     assert module.step == 16
-    assert str(caught.value) == message.format(float(module.guard.last_loss))
     last = module.schedule.weights(8)
     terms = faults.terms[8]
     expected = (-terms.log_likelihood + last.beta_w * terms.kl_w).mean()
@@ -82,7 +74,7 @@ def test_a_run_that_ends_before_it_is_looked_at_stays_latched():
     norms = [GOOD, BAD, GOOD, BAD, BAD, GOOD]
     skips = [bool(guard.judge(step, GOOD, norm)) for step, norm in enumerate(norms)]
     assert skips == [False, True, False, True, True, True]
-    with pytest.raises(TrainingDivergedError, match="from step 3 on"):
+    with pytest.raises(TrainingDivergedError, match="step 3"):
         guard.check(6, "whole")
 
 
@@ -101,9 +93,9 @@ def test_the_state_of_a_guard_is_all_it_needs():
             guard.check(6, "whole")
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
-    assert "last finite loss 0.5" in messages[0]
+    assert "0.5" in messages[0]
 
 
 def test_patience_must_be_positive(refuses):
-    with refuses(ValueError, "patience must be at least 1 (got 0)"):
+    with refuses(ValueError, "patience"):
         NonFiniteGuard(0)

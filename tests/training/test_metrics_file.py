@@ -86,13 +86,10 @@ def test_a_file_with_other_columns_is_not_continued(tmp_path, module, fit, refus
     path = tmp_path / "metrics.csv"
     path.write_text("step,loss\n1,2.0\n")
     module.step = 2
-    message = (
-        f"{path} must have the columns of this version (got 'step,loss', expected '{COLUMNS}')"
-    )
-    with refuses(ValueError, message):
+    with refuses(ValueError, "metrics.csv"):
         fit(module, MetricsFile(path))
 
 
 def test_rows_must_be_some_steps_apart(tmp_path, refuses):
-    with refuses(ValueError, "every must be at least 1 (got 0)"):
+    with refuses(ValueError, "every"):
         MetricsFile(tmp_path / "metrics.csv", every=0)

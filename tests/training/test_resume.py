@@ -115,16 +115,14 @@ def test_rows_beyond_the_checkpoint_and_a_half_written_one_are_dropped(
     assert_same_run(output, uninterrupted)
 
 
-def test_ctrl_c_saves_the_step_at_hand(tmp_path, uninterrupted, model, faults, run, capsys):
+def test_ctrl_c_saves_the_step_at_hand(
+    tmp_path, uninterrupted, model, faults, run, refuses, capsys
+):
     output = tmp_path / "interrupted"
     handler = signal.getsignal(signal.SIGINT)
     faults.before = lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 9 else None
-    with pytest.raises(KeyboardInterrupt) as caught:
+    with refuses(KeyboardInterrupt, "resume"):
         run(output, model)
-    path = output / "checkpoints" / "last.ckpt"
-    assert str(caught.value) == (
-        f"stopped at step 10 of 20; pass resume=True to continue from {path}"
-    )
     assert "Ctrl-C again" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is handler
     assert last(output)["training"]["step"] == 10
@@ -161,16 +159,12 @@ def test_sigterm_saves_the_step_at_hand(tmp_path, uninterrupted, model, faults, 
 
 def test_another_number_of_ranks_is_refused(refuses):
     checkpoint = {"random_states": [{}, {}]}
-    with refuses(
-        ValueError,
-        "training must be resumed on as many devices as the checkpoint was made by "
-        "(got 1, expected 2)",
-    ):
+    with refuses(ValueError, "devices"):
         RandomState(0).on_load_checkpoint(SimpleNamespace(world_size=1), None, checkpoint)
 
 
 def test_checkpoints_must_be_some_steps_apart(tmp_path, refuses):
-    with refuses(ValueError, "every must be at least 1 (got 0)"):
+    with refuses(ValueError, "every"):
         LastCheckpoint(tmp_path / "last.ckpt", every=0)
 
 

@@ -56,19 +56,12 @@ def test_training_learns(tmp_path, tiny, run, read_rows):
 
 
 def test_a_folder_in_use_is_refused(tmp_path, trained, run, refuses):
-    with refuses(
-        FileExistsError,
-        f"{tmp_path} holds a checkpoint: pass resume=True to continue, or choose another folder",
-    ):
+    with refuses(FileExistsError, "resume"):
         run(tmp_path)
 
 
 def test_resuming_from_nothing_is_refused(tmp_path, run, refuses):
-    path = tmp_path / "checkpoints" / "last.ckpt"
-    with refuses(
-        FileNotFoundError,
-        f"{path} does not exist: pass resume=False to start, or choose another folder",
-    ):
+    with refuses(FileNotFoundError, "resume"):
         run(tmp_path, resume=True)
 
 
@@ -81,49 +74,35 @@ def test_resuming_what_is_finished_gives_the_model(tmp_path, trained, tiny, run)
 
 
 def test_the_checkpoint_of_another_run_is_refused(tmp_path, trained, tiny, model, run, refuses):
-    prefix = f"{tmp_path / 'checkpoints' / 'last.ckpt'} is the checkpoint of another run: "
     schedule = tiny.schedule()
-    with refuses(ValueError, f"{prefix}seed is 0 there and 1 here"):
+    with refuses(ValueError, "seed"):
         run(tmp_path, resume=True, seed=1)
-    with refuses(ValueError, f"{prefix}schedule.num_steps is 20 there and 30 here"):
+    with refuses(ValueError, "schedule.num_steps"):
         run(tmp_path, resume=True, schedule=tiny.schedule(num_steps=30))
     rate = replace(schedule.learning_rate, initial=1.0)
-    with refuses(ValueError, f"{prefix}schedule.learning_rate.initial is 0.01 there and 1.0 here"):
+    with refuses(ValueError, "schedule.learning_rate.initial"):
         run(tmp_path, resume=True, schedule=replace(schedule, learning_rate=rate))
     stages = (replace(schedule.stages[0], share=0.6), schedule.stages[2])
-    with refuses(
-        ValueError,
-        f"{prefix}schedule.stages.0.share is 0.25 there and 0.6 here; "
-        "schedule.stages.1.name is parts there and whole here; "
-        "schedule.stages.1.share is 0.35 there and 0.4 here; "
-        "schedule.stages.1.inferred is parts there and all here; and 8 more",
-    ):
+    with refuses(ValueError, "schedule.stages.0.share"):
         run(tmp_path, resume=True, schedule=replace(schedule, stages=stages))
     model.generator.w_prior.net = torch.nn.Linear(2, 8)
-    with refuses(
-        ValueError,
-        f"{prefix}model.generator.w_prior.net.weight is (6, 2) there and (8, 2) here; "
-        "model.generator.w_prior.net.bias is (6,) there and (8,) here",
-    ):
+    with refuses(ValueError, "model.generator.w_prior.net.weight"):
         run(tmp_path, model, resume=True)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "name"),
     [
-        ({"devices": 0}, "devices must be at least 1 (got 0)"),
-        ({"num_nodes": 0}, "num_nodes must be at least 1 (got 0)"),
-        (
-            {"precision": "16-mixed"},
-            "precision must be one of ('32-true', 'bf16-mixed') (got '16-mixed')",
-        ),
-        ({"seed": -1}, "seed must not be negative (got -1)"),
-        ({"log_every": 0}, "log_every must be at least 1 (got 0)"),
-        ({"checkpoint_every": 0}, "checkpoint_every must be at least 1 (got 0)"),
+        ({"devices": 0}, "devices"),
+        ({"num_nodes": 0}, "num_nodes"),
+        ({"precision": "16-mixed"}, "precision"),
+        ({"seed": -1}, "seed"),
+        ({"log_every": 0}, "log_every"),
+        ({"checkpoint_every": 0}, "checkpoint_every"),
     ],
 )
-def test_arguments_out_of_range_are_refused(tmp_path, run, refuses, options, message):
-    with refuses(ValueError, message):
+def test_arguments_out_of_range_are_refused(tmp_path, run, refuses, options, name):
+    with refuses(ValueError, name):
         run(tmp_path, **options)
     assert not list(tmp_path.iterdir())
 

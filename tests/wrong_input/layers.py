@@ -5,15 +5,27 @@ import math
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
+from torch_geometric.data import Data
 
-from compvae_pyg import CompVAEEncoder, GraphBlock, NormalNetwork, Residual, SumControlledNormal
-from compvae_pyg.nn import floor_log_variance, resolve_batch
+from compvae_pyg import CompVAEEncoder, GraphBlock, Residual, SumControlledNormal
+from compvae_pyg.distributions import (
+    NormalNetwork,
+    ResidualSumControlledNormal,
+    floor_log_variance,
+)
+from compvae_pyg.nn import PackedParts, pack
 from wrong_input.values import (
     BATCH,
+    COUNT,
     ELSEWHERE,
+    GENERATOR,
+    INDEX,
     MISSING,
     NO_NUMBER,
+    NO_PARTS,
     NO_TENSOR,
+    NUMBERS,
+    ROWS,
     SIZE,
     SIZE_OF_WHOLES,
     WEIGHT,
@@ -23,6 +35,7 @@ from wrong_input.values import (
     at_random,
     count,
     given,
+    in_field,
     matrix,
     samples,
 )
@@ -34,6 +47,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     batch = torch.arange(number).repeat_interleave(torch.tensor(sizes))
     packed = {"batch": batch, "batch_size": number}
     sets = {"batch": BATCH, "batch_size": SIZE}
+    weight = torch.rand(total)
     out: dict[str, Entry] = {}
 
     # Layers
@@ -72,9 +86,6 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     out["GraphBlock() on edges"] = Entry(
         GraphBlock(4, 3), {"x": x, "edge_index": edges}, {"edge_index": edge_index}
     )
-    out["resolve_batch"] = Entry(
-        resolve_batch, {"num_parts": total, "device": torch.device("cpu"), **packed}, sets
-    )
     out["floor_log_variance"] = Entry(
         floor_log_variance,
         {"log_variance": x, "min_scale": 0.1},
@@ -92,6 +103,85 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "mean_channels": count(1) | {"None": always("none")},
             "event_dims": count(0),
         },
+    )
+
+    # Packed parts
+
+    numbers = {"count": torch.ones(total), "weight": weight}
+    made = {"fields": {"size": x, "kind": torch.arange(total)}, **packed}
+    wrong_fields: dict[str, Wrong] = {
+        **{k: v for k, v in NO_PARTS.items() if k not in ("other fields", "a tensor")},
+        **in_field("kind", {**NO_TENSOR, **ELSEWHERE, **ROWS, "a scalar": lambda t: t.sum()}),
+    }
+    wrong_numbers = {
+        "count": {k: given(numbers["count"], f) for k, f in COUNT.items()},
+        "weight": {k: given(weight, f) for k, f in WEIGHT.items()},
+    }
+    fields = ("parts", "batch", "size", "kind")
+    out["PackedParts"] = Entry(
+        PackedParts, made, {"fields": wrong_fields, **sets, **wrong_numbers}, {"fields": fields}
+    )
+    parts = PackedParts(**made, **numbers)
+    out["PackedParts.of"] = Entry(
+        PackedParts.of,
+        {"parts": made["fields"], **packed},
+        {"parts": wrong_fields, **sets, **wrong_numbers},
+        {"parts": fields},
+    )
+    out["PackedParts.of packed parts"] = Entry(
+        PackedParts.of,
+        {"parts": parts},
+        {
+            "batch": {"given twice": always(batch)},
+            "batch_size": {"given twice": always(number)},
+            "count": {"given twice": always(numbers["count"])},
+            "weight": {"given twice": always(weight)},
+        },
+    )
+    out["PackedParts.of a graph"] = Entry(
+        PackedParts.of,
+        {"parts": Data(size=x, num_nodes=total)},
+        {
+            "batch": {"given twice": always(batch)},
+            "batch_size": {"given twice": always(1)},
+            **wrong_numbers,
+        },
+    )
+    out["without"] = Entry(parts.without, {"index": 0}, {"index": INDEX})
+    out["PackedParts.select"] = Entry(parts.select, {"sets": 0}, {"sets": INDEX})
+    other = PackedParts(made["fields"], **packed)
+    out["cat"] = Entry(
+        parts.cat,
+        {"other": other},
+        {
+            "other": {
+                "a set more": always(PackedParts(made["fields"], batch, number + 1)),
+                "other fields": always(other.with_fields({"size": x})),
+                "a tensor": always(other.with_fields(x)),
+                "another type": always(other.with_fields({**made["fields"], "size": x.long()})),
+                "another width": always(other.with_fields({**made["fields"], "size": x[:, 1:]})),
+                "another device": always(other.to("meta")),
+            }
+        },
+        {"other": fields},
+    )
+    out["split"] = Entry(
+        lambda chunk_size: list(parts.split(chunk_size)),
+        {"chunk_size": 2},
+        {"chunk_size": count(1)},
+    )
+    out["pad"] = Entry(
+        parts.pad,
+        {"num_parts": total + 2},
+        {
+            "num_parts": count(total),
+            "num_sets": {k: v for k, v in count(number + 1).items() if k != "None"},
+        },
+    )
+    out["pack"] = Entry(
+        pack,
+        {"num_parts": torch.tensor(sizes)},
+        {"num_parts": {**NUMBERS, **MISSING, "negative": at_random(-1)}},
     )
 
     # The coupled Gaussian
@@ -118,8 +208,8 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     out["log_prob"] = Entry(
         q.log_prob, {"value": x}, {"value": samples(matrix(values=True, typed=False))}
     )
-    for name in ("transform", "inverse", "log_prob_from_noise"):
-        argument = "value" if name == "inverse" else "noise"
+    for name in ("transform", "inverse", "log_prob_from_eps"):
+        argument = "value" if name == "inverse" else "eps"
         out[name] = Entry(getattr(q, name), {argument: x}, {argument: samples(matrix(typed=False))})
     out["rsample"] = Entry(
         q.rsample,
@@ -130,10 +220,10 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
                 "text": always("abc"),
                 "a fraction": always((2.5,)),
                 "a number": always(1.5),
-            }
+            },
+            "generator": GENERATOR,
         },
     )
-    weight = torch.rand(total)
     out["weighted_sum"] = Entry(
         q.weighted_sum, {"weight": weight}, {"weight": {**WEIGHT, **MISSING}}
     )
@@ -147,6 +237,29 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
                 "another device": always(Normal(x.to("meta"), 1.0, validate_args=False)),
             }
         },
+        also={"prior": ("q",)},  # as kl_divergence calls it
+    )
+
+    of_prior = Normal(torch.zeros(total, 4), torch.ones(total, 4))
+    residual = {"shift": x, "log_variance": x.cos(), "coupling_logits": x.sin()}
+    out["ResidualSumControlledNormal"] = Entry(
+        ResidualSumControlledNormal,
+        {"prior": of_prior, **residual, **packed, "coupling": "scaled"},
+        {
+            "prior": {
+                **MISSING,
+                "text": always("abc"),
+                "a tensor": always(x),
+                "a row more": always(Normal(torch.zeros(total + 1, 4), torch.ones(()))),
+                "a column less": always(Normal(torch.zeros(total, 3), torch.ones(()))),
+                "another device": always(Normal(x.to("meta"), 1.0, validate_args=False)),
+            },
+            **{name: {**matrix(typed=False, values=True), **MISSING} for name in residual},
+            **sets,
+            "coupling": {**MISSING, "text": always("tight"), "a number": always(1)},
+        },
+        # What is not finite shows in what is made of it.
+        also={"shift": ("batch", "prior", "log_variance", "loc"), "log_variance": ("scale",)},
     )
 
     # The encoder
@@ -167,9 +280,21 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "coupling": {**MISSING, "text": always("tight"), "a number": always(1)},
             "aggr": {"text": always("nonsense"), "a number": always(3)},
             "z_head": {"text": always("abc"), "a number": always(3)},
+            "w_head": {"text": always("abc"), "a number": always(3)},
+            "posterior_init": {**MISSING, "text": always("narrow"), "a number": always(1)},
         },
     )
+    out["CompVAEEncoder with a head"] = Entry(
+        CompVAEEncoder,
+        {**sizes_of, "w_head": nn.Identity()},
+        {"posterior_init": {"of the default head": always("prior")}},
+    )
     prior = Normal(torch.zeros(total, 3), torch.ones(total, 3))
+    latents = {
+        "z": torch.randn(number, 2),
+        "z_eps": torch.randn(number, 2),
+        "part_eps": torch.randn(total, 4),
+    }
     out["CompVAEEncoder()"] = Entry(
         CompVAEEncoder(**sizes_of),
         {"whole": torch.randn(number, 5), "parts": x, **packed},
@@ -179,7 +304,11 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "batch": BATCH,
             "batch_size": SIZE_OF_WHOLES,
             "edge_index": {name: given(edges, f) for name, f in edge_index.items()},
-            "z": {name: given(torch.randn(number, 2), f) for name, f in matrix().items()},
+            **{
+                name: {label: given(value, f) for label, f in matrix(typed=False).items()}
+                for name, value in latents.items()
+            },
+            "generator": GENERATOR,
             "w_prior": {
                 "text": always("abc"),
                 "a tensor": always(prior.mean),

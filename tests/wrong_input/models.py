@@ -8,12 +8,12 @@ import torch
 from compvae_pyg import Composition, CompVAE, Dots, Sines
 from wrong_input.values import (
     BATCH,
+    COUNT,
     DOTS,
     GENERATOR,
     IMAGES,
+    INDEX,
     MISSING,
-    NO_PARTS,
-    NO_TENSOR,
     OF_UNKNOWN_WIDTH,
     ROWS,
     SINES,
@@ -21,12 +21,10 @@ from wrong_input.values import (
     SIZE_OF_WHOLES,
     WEIGHT,
     Entry,
-    Wrong,
     always,
     at_random,
     count,
     given,
-    in_field,
     matrix,
 )
 
@@ -55,23 +53,31 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     drawn = dots.sample(torch.tensor(sizes), rng)
     model, parts = model_of(dots, channels=2, hidden_channels=8), dots.parts(drawn)
     whole = drawn.whole
+    ones = torch.ones(total)
     options: dict[str, Any] = {
+        "count": {name: given(ones, f) for name, f in COUNT.items()},
         "weight": {name: given(weight, f) for name, f in WEIGHT.items()},
         "generator": GENERATOR,
     }
+    observed = {**options, "count": {**options["count"], "zero": given(ones, at_random(0.0))}}
     seen = {"whole": whole, "parts": parts, **packed}
     wrong_seen = {"whole": IMAGES, "parts": DOTS, "batch": BATCH, "batch_size": SIZE_OF_WHOLES}
     fields = ("batch", "color", "pos", "whole", "parts")
     also_seen = {"parts": fields, "batch_size": fields, "batch": fields, "whole": fields}
     for name, extra in {
-        "elbo": {
-            "weight": options["weight"],
-            "inferred": {"text": always("some"), **MISSING, "a number": always(1)},
+        "forward": observed,
+        "elbo": observed,
+        "posterior": {
+            **observed,
+            "z": {
+                k: given(torch.randn(number, model.encoder.z_channels), f)
+                for k, f in matrix(typed=False).items()
+            },
         },
-        "log_likelihood": {"num_samples": count(1)},
-        "infer": {"weight": options["weight"]},
-        "reconstruct": {"weight": options["weight"]},
-        "attribute": {},
+        "log_likelihood": {**observed, "num_samples": count(1), "chunk_size": count(1)},
+        "infer": observed,
+        "reconstruct": observed,
+        "attribute": {"generator": GENERATOR},
     }.items():
         out[name] = Entry(getattr(model, name), seen, {**wrong_seen, **extra}, also_seen)
     made = {"parts": parts, **packed}
@@ -86,8 +92,8 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     )
     chords = model_of(sines)
     kinds = {"category": torch.arange(total) % 10}
-    amounts = torch.rand(number, total)
-    of_amounts = {
+    counts = torch.rand(number, total)
+    of_counts = {
         **matrix(typed=False),
         **MISSING,
         "NaN": at_random(math.nan),
@@ -95,12 +101,18 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
         "negative": at_random(-1.0),
     }
     for name in ("integers", "a row more", "a row less"):
-        del of_amounts[name]
-    out["generate_amounts"] = Entry(
-        chords.generate_amounts,
-        {"amounts": amounts, "parts": kinds},
-        {"amounts": of_amounts, "parts": SINES, **options},
-        {"parts": ("amounts", "category")},
+        del of_counts[name]
+    out["generate_counts"] = Entry(
+        chords.generate_counts,
+        {"counts": counts, "parts": kinds},
+        {
+            "counts": of_counts,
+            "parts": SINES,
+            "weight": options["weight"],
+            "generator": GENERATOR,
+            "observation_noise": {"text": always("yes"), "a number": always(1), **MISSING},
+        },
+        {"parts": ("counts", "category")},
     )
     out["decode"] = Entry(
         chords.generator.decode,
@@ -109,18 +121,6 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     )
     chord = chords.compose(kinds, **packed)
     one = {"category": torch.tensor([1])}
-    index: dict[str, Wrong] = {
-        **MISSING,
-        "text": always("abc"),
-        "a fraction": always(0.5),
-        "fractions": always([0.5, 1.5]),
-        "real numbers": always(torch.zeros(1)),
-        "a negative number": always(-1),
-        "too large": always(10_000),
-        "one too large": always([0, 10_000]),
-        "a matrix": always(torch.zeros(1, 1, dtype=torch.long)),
-        "a mask of another length": always(torch.ones(10_001, dtype=torch.bool)),
-    }
     of_one = {
         f"{name}": given(chord.w[:1], f)
         for name, f in matrix(rows=True).items()
@@ -130,48 +130,40 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
         Composition,
         {
             "generator": chords.generator,
-            "parts": kinds,
-            **packed,
+            "parts": chord.parts,
             "w": chord.w,
-            "z_noise": chord.z_noise,
-            "weight": None,
+            "z_eps": chord.z_eps,
         },
         {
-            # What a category may be only the networks know.
-            "parts": {
-                **{k: v for k, v in NO_PARTS.items() if k not in ("other fields", "a tensor")},
-                **in_field("category", {**NO_TENSOR, "a scalar": lambda t: t.sum()}),
-            },
-            **sets,
+            "parts": {**MISSING, "fields": always(kinds), "a tensor": always(kinds["category"])},
             "w": {**OF_UNKNOWN_WIDTH, **ROWS},
-            "z_noise": {**OF_UNKNOWN_WIDTH, **ROWS},
-            "weight": options["weight"],
+            "z_eps": {**OF_UNKNOWN_WIDTH, **ROWS},
         },
-        {"parts": ("category", "batch", "w")},
     )
     out["add"] = Entry(
         chord.add,
         {"parts": one, "batch": 0},
         {
             "parts": SINES,
-            "batch": index,
+            "batch": INDEX,
             "w": of_one,
             "weight": {k: given(weight[:1], WEIGHT[k]) for k in WEIGHT if k != "a member less"},
+            "count": {k: given(ones[:1], COUNT[k]) for k in COUNT if k != "a member less"},
             "generator": GENERATOR,
         },
         {"parts": ("category",)},
     )
-    out["remove"] = Entry(chord.remove, {"index": 0}, {"index": index})
-    out["select"] = Entry(chord.select, {"sets": 0}, {"sets": index})
+    out["remove"] = Entry(chord.remove, {"index": 0}, {"index": INDEX})
+    out["select"] = Entry(chord.select, {"sets": 0}, {"sets": INDEX})
     out["replace"] = Entry(
         chord.replace,
         {"index": 0, "parts": one},
-        {"index": index, "parts": SINES, "w": of_one, "generator": GENERATOR},
+        {"index": INDEX, "parts": SINES, "w": of_one, "generator": GENERATOR},
         {"parts": ("category",), "index": ("parts",)},
     )
     out["with_latents"] = Entry(
         chord.with_latents,
-        {"w": chord.w, "z": chord.z_noise},
+        {"w": chord.w, "z": chord.z_eps},
         {"w": matrix(), "z": matrix()},
     )
     out["resample_z"] = Entry(chord.resample_z, {}, {"generator": GENERATOR})

@@ -13,7 +13,6 @@ from compvae_pyg.problems import (
     Stage,
     build_placed,
     cut_patches,
-    pack,
     place_patches,
     render_dots,
     render_sines,
@@ -277,5 +276,4 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
         {"images": pictures_wrong, "batch": BATCH, **at_places},
         {"pos": ("batch",)},
     )
-    out["pack"] = Entry(pack, {"num_parts": torch.tensor(sizes)}, {"num_parts": numbers})
     return out

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from compvae_pyg import CompVAE, Dots, Sines, rank_parts
-from compvae_pyg.data import PartBudgetSampler, with_ghost
+from compvae_pyg.data import PartBudgetSampler
 from compvae_pyg.evaluation import (
     ElboRow,
     energy_distance,
@@ -33,15 +33,14 @@ from wrong_input.models import model_of
 from wrong_input.values import (
     BATCH,
     CATEGORY,
+    COUNT,
     DOTS,
     ELSEWHERE,
     GENERATOR,
     IMAGES,
     MISSING,
     NO_NUMBER,
-    NO_PARTS,
     NO_TENSOR,
-    ROWS,
     SINES,
     SIZE,
     WEIGHT,
@@ -51,7 +50,6 @@ from wrong_input.values import (
     at_random,
     count,
     given,
-    in_field,
     matrix,
 )
 
@@ -71,7 +69,6 @@ LOG_PRIOR: dict[str, Wrong] = {
     "NaN": at_random(math.nan),
     "infinity": at_random(math.inf),
 }
-AMOUNTS: dict[str, Wrong] = {**WEIGHT, "negative": at_random(-1.0)}
 NO_MODEL: dict[str, Wrong] = {
     **MISSING,
     "text": always("dots-small"),
@@ -108,27 +105,6 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
 
     seen = {"whole": drawn.whole, "parts": parts, "batch": drawn.batch, "batch_size": number}
     fields = ("batch", "color", "pos", "whole", "parts")
-    # What a field holds, and how large a whole is, only the problem and the networks know.
-    any_parts = {**NO_PARTS, **in_field("color", ELSEWHERE), **in_field("color", ROWS)}
-    any_wholes = {k: v for k, v in IMAGES.items() if k in (*NO_TENSOR, *ELSEWHERE, *MISSING)}
-    out["with_ghost"] = Entry(
-        with_ghost,
-        {**seen, "num_parts": total + 2},
-        {
-            "whole": {
-                **any_wholes,
-                "a scalar": lambda t: t.sum(),
-                "an image more": IMAGES["an image more"],
-                "an image less": IMAGES["an image less"],
-            },
-            "parts": {k: v for k, v in any_parts.items() if k not in ("other fields", "a tensor")},
-            "batch": BATCH,
-            "batch_size": SIZE,
-            "num_parts": count(total),
-            "num_sets": {k: v for k, v in count(number + 1).items() if k != "None"},
-        },
-        {"parts": fields, "whole": fields, "batch_size": ("num_sets", *fields)},
-    )
     out["PartBudgetSampler"] = Entry(
         PartBudgetSampler,
         {"sizes": sizes, "max_parts": 5},
@@ -180,7 +156,9 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "log_prior": {name: given(torch.zeros(number), f) for name, f in LOG_PRIOR.items()},
             "num_samples": count(1),
             "chunk_size": count(1),
+            "count": {name: given(torch.ones(total), f) for name, f in COUNT.items()},
             "weight": weights,
+            "generator": GENERATOR,
         },
         {"parts": fields, "batch_size": fields, "batch": fields, "whole": fields},
     )
@@ -244,7 +222,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     made: dict[str, Any] = {"model": chords, "parts": kinds}
     of_rows = {
         "parts": SINES,
-        "amounts": {name: given(torch.ones(total), f) for name, f in AMOUNTS.items()},
+        "count": {name: given(torch.ones(total), f) for name, f in COUNT.items()},
         "weight": weights,
     }
     out["WholeFromNoise"] = Entry(
@@ -447,7 +425,9 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     )
     pytest.importorskip("safetensors")
     out["from_pretrained"] = Entry(
-        CompVAE.from_pretrained, {"name": "dots-small"}, {"name": {**TEXT, **MISSING}}
+        CompVAE.from_pretrained,
+        {"pretrained_model_name_or_path": "dots-small"},
+        {"pretrained_model_name_or_path": {**TEXT, **MISSING}},
     )
 
     return out

@@ -116,6 +116,19 @@ WEIGHT: dict[str, Wrong] = {
     "NaN": at_random(math.nan),
     "infinity": at_random(math.inf),
 }
+COUNT: dict[str, Wrong] = {**WEIGHT, "negative": at_random(-1.0)}
+INDEX: dict[str, Wrong] = {
+    **MISSING,
+    "text": always("abc"),
+    "a fraction": always(0.5),
+    "fractions": always([0.5, 1.5]),
+    "real numbers": always(torch.zeros(1)),
+    "a negative number": always(-1),
+    "too large": always(10_000),
+    "one too large": always([0, 10_000]),
+    "a matrix": always(torch.zeros(1, 1, dtype=torch.long)),
+    "a mask of another length": always(torch.ones(10_001, dtype=torch.bool)),
+}
 GENERATOR: dict[str, Wrong] = {"a seed": always(7), "text": always("abc")}
 
 
@@ -164,7 +177,6 @@ IMAGES: dict[str, Wrong] = {
     "cropped": lambda t: t[..., 1:],
     "channels last": lambda t: t.movedim(1, -1),
     "bytes": lambda t: (255 * t).byte(),
-    "double precision": lambda t: t.double(),
     "an image more": lambda t: torch.cat([t, t[:1]]),
     "an image less": lambda t: t[1:],
     "none": lambda t: t[:0],

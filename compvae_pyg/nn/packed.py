@@ -1,0 +1,611 @@
+r"""Packed sets: the one value in which parts travel.
+
+A batch of :math:`S` sets with :math:`N` parts in all is *packed*: parts lie in tensors
+``[N, ...]``, and ``batch: [N]``, sorted, says which set each belongs to (PyG's convention).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias, TypedDict, Union
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from compvae_pyg.nn.checks import (
+    check_alike,
+    check_batch,
+    check_count,
+    check_fields,
+    check_index,
+    check_row_numbers,
+    check_type,
+    check_values,
+)
+
+__all__ = [
+    "AnyParts",
+    "Fields",
+    "NullSoftmax",
+    "PackedParts",
+    "PartOptions",
+    "at_least_float32",
+    "gather",
+    "pack",
+]
+
+Fields: TypeAlias = Tensor | Mapping[str, Tensor]
+AnyParts: TypeAlias = Union["PackedParts", Data, Fields]
+
+
+class PartOptions(TypedDict, total=False):
+    """What parts may have beside their fields, see :class:`PackedParts`."""
+
+    count: Tensor | None
+    weight: Tensor | None
+
+
+# Added one by one, 32-bit numbers lose a digit for every ten times as many. More rows than _LONG
+# are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
+_LONG = 2048
+_BLOCK = 16
+
+
+class NullSoftmax(NamedTuple):
+    r"""Softmax over a set and a null entry.
+
+    Attributes:
+        prob: :math:`\rho_i`, ``[N, ...]``.
+        log_null: :math:`\log(1 - \sum_i \rho_i)`, ``[S, ...]``.
+    """
+
+    prob: Tensor
+    log_null: Tensor
+
+
+class PackedParts:
+    r"""The parts of a batch of sets, checked once, when it is made.
+
+    Nothing in it changes: an operation returns another one. A row stands for one part, or, with
+    ``count``, for so many independent parts of one description: a multiset is rows with counts.
+
+    Args:
+        fields: Descriptions of the parts: one tensor, or named ones, ``N`` rows each.
+        batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+        batch_size: Number of sets :math:`S`; needed when sets are empty, and spares a device
+            synchronisation.
+        count: How many parts :math:`n_i` a row stands for, ``[N]``, integers or real numbers, not
+            negative; ``None`` means 1.
+        weight: Factor :math:`a_i` of each part in sums, ``[N]``, of any sign; ``None`` means 1.
+        validate: Whether to check the arguments. Without, ``batch`` and ``batch_size`` are needed.
+
+    Shapes:
+        - **fields:** :math:`(N, *)`, **batch:** :math:`(N)`, **count, weight:** :math:`(N)`
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If fields differ in length or device, ``batch`` is unsorted or skips a set that
+            ``batch_size`` does not announce, or ``count`` or ``weight`` is out of range.
+
+    Example:
+        >>> parts = PackedParts({"size": torch.tensor([1.0, 2.0, 4.0])}, torch.tensor([0, 0, 1]))
+        >>> parts
+        PackedParts(num_parts=3, batch_size=2, fields=['size'])
+        >>> parts.sum(parts["size"])
+        tensor([3., 4.])
+    """
+
+    def __init__(
+        self,
+        fields: Fields,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        count: Tensor | None = None,
+        weight: Tensor | None = None,
+        validate: bool = True,
+    ) -> None:
+        if validate:
+            num_parts, device = check_fields(fields)
+            batch, batch_size = check_batch(num_parts, batch, batch_size, device)
+            for name, value in (("count", count), ("weight", weight)):
+                check_row_numbers(value, name, batch)
+            if count is not None:
+                check_values(count, count >= 0, "count must not be negative")
+        elif batch is None or batch_size is None:
+            raise ValueError("batch and batch_size must be given where validate=False (got None)")
+        self.fields = fields
+        self.batch: Tensor = batch
+        self.batch_size: int = batch_size
+        self.count = count
+        self.weight = weight
+
+    @classmethod
+    def of(
+        cls,
+        parts: AnyParts,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        *,
+        count: Tensor | None = None,
+        weight: Tensor | None = None,
+    ) -> PackedParts:
+        """Return parts as they come into public methods as one value.
+
+        Args:
+            parts: Fields; or a PyG ``Data`` or ``Batch``, whose node-level attributes are the
+                fields; or parts that are packed already, and are returned as they are.
+            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
+            batch_size: Number of sets :math:`S`.
+            count: How many parts a row stands for, ``[N]``.
+            weight: Factor of each part in sums, ``[N]``.
+
+        Raises:
+            TypeError: If an argument is of another type.
+            ValueError: If an argument is out of range, or given beside parts that have their own.
+
+        Example:
+            >>> graph = Data(pos=torch.zeros(3, 2), num_nodes=3)
+            >>> PackedParts.of(graph)
+            PackedParts(num_parts=3, batch_size=1, fields=['pos'])
+        """
+        if isinstance(parts, (PackedParts, Data)) and (batch is not None or batch_size is not None):
+            raise ValueError(f"batch must be left out beside a {type(parts).__name__} (got both)")
+        if isinstance(parts, PackedParts):
+            if count is None and weight is None:
+                return parts
+            fields, batch, batch_size = parts.fields, parts.batch, parts.batch_size
+            for name, value, own in (
+                ("count", count, parts.count),
+                ("weight", weight, parts.weight),
+            ):
+                if value is not None and own is not None:
+                    raise ValueError(f"{name} must not be given twice (got that of parts as well)")
+            count = parts.count if count is None else count
+            weight = parts.weight if weight is None else weight
+        elif isinstance(parts, Data):
+            fields, batch = _fields_of(parts), parts.get("batch")
+            batch_size = 1 if batch is None else parts.num_graphs
+        else:
+            fields = parts
+        return cls(fields, batch, batch_size, count=count, weight=weight)
+
+    @property
+    def num_parts(self) -> int:
+        """Number of rows :math:`N`."""
+        return self.batch.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parts are."""
+        return self.batch.device
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a field."""
+        if isinstance(self.fields, Tensor):
+            raise KeyError(f"{name}: the parts have one field without a name")
+        return self.fields[name]
+
+    # What belongs to sets
+
+    def sizes(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        r"""Return the number of rows :math:`K` of each set, ``[S]``.
+
+        Example:
+            >>> PackedParts(torch.zeros(3), torch.tensor([0, 0, 2]), 3).sizes()
+            tensor([2., 0., 1.])
+        """
+        ones = torch.ones(self.batch.shape, dtype=dtype, device=self.device)
+        return _scatter_sum(ones, self.batch, self.batch_size, 0)
+
+    def sum(self, values: Tensor, dim: int = 0) -> Tensor:
+        r"""Return the sum of each set, :math:`\sum_{i \in s} x_i`; empty sets give zero.
+
+        Half-precision values are added in 32 bits.
+
+        Args:
+            values: One row for each part, ``[N, ...]`` along ``dim``.
+            dim: The dimension that holds the parts.
+
+        Returns:
+            ``values`` with :math:`S` sums in place of :math:`N` rows.
+
+        Example:
+            >>> parts = PackedParts(torch.zeros(3), torch.tensor([0, 0, 2]), 3)
+            >>> parts.sum(torch.tensor([1.0, 2.0, 4.0]))
+            tensor([3., 0., 4.])
+        """
+        total = _scatter_sum(at_least_float32(values), self.batch, self.batch_size, dim)
+        return total.to(values.dtype)
+
+    def weighted(self, values: Tensor) -> Tensor:
+        r"""Return values times the weights of their parts, :math:`a_i x_i`, ``[N, ...]``."""
+        if self.weight is None:
+            return values
+        return self.weight.to(values.dtype).view(-1, *[1] * (values.dim() - 1)) * values
+
+    def weighted_sum(self, values: Tensor) -> Tensor:
+        r"""Return the weighted sum of each set, :math:`\sum_{i \in s} a_i x_i`, ``[S, ...]``.
+
+        Example:
+            >>> PackedParts(torch.zeros(2), weight=torch.tensor([1.0, 0.5])).weighted_sum(
+            ...     torch.tensor([1.0, 4.0]))
+            tensor([3.])
+        """
+        return self.sum(self.weighted(values))
+
+    def broadcast(self, values: Tensor, dim: int = 0) -> Tensor:
+        r"""Return what belongs to sets once for each of their parts, :math:`y_i = x_{s(i)}`.
+
+        The transpose of :meth:`sum`.
+
+        Args:
+            values: One row for each set, ``[S, ...]`` along ``dim``.
+            dim: The dimension that holds the sets.
+
+        Returns:
+            ``values`` with :math:`N` rows in place of :math:`S`.
+
+        Example:
+            >>> parts = PackedParts(torch.zeros(3), torch.tensor([0, 0, 1]))
+            >>> parts.broadcast(torch.tensor([3.0, 4.0]))
+            tensor([3., 3., 4.])
+        """
+        return _spread(values, self.batch, dim)
+
+    def softmax_with_null(self, logits: Tensor) -> NullSoftmax:
+        r"""Return the softmax over each set and a null entry of logit 0 (paper, eq. 8).
+
+        .. math::
+            \rho_i = \frac{e^{\tilde\rho_i}}{1 + \sum_j e^{\tilde\rho_j}}, \qquad
+            \log\Bigl(1 - \sum_i \rho_i\Bigr) = -\log\Bigl(1 + \sum_j e^{\tilde\rho_j}\Bigr)
+
+        The logarithm comes from the shifted log-sum-exp and never from a difference, so that it
+        is finite for finite logits. Half-precision logits are treated in 32 bits, and
+        the result is 32-bit: :math:`\log(1 - R)` does not survive rounding to 16.
+
+        Args:
+            logits: :math:`\tilde\rho`, ``[N, ...]``.
+
+        Example:
+            >>> parts = PackedParts(torch.zeros(3), torch.tensor([0, 0, 1]))
+            >>> out = parts.softmax_with_null(torch.zeros(3))
+            >>> out.prob, out.log_null.exp()
+            (tensor([0.3333, 0.3333, 0.5000]), tensor([0.3333, 0.5000]))
+        """
+        logits = at_least_float32(logits)
+        # The shift cancels from the result, so that no gradient need flow through it.
+        shift = _scatter_max(logits.detach(), self.batch, self.batch_size).clamp(min=0.0)
+        share = torch.exp(logits - self.broadcast(shift))
+        # The sum of all shares without the 1 that rounding would lose small ones in.
+        rest = torch.expm1(-shift) + self.sum(share)
+        prob = share * self.broadcast(1.0 / (1.0 + rest))
+        return NullSoftmax(prob, -shift - torch.log1p(rest))
+
+    # Other rows, other sets
+
+    def with_fields(self, fields: Fields) -> PackedParts:
+        """Return the same sets with other descriptions, which are not checked."""
+        return self._rows(lambda value: value, self.batch, self.batch_size, fields)
+
+    def in_sets(self, batch: Tensor, batch_size: int) -> PackedParts:
+        """Return the same parts in other sets, which are not checked and need not be sorted."""
+        return self._rows(lambda value: value, batch, batch_size)
+
+    def map(self, function: Callable[..., Tensor], *others: PackedParts) -> PackedParts:
+        """Return the same sets with a function applied to each field, and to those of others."""
+        return self.with_fields(_map(function, self.fields, *(other.fields for other in others)))
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> PackedParts:
+        """Return the parts on a device, and fields of real numbers in another type."""
+        device = self.device if device is None else device
+        moved = self
+        if torch.device(device) != self.device:
+            batch = self.batch.to(device)
+            moved = self._rows(lambda value: value.to(device), batch, self.batch_size)
+        if dtype is None:
+            return moved
+        return moved.map(lambda value: value.to(dtype) if value.is_floating_point() else value)
+
+    def take(self, index: Tensor) -> PackedParts:
+        """Return some rows in their old sets, by numbers that rise, ``[M]``, not checked."""
+        batch = self.batch.index_select(0, index)
+        return self._rows(lambda value: value.index_select(0, index), batch, self.batch_size)
+
+    def without(self, index: Tensor | Sequence[int] | int) -> PackedParts:
+        """Return the parts without some.
+
+        Args:
+            index: Which rows go: a mask, ``[N]``, or numbers, one or several.
+
+        Raises:
+            TypeError: If ``index`` holds neither integers nor truth values.
+            ValueError: If it is out of range.
+
+        Example:
+            >>> PackedParts(torch.arange(3), torch.tensor([0, 0, 1])).without(0).fields
+            tensor([1, 2])
+        """
+        index = check_index(index, self.num_parts, self.device)
+        stays = torch.ones_like(self.batch, dtype=torch.bool).index_fill(0, index, False)
+        return self.take(stays.nonzero().squeeze(1))
+
+    def select(self, sets: Tensor | Sequence[int] | int) -> PackedParts:
+        """Return some of the sets, in the order asked for; one may be asked for several times.
+
+        Args:
+            sets: Which sets: a mask, ``[S]``, or numbers, one or several.
+
+        Raises:
+            TypeError: If ``sets`` holds neither integers nor truth values.
+            ValueError: If it is out of range.
+
+        Example:
+            >>> parts = PackedParts(torch.arange(3), torch.tensor([0, 0, 1])).select([1, 0, 1])
+            >>> parts.fields, parts.batch
+            (tensor([2, 0, 1, 2]), tensor([0, 1, 1, 2]))
+        """
+        sets = check_index(sets, self.batch_size, self.device, name="sets")
+        sizes = torch.bincount(self.batch, minlength=self.batch_size)
+        chosen = sizes.index_select(0, sets)
+        batch = torch.arange(sets.shape[0], device=self.device).repeat_interleave(chosen)
+        shift = (sizes.cumsum(0) - sizes)[sets] - (chosen.cumsum(0) - chosen)
+        rows = torch.arange(batch.shape[0], device=self.device) + shift[batch]
+        return self._rows(lambda value: value.index_select(0, rows), batch, sets.shape[0])
+
+    def cat(self, other: PackedParts) -> PackedParts:
+        """Return the union of two batches set by set; the other's parts go to the ends of the sets.
+
+        Args:
+            other: As many sets, in which ``batch`` need not be sorted, of the same fields.
+
+        Raises:
+            TypeError: If a field holds numbers of another kind.
+            ValueError: If the number of sets, fields, shapes or devices differ.
+
+        Example:
+            >>> one = PackedParts(torch.tensor([1, 2]), torch.tensor([0, 1]))
+            >>> one.cat(PackedParts(torch.tensor([3]), torch.tensor([0]), 2)).fields
+            tensor([1, 3, 2])
+        """
+        if other.batch_size != self.batch_size:
+            raise ValueError(
+                f"other must have {self.batch_size} sets, as many (got {other.batch_size})"
+            )
+        check_alike(other.fields, self.fields)
+        batch, order = torch.sort(torch.cat([self.batch, other.batch]), stable=True)
+
+        def join(old: Tensor, new: Tensor) -> Tensor:
+            return torch.cat([old, new]).index_select(0, order)
+
+        ones = torch.ones_like(self.batch), torch.ones_like(other.batch)
+
+        def join_or_ones(*values: Tensor | None) -> Tensor | None:
+            if values == (None, None):
+                return None
+            old, new = (o if v is None else v for v, o in zip(values, ones, strict=True))
+            return join(old, new)
+
+        return PackedParts(
+            _map(join, self.fields, other.fields),
+            batch,
+            self.batch_size,
+            count=join_or_ones(self.count, other.count),
+            weight=join_or_ones(self.weight, other.weight),
+            validate=False,
+        )
+
+    def repeat(self, times: int) -> PackedParts:
+        """Return copies of all sets, one copy of all after the other.
+
+        Example:
+            >>> PackedParts(torch.arange(3), torch.tensor([0, 0, 1])).repeat(2).batch
+            tensor([0, 0, 1, 2, 2, 3])
+        """
+        shift = torch.arange(times, device=self.device) * self.batch_size
+        batch = (self.batch + shift.unsqueeze(1)).flatten()
+        return self._rows(
+            lambda value: value.repeat(times, *[1] * (value.dim() - 1)),
+            batch,
+            times * self.batch_size,
+        )
+
+    def split(self, chunk_size: int) -> Iterator[tuple[slice, PackedParts]]:
+        """Yield pieces of at most ``chunk_size`` sets: which sets, and their parts.
+
+        One piece takes no synchronisation with the device.
+
+        Raises:
+            ValueError: If ``chunk_size`` is not positive.
+
+        Example:
+            >>> parts = PackedParts(torch.arange(4), torch.tensor([0, 0, 1, 3]), 4)
+            >>> [(chunk.fields, chunk.batch) for _, chunk in parts.split(2)]
+            [(tensor([0, 1, 2]), tensor([0, 0, 1])), (tensor([3]), tensor([1]))]
+        """
+        check_count(chunk_size, "chunk_size")
+        if self.batch_size <= chunk_size:
+            yield slice(0, self.batch_size), self
+            return
+        first = torch.arange(0, self.batch_size, chunk_size, device=self.device)
+        starts = [*torch.searchsorted(self.batch, first).tolist(), self.num_parts]
+        for start, stop, low in zip(starts[:-1], starts[1:], first.tolist(), strict=True):
+            high, take = min(low + chunk_size, self.batch_size), itemgetter(slice(start, stop))
+            yield slice(low, high), self._rows(take, take(self.batch) - low, high - low)
+
+    def pad(self, num_parts: int, num_sets: int | None = None) -> PackedParts:
+        """Return the parts padded to a fixed size with a dummy set of copies of the first part.
+
+        Nothing passes from one set to another: drop what is returned for sets beyond the first
+        ``batch_size``, and losses and gradients are those of the real sets.
+
+        Args:
+            num_parts: Number of rows of the result; what is missing goes into its last set.
+            num_sets: Number of sets of the result; by default one more than there are.
+
+        Raises:
+            ValueError: If there are no parts, or more parts or sets than the result may have.
+
+        Example:
+            >>> PackedParts(torch.tensor([3, 1, 4]), torch.tensor([0, 0, 1])).pad(5).batch
+            tensor([0, 0, 1, 2, 2])
+        """
+        check_count(num_parts, "num_parts")
+        num_sets = self.batch_size + 1 if num_sets is None else num_sets
+        check_count(num_sets, "num_sets")
+        if not 0 < self.num_parts <= num_parts:
+            raise ValueError(
+                f"num_parts must be at least that of the batch, which must not be empty "
+                f"(got {num_parts} for {self.num_parts})"
+            )
+        if self.batch_size >= num_sets:
+            raise ValueError(
+                f"num_sets must exceed that of the batch (got {num_sets} for {self.batch_size})"
+            )
+        slack = num_parts - self.num_parts
+        batch = torch.cat([self.batch, self.batch.new_full((slack,), num_sets - 1)])
+        return self._rows(
+            lambda value: torch.cat([value, value[:1].expand(slack, *value.shape[1:])]),
+            batch,
+            num_sets,
+        )
+
+    def _rows(
+        self,
+        function: Callable[[Tensor], Tensor],
+        batch: Tensor,
+        batch_size: int,
+        fields: Fields | None = None,
+    ) -> PackedParts:
+        """Return the parts with a function applied to all that has a row for each."""
+        count, weight = (None if v is None else function(v) for v in (self.count, self.weight))
+        fields = _map(function, self.fields) if fields is None else fields
+        return PackedParts(fields, batch, batch_size, count=count, weight=weight, validate=False)
+
+    def __repr__(self) -> str:
+        names = "" if isinstance(self.fields, Tensor) else f", fields={sorted(self.fields)}"
+        more = "".join(
+            f", {name}" for name in ("count", "weight") if getattr(self, name) is not None
+        )
+        return (
+            f"{self.__class__.__name__}(num_parts={self.num_parts}, "
+            f"batch_size={self.batch_size}{names}{more})"
+        )
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return half-precision tensors in 32 bits, others as they are.
+
+    Example:
+        >>> at_least_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Return ``batch``, ``[N]``, and ``ptr``, ``[S + 1]``, of sets of the given sizes, ``[S]``.
+
+    Sizes on the CPU spare a synchronisation with the ``device`` of the result.
+
+    Raises:
+        TypeError: If ``num_parts`` is not a tensor.
+        ValueError: If ``num_parts`` is not a vector of non-negative integers.
+
+    Example:
+        >>> pack(torch.tensor([2, 0, 1]))
+        (tensor([0, 0, 2]), tensor([0, 2, 2, 3]))
+    """
+    check_type(num_parts, "num_parts", Tensor)
+    if num_parts.dim() != 1 or num_parts.dtype != torch.long:
+        raise ValueError(
+            "num_parts must be a vector of 64-bit integers "
+            f"(got {num_parts.dtype}, shape {list(num_parts.shape)})"
+        )
+    total = int(num_parts.sum())
+    if num_parts.numel() > 0 and int(num_parts.min()) < 0:
+        raise ValueError(f"num_parts must not be negative (got {int(num_parts.min())})")
+    num_parts = num_parts.to(device or num_parts.device, non_blocking=True)
+    ptr = torch.nn.functional.pad(num_parts.cumsum(0), (1, 0))
+    index = torch.arange(num_parts.shape[0], device=num_parts.device)
+    return index.repeat_interleave(num_parts, output_size=total), ptr
+
+
+def _fields_of(data: Data) -> dict[str, Tensor]:
+    """Return the node-level attributes of a graph, but for what says which graph they are of."""
+    apart = ("batch", "ptr", "whole")
+    return {
+        name: value
+        for name, value in data.to_dict().items()
+        if name not in apart and isinstance(value, Tensor) and data.is_node_attr(name)
+    }
+
+
+def _map(function: Callable[..., Tensor], *fields: Fields) -> Fields:
+    first = fields[0]
+    if isinstance(first, Tensor):
+        return function(*fields)
+    return {name: function(*(f[name] for f in fields)) for name in first}  # type: ignore[index]
+
+
+def _index(batch: Tensor, values: Tensor, dim: int) -> Tensor:
+    """Return ``batch`` expanded to the other dimensions of values."""
+    dim = dim % values.dim()
+    shape = [batch.shape[0] if d == dim else 1 for d in range(values.dim())]
+    sizes = [batch.shape[0] if d == dim else size for d, size in enumerate(values.shape)]
+    return batch.view(shape).expand(sizes)
+
+
+def gather(values: Tensor, index: Tensor, dim: int = 0) -> Tensor:
+    """Return the rows of a table that an index names, ``[N]``, in any order."""
+    # Not index_select, whose gradient torch.compile adds up number by number on the CPU.
+    return values.gather(dim, _index(index, values, dim))
+
+
+def _scatter_sum(values: Tensor, batch: Tensor, batch_size: int, dim: int) -> Tensor:
+    """Return the sums of sorted sets; of many 32-bit numbers, from sums over short blocks."""
+    if not _is_long(values, batch):
+        return _add(values, batch, batch_size, dim)
+    blocks, owner = _blocks(batch, batch_size)
+    parts = _add(values, blocks, owner.shape[0], dim)
+    return _add(parts.double(), owner, batch_size, dim).to(values.dtype)
+
+
+def _spread(values: Tensor, batch: Tensor, dim: int) -> Tensor:
+    """Return what sets have for each of their rows, so that its gradient is a sum as above."""
+    if not _is_long(values, batch):
+        return gather(values, batch, dim)
+    blocks, owner = _blocks(batch, values.shape[dim])
+    return gather(gather(values.double(), owner, dim).to(values.dtype), blocks, dim)
+
+
+def _is_long(values: Tensor, batch: Tensor) -> bool:
+    # One graph, which costs little more, for all numbers of rows where a graph is compiled.
+    long = torch.compiler.is_compiling() or batch.shape[0] > _LONG
+    return long and values.dtype == torch.float32
+
+
+def _blocks(batch: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Return the block of each row, at most ``_BLOCK`` rows of one set, and the set of each."""
+    blocks = batch + torch.arange(batch.shape[0], device=batch.device) // _BLOCK
+    owner = batch.new_zeros(batch_size + batch.shape[0] // _BLOCK)
+    return blocks, torch.scatter(owner, 0, blocks, batch)
+
+
+def _add(values: Tensor, index: Tensor, size: int, dim: int) -> Tensor:
+    # On the CPU, scattering from strided memory takes many times as long as the copy.
+    values = values.contiguous()
+    shape = list(values.shape)
+    shape[dim] = size
+    return torch.scatter_add(values.new_zeros(shape), dim, _index(index, values, dim), values)
+
+
+def _scatter_max(values: Tensor, batch: Tensor, batch_size: int) -> Tensor:
+    start = values.new_full((batch_size, *values.shape[1:]), -math.inf)
+    index = _index(batch, values, 0)
+    return torch.scatter_reduce(start, 0, index, values.contiguous(), "amax")
