@@ -18,7 +18,7 @@ import tyro
 
 from compvae_pyg import CompVAE, Dots, Sines
 from compvae_pyg.problems import Problem
-from compvae_pyg.training import train
+from compvae_pyg.training import Schedule, TrainConfig, train
 
 PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 
@@ -58,7 +58,7 @@ def mean_elbo(problem: Problem, model: CompVAE, last: int, num_wholes: int) -> f
 
 def main(options: Options) -> None:
     problem = PROBLEMS[options.problem]
-    schedule = problem.schedule("roads", options.steps)
+    schedule = Schedule.of(problem, num_steps=options.steps)
     precisions = {"32-true": "highest", "bf16-mixed": "highest"}
     elbos: dict[str, list[float]] = {}
     for seed in range(options.seeds):
@@ -68,7 +68,8 @@ def main(options: Options) -> None:
             model = problem.build("small")
             precision = "bf16-mixed" if name == "bf16-mixed" else "32-true"
             with tempfile.TemporaryDirectory() as folder:
-                train(problem, model, schedule, output=folder, seed=seed, precision=precision)
+                config = TrainConfig(output=folder, seed=seed, precision=precision)
+                train(problem, model, schedule, config)
             torch.set_float32_matmul_precision("highest")
             torch.manual_seed(0)
             last = schedule.curriculum.last

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from compvae_pyg.training import keep_freed_memory
-from compvae_pyg.training.compilation import check_compiler
+from compvae_pyg.runtime import check_compiler, keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "torch_geometric", "lightning", "torch_scatter", "numpy", "pytest-benchmark")

@@ -67,4 +67,4 @@ def check_equal(contenders) -> None:
         assert results.keys() == expected.keys()
         for key, value in results.items():
             error = (value - expected[key]).norm() / expected[key].norm()
-            assert torch.isfinite(value).all() and error < 1e-4, f"{key} of {name}: {error:.1e}"
+            assert torch.isfinite(value).all() and error < 5e-4, f"{key} of {name}: {error:.1e}"

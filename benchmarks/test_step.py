@@ -2,7 +2,7 @@
 
     python -m pytest benchmarks/test_step.py
 
-It is the last step of a problem's own schedule: data, forward, backward, gradient clipping, Adam.
+It is the last step of a problem's own schedule: data, forward, backward, gradient norm, Adam.
 Its components are timed by themselves, forward and backward, on their inputs in the step. The lower
 bound (``floor``) is the matrix products and convolutions of the step alone. The step is taken with
 the ELBO under ``torch.compile`` as well.
@@ -26,10 +26,9 @@ from benchmarks.measure import Products, interleave
 from compvae_pyg import Dots, Sines, SumControlledNormal
 from compvae_pyg.models import CompVAE, Elbo
 from compvae_pyg.models.generator import normal_sample
-from compvae_pyg.problems import Problem, Schedule
-from compvae_pyg.training import GeneratedDataset, objective
-from compvae_pyg.training.compilation import compiled
-from compvae_pyg.training.gradient import bound_gradient
+from compvae_pyg.problems import Problem
+from compvae_pyg.runtime import compiled
+from compvae_pyg.training import GeneratedDataset, Schedule, gradient_norm, objective
 
 PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 # A CPU needs minutes for the 256 wholes of a step of the paper's networks.
@@ -73,7 +72,7 @@ class Step:
         self.parameters = list(model.parameters())
         self.last = schedule.num_steps - 1
         self.dataset = GeneratedDataset(problem, schedule, device=device)
-        self.weights = schedule.weights(self.last)
+        self.coefficients = schedule.at(self.last)
         self.optimiser = torch.optim.Adam(
             model.parameters(), lr=1e-6, betas=schedule.betas, fused=True
         )
@@ -86,10 +85,10 @@ class Step:
     def forward(self, batch: Any) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             terms = self.elbo(batch.whole, self.problem.parts(batch), batch.batch, batch.num_graphs)
-        return objective(terms, batch.whole, self.weights).mean()
+        return objective(terms, batch.whole, self.coefficients).mean()
 
     def optimise(self) -> None:
-        bound_gradient(self.parameters, self.schedule.max_grad_norm)
+        gradient_norm(self.parameters)
         self.optimiser.step()
 
     def __call__(self) -> None:
@@ -155,7 +154,7 @@ class Step:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_step(benchmark, device, compiling, request, networks, name) -> None:
     problem = PROBLEMS[name]
-    schedule = problem.schedule("roads" if networks == "small" else "paper")
+    schedule = Schedule.of(problem, "staged" if networks == "small" else "paper")
     if networks == "paper" and device.type == "cpu":
         schedule = replace(schedule, batch_size=PAPER_BATCH_ON_CPU)
     autocast = request.config.getoption("--bf16")
@@ -194,13 +193,14 @@ def test_step(benchmark, device, compiling, request, networks, name) -> None:
 WORKER = """
 import sys, torch
 from benchmarks.test_step import PROBLEMS, Step
-from compvae_pyg.training import keep_freed_memory
+from compvae_pyg.runtime import keep_freed_memory
+from compvae_pyg.training import Schedule
 torch.set_num_threads(int(sys.argv[1]))
 if sys.argv[3] == "kept":
     assert keep_freed_memory()
 problem = PROBLEMS[sys.argv[2]]
 model = problem.build("small").train()
-step = Step(problem, model, problem.schedule("roads"), False, torch.device("cpu"))
+step = Step(problem, model, Schedule.of(problem), False, torch.device("cpu"))
 for _ in sys.stdin:
     step()
     print(flush=True)

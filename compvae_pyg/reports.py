@@ -18,22 +18,14 @@ __all__ = ["Report", "problem_of", "write_report"]
 
 
 class Report(NamedTuple):
-    """What :func:`write_report` leaves.
-
-    Attributes:
-        rows: Rows of the evaluation result.
-        files: What was written: ``evaluation.json`` and the figures.
-    """
+    """The rows of an evaluation, and the files written: ``evaluation.json`` and the figures."""
 
     rows: Sequence[SampledRow]
     files: list[Path]
 
 
 def problem_of(model: CompVAE) -> Problem:
-    """Return the problem of a model's networks, with its parameters.
-
-    Raises:
-        ValueError: If no report is known for this problem, or it has other parameters.
+    """Return the problem of a model's networks, dots or sines, with its parameters.
 
     Example:
         >>> problem_of(Sines(num_categories=9, period=80.0).build("small"))
@@ -65,15 +57,11 @@ def write_report(
     The folder then holds ``evaluation.json``, on ``num_wholes`` wholes for each of ``num_parts``,
     by default up to several times those of training, and as PNG the paper's figures and two more:
     ``quality`` and ``energy_distances`` by the number of parts. They mark ``trained_to``, the
-    largest number of parts in training, by default that of the problem's schedule. The losses are
+    largest number of parts in training, by default the problem's ``max_parts``. The losses are
     drawn if the folder holds the ``metrics.csv`` of the training.
-
-    Raises:
-        ValueError: If the problem is another, or a number is not positive.
     """
     kind = _kind_of(problem.name)
-    if trained_to is None:
-        trained_to = problem.schedule(problem.schedules[0]).curriculum.last
+    trained_to = problem.max_parts if trained_to is None else trained_to
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     sizes = num_parts or kind.num_parts

@@ -52,6 +52,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:class", r"(?!compvae_pyg\.).*"),
     (r"py:class", r"compvae_pyg\.\w+\.\w+\.\w+"),
+    (r"py:class", r"compvae_pyg\.runtime\.\w+"),  # types of the functions that it takes
     (r"py:.*", r"(?!compvae_pyg\.)[a-z_]\w*\..*"),
 ]
 

@@ -18,6 +18,7 @@ from sklearn.svm import SVC
 from torch_geometric.utils import scatter
 
 from compvae_pyg import PackedParts, Problem, plots
+from compvae_pyg.command_line import RunOptions, is_first_process, one_line_errors
 from compvae_pyg.evaluation import (
     Estimate,
     format_table,
@@ -26,15 +27,8 @@ from compvae_pyg.evaluation import (
     write_evaluation,
 )
 from compvae_pyg.nn import pack
-from compvae_pyg.problems import (
-    Schedule,
-    build_placed,
-    cut_patches,
-    packed_batch,
-    place_patches,
-)
-from compvae_pyg.training import train
-from compvae_pyg.training.command_line import RunOptions, is_first_process, one_line_errors
+from compvae_pyg.problems import build_placed, cut_patches, packed_batch, place_patches
+from compvae_pyg.training import Schedule, train
 
 # --- The problem, its networks and its training schedule ------------------------------------------
 
@@ -78,7 +72,7 @@ def networks():
 
 def schedule(num_steps):
     shares = (0.3, 0.5, 0.2)
-    return Schedule.roads(num_steps, 64, max_parts=4, initial_rate=2e-3, shares=shares, beta_w=2.0)
+    return Schedule.staged(num_steps, 64, max_parts=4, initial_rate=2e-3, shares=shares, beta_w=2.0)
 
 
 # --- The measure ----------------------------------------------------------------------------------
@@ -152,7 +146,7 @@ def compose(model, digits, seed):
 # --- The program ----------------------------------------------------------------------------------
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
     output: Path = Path("outputs/digits")
     """Folder for the model, its metrics, its evaluation and its figures."""
@@ -174,7 +168,7 @@ def main(options):
         torch.manual_seed(options.seed)
         model = networks()
         steps = 10_800 if options.steps is None else options.steps
-        train(digits, model, schedule(steps), **options.train_arguments())
+        train(digits, model, schedule(steps), options)
     if not is_first_process():
         return
     model.save_pretrained(options.output)

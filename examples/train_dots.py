@@ -13,13 +13,13 @@ import torch
 import tyro
 
 from compvae_pyg import Dots
+from compvae_pyg.command_line import RunOptions, is_first_process, one_line_errors
 from compvae_pyg.evaluation import format_table
 from compvae_pyg.reports import write_report
-from compvae_pyg.training import train
-from compvae_pyg.training.command_line import RunOptions, is_first_process, one_line_errors
+from compvae_pyg.training import Schedule, train
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
     output: Path = Path("outputs/dots")
     """Folder for the model, its metrics, its evaluation and its figures."""
@@ -27,7 +27,7 @@ class Options(RunOptions):
     preset: Literal["small", "paper"] = "small"
     """Networks: small ones train on two CPU cores, the paper's own need a GPU."""
 
-    schedule: Literal["roads", "paper"] = "roads"
+    schedule: Literal["staged", "paper"] = "staged"
     """Training schedule: labels, parts and whole one after the other, or as published."""
 
     aggr: Literal["sum", "mean"] = "sum"
@@ -35,20 +35,20 @@ class Options(RunOptions):
 
 
 def main(options: Options) -> None:
-    # The problem has the ground truth, the networks and the training schedules.
+    # The problem has the ground truth, the networks and the numbers of its training schedule.
     dots = Dots()
     with one_line_errors():
         torch.manual_seed(options.seed)
         model = dots.build(options.preset, aggr=options.aggr)
-        schedule = dots.schedule(options.schedule, options.steps)
-        train(dots, model, schedule, **options.train_arguments())
+        schedule = Schedule.of(dots, options.schedule, options.steps)
+        train(dots, model, schedule, options)
     if not is_first_process():
         return
     model.save_pretrained(options.output)
 
     # Does an image show the given sites, also where there are more than in training? What else is
     # measured and drawn: compvae_pyg/reports.py. To do it again later: evaluate.py.
-    model.to(options.evaluation_device())
+    model.to(options.device)
     trained_to = schedule.curriculum.last
     report = write_report(model, dots, trained_to=trained_to, **options.report_arguments())
     print(format_table(report.rows))

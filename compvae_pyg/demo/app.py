@@ -49,11 +49,7 @@ WATCH_DRAGS = """
 
 
 def build_app(dots: str = "dots-small", sines: str = "sines-small") -> Any:
-    """Return the Gradio page, to be started with its ``launch()``.
-
-    Args:
-        dots: A shipped model of the dots, or a folder with one.
-        sines: The same of the sines.
+    """Return the Gradio page, to be started with its ``launch()``, of two models by their names.
 
     Raises:
         ImportError: If Gradio or safetensors is missing.
@@ -91,7 +87,6 @@ def _dots_tab(gr: Any, app: Any, model: CompVAE) -> None:
         new_z = gr.Button("Draw z anew", elem_id="new-z")
         new_parts = gr.Button("Draw intensities anew", elem_id="new-parts")
         clear = gr.Button("Clear", elem_id="clear")
-
     outputs = [scene, model_image, true_image]
 
     def show(scene: Scene, noise: float) -> tuple[Any, ...]:
@@ -101,9 +96,7 @@ def _dots_tab(gr: Any, app: Any, model: CompVAE) -> None:
         first = Scene.empty(model).add(0, (-0.5, -0.4)).add(2, (0.5, 0.3)).add(4, (-0.2, 0.6))
         return show(first, noise)
 
-    def click(
-        scene: Scene, tool: str, color: str, noise: float, event: gr.SelectData
-    ) -> tuple[Any, ...]:
+    def click(scene: Scene, tool: str, color: str, noise: float, event: gr.SelectData) -> Any:
         return show(edit(scene, tool, NAMES.index(color), event.index), noise)
 
     # Annotations are strings here, and Gradio has to see that it is to give an event.
@@ -144,21 +137,15 @@ def drag(scene: Scene, start: tuple[float, float], end: tuple[float, float]) -> 
 
 
 def draw_curves(model: CompVAE, counts: list[int], seed: int) -> dict[str, list[Any]]:
-    """Draw a curve of the model and one of the ground truth, as the columns of a table.
-
-    Args:
-        model: A model of the sines.
-        counts: Number of waves of each frequency.
-        seed: Seed of the amplitudes and phases, which are not given.
+    """Draw a curve of the model and of the ground truth, of counts of waves, as table columns.
 
     Example:
         >>> table = draw_curves(Sines().build("small"), [1] + 9 * [0], seed=0)
         >>> len(table["t"]), sorted(set(table["curve"]))
         (400, ['ground truth', 'model'])
     """
-    count, sines = torch.tensor(counts), Sines(num_categories=len(counts))
-    kinds = torch.arange(len(counts))
-    generator = torch.Generator().manual_seed(seed)
+    count, kinds = torch.tensor(counts), torch.arange(len(counts))
+    sines, generator = Sines(num_categories=len(counts)), torch.Generator().manual_seed(seed)
     drawn = model.generate({"category": kinds}, count=count, generator=generator)
     waves = kinds.repeat_interleave(count)
     truth = sines.draw(waves, torch.zeros_like(waves), 1, generator)
@@ -182,10 +169,8 @@ def _sines_tab(gr: Any, app: Any, model: CompVAE) -> None:
                     names = {"label": f"frequency {category + 1}", "elem_id": f"present-{category}"}
                     present.append(gr.Checkbox(category in (1, 4), min_width=120, **names))
                     names = {"label": "count", "elem_id": f"count-{category}"}
-                    slider = gr.Slider(
-                        1, LARGEST_COUNT, value=1, step=1, show_label=False, min_width=120, **names
-                    )
-                    counts.append(slider)
+                    shown: dict[str, Any] = {"value": 1, "show_label": False, "min_width": 120}
+                    counts.append(gr.Slider(1, LARGEST_COUNT, step=1, **shown, **names))
         with gr.Column(scale=2):
             plot = gr.LinePlot(
                 x="t", y="x", color="curve", title="one draw of each", height=420, elem_id="curves"

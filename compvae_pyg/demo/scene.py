@@ -17,8 +17,7 @@ __all__ = ["Scene"]
 class Scene:
     r"""One image of sites: their latents in the model, their intensities in the ground truth.
 
-    An edit of one site leaves the latents and intensities of the others as they are. A scene is
-    immutable: each operation returns another one.
+    An operation returns another scene; latents and intensities of other sites stay as they are.
 
     Attributes:
         composition: The sites and their latents.
@@ -95,9 +94,7 @@ class Scene:
     def images(self, noise: float = 1.0) -> tuple[Tensor, Tensor]:
         """Return the model's image and the true one, ``[3, 32, 32]`` each, in [0, 1].
 
-        Args:
-            noise: Factor on the distance of latents and intensities from their means: 0 shows what
-                all images of these sites have in common, 1 one sample.
+        ``noise`` is a factor on the distance of latents and intensities from their means.
         """
         composition = self.composition
         mean = composition.generator.prior_w(composition.parts).mean

@@ -304,7 +304,10 @@ class SumControlledNormal(Distribution):
             ) from error
         if any(size < 0 for size in shape):
             raise ValueError(f"sample_shape must not be negative (got {sample_shape})")
-        return self.transform(self.loc.new_empty(shape).normal_(generator=generator))
+        # A generator that is None does not compile for shapes that change.
+        source = {} if generator is None else {"generator": generator}
+        dtype, device = self.loc.dtype, self.loc.device
+        return self.transform(torch.randn(shape, dtype=dtype, device=device, **source))
 
     def sample(self, sample_shape: Any = (), generator: torch.Generator | None = None) -> Tensor:
         """Draw samples, ``[*sample_shape, N, D]``."""

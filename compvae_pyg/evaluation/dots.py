@@ -35,19 +35,13 @@ _BLACK, _MIDDLE, _WHITE = 0.25, 0.5, 0.75
 
 @dataclass(frozen=True)
 class DotsRow(SampledRow):
-    """Images of one number of sites, generated beside the ground truth of the same sites.
+    """Images of one number of sites, ``generated``, beside ``true`` ones of the same sites.
 
-    Attributes:
-        true_accuracy: :func:`site_accuracy` of ground-truth images.
-        generated_accuracy: That of images generated from the prior given the sites.
-        accuracy_ratio: The second over the first.
-        true_rmse: Root mean squared difference between two ground-truth images of the same sites,
-            which differ in their intensities: the oracle.
-        generated_rmse: That of a generated to a ground-truth image.
-        true_glitches: Share of the pixels at which another ground-truth image of the same sites is
-            black, all channels below 1/4, where this one has a channel above 1/2, or white, all
-            above 3/4, where this one has a channel below 1/2: the oracle.
-        generated_glitches: That of generated images (paper, section 5.2).
+    ``accuracy`` is :func:`site_accuracy`; its ratio is that of generated over true images. Other
+    quantities compare an image to a ground-truth image, and the oracle compares two of these, which
+    differ in their intensities: ``rmse``, the root mean squared difference, and ``glitches``, the
+    share of pixels (paper, section 5.2) that are black, all channels below 1/4, where the ground
+    truth has one above 1/2, or white, all above 3/4, where it has one below 1/2.
     """
 
     true_accuracy: Estimate
@@ -87,8 +81,7 @@ def evaluate_dots(
 ) -> list[DotsRow]:
     """Compare generated to ground-truth images of the same sites, and estimate the ELBO.
 
-    Samples of ``num_draws`` images are compared for each of ``num_part_sets`` sets of sites; other
-    arguments and errors are those of :func:`measure_wholes`.
+    Other arguments and errors are those of :func:`measure_wholes`, see :class:`SampledRow` as well.
 
     Example:
         >>> dots, few = Dots(), {"num_wholes": 8, "num_draws": 2, "num_samples": 2}
@@ -97,10 +90,8 @@ def evaluate_dots(
         Estimate(mean=1.0, standard_error=0.0)
     """
 
-    def part_sets(num_sets: int, size: int, seed: int) -> tuple[PackedParts, torch.Generator]:
-        source = stream(seed, size, "samples")
-        data = problem.sample(torch.full((num_sets,), size), source)
-        return packed_parts(problem, data), source
+    def part_sets(sizes: Tensor, source: torch.Generator) -> PackedParts:
+        return packed_parts(problem, problem.sample(sizes, source))
 
     def measure(data: Batch, source: torch.Generator) -> dict[str, Value]:
         sites = packed_parts(problem, data)
@@ -117,12 +108,11 @@ def evaluate_dots(
             "generated_glitches": _glitches(generated, data.whole),
         }
 
-    evaluate = partial(evaluate_samples, DotsRow, model, problem, measure, part_sets)
+    evaluate = partial(evaluate_samples, DotsRow, model, problem, measure, part_sets, "samples")
     return evaluate(num_parts, num_part_sets, num_draws, **options)
 
 
 def _glitches(images: Tensor, truth: Tensor) -> Tensor:
-    """Return the share of pixels that are wrongly black or white, ``[S]``."""
     black = (images < _BLACK).all(dim=1) & (truth > _MIDDLE).any(dim=1)
     white = (images > _WHITE).all(dim=1) & (truth < _MIDDLE).any(dim=1)
     return (black | white).flatten(1).double().mean(dim=1)
@@ -134,19 +124,14 @@ def sites_shown(images: Tensor, color: Tensor, pos: Tensor, batch: Tensor) -> Te
     .. math::
         \arg\min_c \lVert x(p_i) - c \rVert = c_i
 
-    where :math:`p_i` is the pixel nearest the site and :math:`c` runs over
-    :data:`~compvae_pyg.problems.COLORS`, in RGB.
+    where :math:`p_i` is the pixel nearest the site, if need be on the image's border, and :math:`c`
+    runs over :data:`~compvae_pyg.problems.COLORS`, in RGB.
 
     Args:
         images: Images, ``[S, 3, H, W]``, whose pixels span :math:`[-1, 1]^2`.
         color: Colour of each site as an index into ``COLORS``, ``[N]``.
-        pos: Position of each site, ``[N, 2]``: x, to the right, and y, downwards. Outside the
-            image the nearest pixel of its border counts.
+        pos: Position of each site, ``[N, 2]``: x, to the right, and y, downwards.
         batch: Image of each site, ``[N]``, in any order.
-
-    Raises:
-        TypeError: If an argument holds numbers of another kind.
-        ValueError: If a shape, a device, or, on the CPU, a value is out of range.
 
     Example:
         >>> red = torch.zeros(1, 3, 32, 32)
@@ -194,11 +179,8 @@ def accuracy_per_image(images: Tensor, sites: PackedParts) -> Tensor:
 class Recomposition:
     """An image composed site by site, all on the CPU.
 
-    Attributes:
-        color: Colour of each site as an index into :data:`~compvae_pyg.problems.COLORS`, ``[K]``.
-        pos: Position of each site, ``[K, 2]``.
-        truth: The ground truth of the first ``i`` sites for ``i = 1 … K``, ``[K, 3, 32, 32]``.
-        generated: Images generated from the same sites, ``[num_samples, K, 3, 32, 32]``.
+    ``color``, ``[K]``, and ``pos``, ``[K, 2]``, are the sites, of which the first 1, 2, … K make
+    the images of ``truth``, ``[K, 3, 32, 32]``, and ``generated``, ``[num_samples, K, 3, 32, 32]``.
     """
 
     color: Tensor
@@ -209,13 +191,7 @@ class Recomposition:
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Images and their reconstructions, all on the CPU.
-
-    Attributes:
-        num_parts: Number of sites of each image, ``[S]``.
-        whole: Images, ``[S, 3, 32, 32]``.
-        reconstruction: Images decoded from their inferred latents, ``[S, 3, 32, 32]``.
-    """
+    """Images, their numbers of sites, ``[S]``, and reconstructions, ``[S, 3, 32, 32]``."""
 
     num_parts: Tensor
     whole: Tensor
@@ -238,8 +214,7 @@ def recompose_dots(
     for each of ``num_samples`` series. Sites and latents are drawn from ``seed``.
 
     Example:
-        >>> dots = Dots()
-        >>> series = recompose_dots(dots.build("small"), dots, num_parts=3, num_samples=2)
+        >>> series = recompose_dots(Dots().build("small"), Dots(), num_parts=3, num_samples=2)
         >>> series.truth.shape, series.generated.shape
         (torch.Size([3, 3, 32, 32]), torch.Size([2, 3, 3, 32, 32]))
     """
@@ -260,8 +235,7 @@ def recompose_dots(
         copies = complete.select(series.repeat_interleave(num_parts))
         site = torch.arange(num_parts, device=device).repeat(copies.batch_size)
         generated = copies.remove(site > copies.batch % num_parts).decode().mean.cpu()
-    generated = generated.unflatten(0, (num_samples, num_parts))
-    return Recomposition(data.color, data.pos, truth, generated)
+    return Recomposition(data.color, data.pos, truth, generated.unflatten(0, (-1, num_parts)))
 
 
 def reconstruct_dots(
@@ -275,10 +249,9 @@ def reconstruct_dots(
     """Reconstruct ``num_examples`` images of each number of sites, drawn from ``seed``.
 
     Example:
-        >>> dots = Dots()
-        >>> pairs = reconstruct_dots(dots.build("small"), dots, num_parts=[2], num_examples=3)
-        >>> pairs.whole.shape, pairs.reconstruction.shape
-        (torch.Size([3, 3, 32, 32]), torch.Size([3, 3, 32, 32]))
+        >>> pairs = reconstruct_dots(Dots().build("small"), Dots(), num_parts=[2], num_examples=4)
+        >>> pairs.reconstruction.shape
+        torch.Size([4, 3, 32, 32])
     """
     checks.check_evaluation(model, problem, Dots, seed=seed, num_examples=num_examples)
     checks.check_counts(num_parts, "num_parts")

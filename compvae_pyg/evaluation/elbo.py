@@ -24,19 +24,14 @@ NATS_TO_BITS = 1.0 / math.log(2.0)
 
 @dataclass(frozen=True)
 class ElboRow(EvaluationRow):
-    r"""The ELBO on wholes of one number of parts, per whole, in nats.
+    r"""The ELBO on ``num_wholes`` wholes of ``num_parts`` parts each, per whole, in nats.
 
     Attributes:
-        num_parts: Number :math:`K` of parts of each whole.
-        num_wholes: Number of wholes that the estimates come from.
-        num_weighted: Number of them with importance sampling.
-        num_samples: Number of importance samples for each of these.
         log_likelihood: :math:`\log p(x \mid z, \tilde w)` at latents drawn from the posterior.
-        kl_w: Divergence of the parts' latents.
-        kl_z: Divergence of the whole's latent.
-        elbo: The ELBO, ``log_likelihood - kl_w - kl_z``.
+        kl_w, kl_z: Divergences of the latents of the parts and of the whole.
+        elbo: ``log_likelihood - kl_w - kl_z``.
         log_evidence: :math:`\log p(x \mid \{\ell_i\})`, a closer lower bound: the mean ELBO and
-            what importance sampling adds to it for the first ``num_weighted``.
+            what ``num_samples`` importance samples add to it for the first ``num_weighted``.
         reconstruction_rmse: Root mean squared difference of a whole to the mean of
             :math:`p(x \mid z, \tilde w)`, at the same latents.
     """
@@ -75,18 +70,7 @@ class ElboRow(EvaluationRow):
 
 @dataclass(frozen=True)
 class CustomRow(EvaluationRow):
-    """The ELBO on wholes of one number of parts, beside measures of a problem of your own.
-
-    Attributes:
-        bound: The ELBO.
-        measured: Estimates, by their headings in a table.
-
-    Example:
-        >>> one = Estimate(1.0, 0.1)
-        >>> row = CustomRow(ElboRow(4, 100, 64, 64, *[one] * 6), {"mine": one})
-        >>> list(row.formatted().items())[:2]
-        [('K', '4'), ('mine', '1.000 ± 0.100')]
-    """
+    """The ELBO, and what :func:`measure_wholes` estimates beside it, by headings in a table."""
 
     bound: ElboRow
     measured: dict[str, Estimate]
@@ -119,7 +103,8 @@ def measure_wholes(
     """Estimate the ELBO on wholes of each number of parts, and what a measure of your own adds.
 
     The result depends on the arguments alone, a row not on the other rows, and nothing else on
-    importance sampling. The global random number generators stay as they are.
+    importance sampling. The global random number generators stay as they are. All numbers but the
+    seed must be positive.
 
     Args:
         model: The model, on the device to use.
@@ -127,15 +112,10 @@ def measure_wholes(
         measure: Takes a batch of wholes on that device, and a ``torch.Generator`` on the CPU;
             returns named values, one per whole, ``[S]``, whose means are estimated, or other calls
             like ``partial(Estimate.ratio, values, reference)``, made with those of all batches.
-        num_parts: Numbers :math:`K` of parts, one row each.
-        num_wholes: Number of wholes for each :math:`K`.
-        num_weighted: Number of these that importance sampling is applied to; of fewer, to all.
-        num_samples: Number of importance samples.
+        num_parts: Numbers of parts, one row each, of ``num_wholes`` wholes.
+        num_weighted: Number of these, at most all, with ``num_samples`` importance samples each.
         seed: Seed of the wholes and of the latents.
         batch_size: Number of wholes at a time; bounds the memory.
-
-    Raises:
-        ValueError: If one of the numbers is not positive.
 
     Example:
         >>> from compvae_pyg import Dots

@@ -13,12 +13,12 @@ from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.loop import Measure, isolated, stream
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts
-from compvae_pyg.nn.checks import check_count, check_device, check_real
+from compvae_pyg.nn.checks import check_device, check_real, check_sizes
 from compvae_pyg.problems import Problem
 
 __all__ = ["SampledRow", "compare_samples", "energy_distance", "evaluate_samples"]
 
-PartSets: TypeAlias = Callable[[int, int, int], tuple[PackedParts, torch.Generator]]
+PartSets: TypeAlias = Callable[[Tensor, torch.Generator], PackedParts]
 R = TypeVar("R", bound="SampledRow")
 
 
@@ -26,19 +26,13 @@ R = TypeVar("R", bound="SampledRow")
 class SampledRow(ElboRow):
     """An :class:`ElboRow`, and how far samples of wholes of the same parts lie apart.
 
-    Distances are the :func:`energy_distance` of a sample to one of the ground truth, mean over
-    several sets of parts. Two wholes are as far apart as the root of their mean squared difference.
+    Each distance is the :func:`energy_distance` of a sample of ``num_draws`` wholes to one of the
+    ground truth, mean over ``num_part_sets`` sets of parts: for another ground-truth sample, the
+    oracle, ``true``, for ``generated`` wholes, and for sums of independent wholes of one part each.
+    Two wholes are as far apart as the root of their mean squared difference.
 
-    Attributes:
-        num_part_sets: Number of sets of parts.
-        num_draws: Number of wholes of each sample.
-        true_energy_distance: Between two ground-truth samples: the oracle.
-        generated_energy_distance: Of a sample of generated wholes.
-        true_sum_energy_distance: Of sums of ground-truth wholes of one part each, independent.
-        generated_sum_energy_distance: Of sums of generated wholes of one part each.
-        panels: Titles of the four panels of :func:`~compvae_pyg.plots.plot_quality`, and what they
-            show: a quantity, ``true_`` and ``generated_``, or a ratio.
-        chance: Value of a field by chance.
+    ``panels`` maps titles of the panels of :func:`~compvae_pyg.plots.plot_quality` to what they
+    show, a quantity or a ratio; ``chance`` maps fields to their values by chance.
     """
 
     num_part_sets: int
@@ -60,11 +54,8 @@ def energy_distance(x: Tensor, y: Tensor) -> Tensor:
             - \frac{1}{n^2} \sum_{i,j} \lVert x_i - x_j \rVert
             - \frac{1}{m^2} \sum_{i,j} \lVert y_i - y_j \rVert \geq 0
 
-    for samples ``[*, n, D]`` and ``[*, m, D]``, as ``[*]``. It is zero for equal samples, and of
-    the order of :math:`1/n + 1/m` for two of one distribution: compare samples of equal sizes.
-
-    Raises:
-        ValueError: If the samples differ in other sizes than their own, or one is empty.
+    for samples ``[*, n, D]`` and ``[*, m, D]``, not empty, as ``[*]``. It is zero for equal
+    samples, and of the order of :math:`1/n + 1/m` for two of one distribution: compare equal sizes.
 
     Example:
         >>> energy_distance(torch.zeros(2, 1), torch.ones(3, 1))
@@ -99,11 +90,7 @@ def compare_samples(
     seed: int,
     batch_size: int,
 ) -> dict[str, Estimate]:
-    """Return the distances of :class:`SampledRow` for a few sets of equally many parts.
-
-    ``problem.draw`` draws ground-truth wholes of them from ``source``, on the CPU. What the model
-    draws, and all that the sums are made of, comes from ``seed``.
-    """
+    """Return :class:`SampledRow`'s distances for sets of one size, true wholes from ``source``."""
     num_parts = sets.num_parts // sets.batch_size
     repeated = sets.select(torch.arange(sets.batch_size).repeat_interleave(num_draws))
     pieces = [piece for _, piece in repeated.split(batch_size)]
@@ -125,18 +112,13 @@ def compare_samples(
         with isolated(model, own):
             sums = [[add_up(f, parts) for f in (draw, generate)] for parts in pieces]
     drawn = [*zip(*wholes, strict=True), *zip(*sums, strict=True)]
-    first, *others = (_sample(chunks, num_draws) for chunks in drawn)
+    samples = torch.stack([torch.cat(chunks).double().flatten(1) for chunks in drawn])
+    first, *others = samples.unflatten(1, (-1, num_draws)) / samples.shape[-1] ** 0.5
     names = ("true", "generated", "true_sum", "generated_sum")
     return {
         f"{name}_energy_distance": Estimate.of(energy_distance(other, first))
         for name, other in zip(names, others, strict=True)
     }
-
-
-def _sample(chunks: Sequence[Tensor], num_draws: int) -> Tensor:
-    """Return wholes as ``[sets, draws, D]``, as far apart as :class:`SampledRow` says."""
-    wholes = torch.cat(list(chunks)).double().flatten(1)
-    return wholes.unflatten(0, (-1, num_draws)) / wholes.shape[1] ** 0.5
 
 
 def evaluate_samples(
@@ -145,6 +127,7 @@ def evaluate_samples(
     problem: Problem,
     measure: Measure,
     part_sets: PartSets,
+    purpose: str,
     num_parts: Sequence[int],
     num_part_sets: int,
     num_draws: int,
@@ -155,19 +138,15 @@ def evaluate_samples(
 ) -> list[R]:
     """Return rows of the estimates of :func:`measure_wholes` and :func:`compare_samples`.
 
-    ``part_sets`` draws so many sets of so many parts each from a seed, and returns the source of
-    their ground-truth wholes as well.
+    ``part_sets`` draws sets of given sizes, from the stream of a ``purpose``, as their wholes are.
     """
-    check_count(num_part_sets, "num_part_sets")
-    check_count(num_draws, "num_draws")
+    check_sizes(num_part_sets=num_part_sets, num_draws=num_draws)
     options |= {"num_parts": num_parts, "seed": seed, "batch_size": batch_size}
     rows = []
     for row in measure_wholes(model, problem, measure, **options):
-        sets, source = part_sets(num_part_sets, row.bound.num_parts, seed)
-        fields: dict[str, Any] = {
-            **vars(row.bound),
-            **row.measured,
-            **compare_samples(model, problem, sets, source, num_draws, seed, batch_size),
-        }
+        source = stream(seed, row.bound.num_parts, purpose)
+        sets = part_sets(torch.full((num_part_sets,), row.bound.num_parts), source)
+        compared = compare_samples(model, problem, sets, source, num_draws, seed, batch_size)
+        fields: dict[str, Any] = {**vars(row.bound), **row.measured, **compared}
         rows.append(kind(num_part_sets=num_part_sets, num_draws=num_draws, **fields))
     return rows

@@ -13,11 +13,7 @@ __all__ = ["Estimate"]
 
 @dataclass(frozen=True)
 class Estimate:
-    r"""A quantity estimated from independent wholes.
-
-    Attributes:
-        mean: The estimate.
-        standard_error: Its standard error; ``nan`` when it comes from a single whole.
+    r"""A mean over independent wholes and its standard error, ``nan`` for a single whole.
 
     Example:
         >>> import torch
@@ -34,11 +30,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Tensor) -> Estimate:
-        """Return the mean of values, one per whole, ``[S]``.
-
-        Raises:
-            ValueError: If there is no value, or more than one dimension.
-        """
+        """Return the mean of values, one per whole, ``[S]``, or raise a ValueError."""
         if values.dim() != 1 or values.numel() == 0:
             raise ValueError(f"values must be a vector, not empty (got {list(values.shape)})")
         values = values.double()
@@ -77,10 +69,7 @@ class Estimate:
                 + m \operatorname{Var}\Bigl(\frac{a_s}{n} + \frac{b_s}{m}\Bigr)
 
         for values :math:`a`, ``[n]``, and a correction :math:`b`, ``[m]``, that is costly and
-        varies little.
-
-        Raises:
-            ValueError: If there is no correction, or there are more than values.
+        varies little, or raise a ValueError unless it is that of 1 to :math:`n` wholes.
         """
         n, m = values.numel(), correction.numel()
         if not 1 <= m <= n:

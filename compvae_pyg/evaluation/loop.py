@@ -32,10 +32,7 @@ def measure_row(
     seed: int,
     batch_size: int,
 ) -> list[dict[str, Any]]:
-    """Return the estimates of measures, described in :func:`measure_wholes`, by name.
-
-    Wholes are drawn on the CPU, so that a GPU is measured on the same ones.
-    """
+    """Return the estimates of measures as in :func:`measure_wholes`; wholes come from the CPU."""
     source = stream(seed, num_parts)
     batches = []
     with isolated(model, seed) as device:
@@ -50,7 +47,6 @@ def measure_row(
 
 
 def _estimate(values: Sequence[Value]) -> Estimate:
-    """Return an estimate from the values of all batches."""
     calls = [v if isinstance(v, partial) else partial(Estimate.of, v) for v in values]
     columns = zip(*(call.args for call in calls), strict=True)
     return calls[0].func(*(torch.cat(column).cpu() for column in columns))
@@ -58,10 +54,9 @@ def _estimate(values: Sequence[Value]) -> Estimate:
 
 @contextmanager
 def isolated(model: nn.Module, seed: int | torch.Generator) -> Iterator[torch.device]:
-    """Put a model into evaluation mode, without gradients, its randomness from ``seed`` alone.
+    """Evaluate a model without gradients, all randomness from ``seed`` or drawn from a generator.
 
-    A seed may be drawn from a generator. Yields the device of the model. Afterwards the global
-    random number generators and the modes of the model's modules are what they were.
+    Yields the model's device, and restores the global random number generators and all modes.
     """
     if isinstance(seed, torch.Generator):
         seed = int(torch.randint(2**62, (), generator=seed))
@@ -84,13 +79,10 @@ def isolated(model: nn.Module, seed: int | torch.Generator) -> Iterator[torch.de
 
 
 def stream(seed: int, num_parts: int, purpose: str = "") -> torch.Generator:
-    """Return the source of the wholes of ``num_parts`` parts each, on the CPU.
-
-    What else is drawn for them has a stream for each ``purpose``, independent of the others.
-    """
+    """Return the source, on the CPU, of wholes of ``num_parts`` parts, or for another purpose."""
     entropy = [_STREAM, seed, num_parts, *purpose.encode()]
-    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+    (state,) = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state) >> 1)
 
 
 def packed_parts(problem: Problem, data: Batch) -> PackedParts:

@@ -11,10 +11,9 @@ from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
 from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.loop import Value, measure_row
+from compvae_pyg.evaluation.loop import Value, measure_row, packed_parts
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.models import CompVAE, rank_parts
-from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_choice, check_counts, check_evaluation
 from compvae_pyg.problems import Problem
 
@@ -26,10 +25,7 @@ class RecoveryRow(EvaluationRow):
     """Wholes of one number of parts, of which one field was hidden.
 
     Attributes:
-        num_parts: Number :math:`K` of parts of each whole.
-        num_wholes: Number of wholes that the estimates come from.
         num_candidates: Number of candidates for each whole; by chance one in as many is right.
-        num_samples: Number of importance samples of each candidate.
         whole_accuracy: Share of wholes whose true parts are the candidate of the highest posterior.
         part_accuracy: Share of their parts that this candidate has right.
         confidence: Posterior of this candidate; if calibrated, it is the ``whole_accuracy``.
@@ -60,13 +56,10 @@ def evaluate_recovery(
 ) -> list[RecoveryRow]:
     """Hide one field of the parts of ground-truth wholes, and find it by :func:`rank_parts`.
 
-    ``field`` has ``num_values`` values, numbered from 0, for instance the colours of sites. All of
-    them are candidates for each part: ``num_values`` to the power of the number of parts; fewer
-    where the field alone describes a part, since then their order does not matter. Other arguments
-    and errors are those of :func:`measure_wholes`, the importance samples those of each candidate.
-
-    Raises:
-        ValueError: If ``field`` is not one of the problem's.
+    ``field``, one of the problem's, has ``num_values`` values, numbered from 0, like the colours of
+    sites. All are candidates for each part: ``num_values`` to the power of the number of parts, or
+    fewer where the field alone describes a part, since then order does not matter. ``num_samples``
+    are those of each candidate; other arguments and errors are those of :func:`measure_wholes`.
 
     Example:
         >>> from compvae_pyg import Dots
@@ -88,21 +81,17 @@ def evaluate_recovery(
         return torch.tensor([*(ordered if alike else itertools.product(values, repeat=size))])
 
     def measure(data: Batch, source: torch.Generator) -> dict[str, Value]:
-        num_sets = data.num_graphs
-        truth = data[field].view(num_sets, -1)
-        size = truth.shape[1]
+        truth = data[field].view(data.num_graphs, -1)
+        num_sets, size = truth.shape
         candidates = table(size).to(truth.device)
         count = len(candidates)
-        # Every candidate of every whole, with the fields that are known.
-        parts = {
-            name: value.unflatten(0, (num_sets, size)).repeat_interleave(count, 0).flatten(0, 1)
-            for name, value in problem.parts(data).items()
-        }
-        parts[field] = candidates.repeat(num_sets, 1).flatten()
         sets = torch.arange(num_sets, device=truth.device)
-        each = torch.arange(num_sets * count, device=truth.device)
-        packed = PackedParts(parts, each.repeat_interleave(size), len(each), validate=False)
         owner = sets.repeat_interleave(count)
+        # Every candidate of every whole, with the fields that are known.
+        copies = packed_parts(problem, data).select(owner)
+        parts = {name: copies[name] for name in problem.part_fields}
+        parts[field] = candidates.repeat(num_sets, 1).flatten()
+        packed = copies.with_fields(parts)
         with warnings.catch_warnings():
             # Too few samples show in the accuracy: no warning for each batch.
             warnings.simplefilter("ignore", UserWarning)

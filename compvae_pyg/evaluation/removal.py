@@ -14,7 +14,7 @@ from compvae_pyg.evaluation.elbo import mean_square
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.loop import Value, measure_row, packed_parts
 from compvae_pyg.evaluation.rows import EvaluationRow
-from compvae_pyg.evaluation.sines import Spectrum, sines_spectrum
+from compvae_pyg.evaluation.sines import sines_spectrum
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_counts, check_evaluation
@@ -31,14 +31,10 @@ class RemovalRow(EvaluationRow):
     that they have in the observed whole. Differences to it are root mean squares.
 
     Attributes:
-        num_parts: Number :math:`K` of parts of each observed whole.
-        num_wholes: Number of wholes that the estimates come from.
         reconstruction_rmse: Difference of the reconstruction to the observed whole.
         removal_rmse: Difference of the whole after the removal to that ground truth.
-        settled_rmse: The same after the latents of the parts that stay are inferred once more, from
-            the mean whole that they decode to.
-        generated_rmse: That of a whole generated from the parts that stay, with intrinsic features
-            of its own: what is gained by having observed.
+        settled_rmse: The same after the latents are inferred once more, from this mean whole.
+        generated_rmse: That of a whole generated anew from the parts that stay: what observing gains.
         kept_rmse: That of the reconstruction, nothing removed: how much a part matters.
     """
 
@@ -53,13 +49,7 @@ class RemovalRow(EvaluationRow):
 
 @dataclass(frozen=True)
 class DotsRemovalRow(RemovalRow):
-    """Images of one number of sites, from which one site is removed.
-
-    Attributes:
-        true_accuracy: :func:`site_accuracy` of the sites that stay, in the ground truth.
-        removal_accuracy: That of the image after the removal.
-        accuracy_ratio: The second over the first.
-    """
+    """Images, with the :func:`site_accuracy` of the sites that stay, and its ratio to the true."""
 
     true_accuracy: Estimate
     removal_accuracy: Estimate
@@ -68,19 +58,16 @@ class DotsRemovalRow(RemovalRow):
 
 @dataclass(frozen=True)
 class SinesRemovalRow(RemovalRow):
-    r"""Curves of one number of waves, from which one wave is removed.
+    """Curves, with amplitudes of the :func:`spectrum` before and after the removal of a wave.
 
-    :math:`c_\ell` is the coefficient of a frequency in the :func:`spectrum`. Curves with another
-    wave of the removed frequency do not count there: what is to be left is not known.
+    Curves with another wave of the removed frequency do not count at it.
 
     Attributes:
-        alone_rmse: ``removal_rmse`` of the curves that have no other wave of the removed frequency.
-        amplitude: Mean of :math:`|c_\ell|` at the removed frequency, in the reconstruction.
-        amplitude_left: That after the removal.
-        leak: That of the frequencies that a curve does not have, in the reconstruction.
-        others_error: Root mean squared difference in :math:`c_\ell` of the reconstruction to the
-            observed whole, at the frequencies of the waves that stay, without the removed one.
-        others_removal_error: That of the whole after the removal.
+        alone_rmse: ``removal_rmse`` of the other curves.
+        amplitude, amplitude_left: Mean amplitude of the removed frequency, before and after.
+        leak: Mean amplitude, before, of the frequencies that a curve does not have.
+        others_error, others_removal_error: Root mean squared difference in the coefficient to the
+            observed whole, at the other frequencies of the waves that stay, before and after.
     """
 
     alone_rmse: Estimate
@@ -102,13 +89,13 @@ def evaluate_removal(
 ) -> list[RemovalRow]:
     """Remove a part from observed wholes, and compare with the ground truth without it.
 
-    The latents of a whole and of its parts are inferred, the first part is removed, and the rest is
-    decoded (:meth:`Composition.remove`); parts come in random order, so that the first one stands
-    for any. Arguments and errors are those of :func:`measure_wholes`, with at least two parts.
+    The latents of a whole and its parts are inferred, the first part, which stands for any, is
+    removed, and the rest decoded (:meth:`Composition.remove`). Arguments and errors are those of
+    :func:`measure_wholes`, with at least two parts.
 
     Example:
-        >>> sines = Sines()
-        >>> row, = evaluate_removal(sines.build("small"), sines, num_parts=[3], num_wholes=8)
+        >>> few = {"num_parts": [3], "num_wholes": 8}
+        >>> row, = evaluate_removal(Sines().build("small"), Sines(), **few)
         >>> row.kept_rmse.mean > 0.0
         True
     """
@@ -146,11 +133,8 @@ def _sites(
     problem: Dots, data: Batch, rest: PackedParts, truth: Tensor, kept: Tensor, removed: Tensor
 ) -> dict[str, Value]:
     true, left = (accuracy_per_image(images, rest) for images in (truth, removed))
-    return {
-        "true_accuracy": true,
-        "removal_accuracy": left,
-        "accuracy_ratio": partial(Estimate.ratio, left, true),
-    }
+    ratio = partial(Estimate.ratio, left, true)
+    return {"true_accuracy": true, "removal_accuracy": left, "accuracy_ratio": ratio}
 
 
 def _waves(
@@ -163,22 +147,19 @@ def _waves(
     after = sines_spectrum(problem, removed, number - 1)
 
     def over(which: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum of values over some frequencies of each curve, and their number."""
+        """Return the sum over some frequencies of each curve, and their number."""
         return torch.where(which, value, 0.0).sum(dim=1), which.sum(dim=1).double()
 
-    def square_error(waves: Spectrum) -> Tensor:
-        return (waves.coefficient - true.coefficient).abs().square()
-
+    errors = [(found.coefficient - true.coefficient).abs().square() for found in (before, after)]
     alone, others, absent = gone & ~there, there & ~gone, ~there & ~gone
-    num_alone = alone.sum(dim=1).double()
-    square = mean_square(removed - truth)
+    square = mean_square(removed - truth).unsqueeze(1)
     return {
-        "alone_rmse": partial(Estimate.root_mean, num_alone * square, num_alone),
+        "alone_rmse": partial(Estimate.root_mean, *over(alone, square)),
         "amplitude": partial(Estimate.ratio, *over(alone, before.amplitude)),
         "amplitude_left": partial(Estimate.ratio, *over(alone, after.amplitude)),
         "leak": partial(Estimate.ratio, *over(absent, before.amplitude)),
-        "others_error": partial(Estimate.root_mean, *over(others, square_error(before))),
-        "others_removal_error": partial(Estimate.root_mean, *over(others, square_error(after))),
+        "others_error": partial(Estimate.root_mean, *over(others, errors[0])),
+        "others_removal_error": partial(Estimate.root_mean, *over(others, errors[1])),
     }
 
 

@@ -24,9 +24,8 @@ _HEADINGS = {"num_parts": "K", "num_wholes": "wholes"}
 class EvaluationRow:
     """A row of an evaluation result, on wholes of one number of parts.
 
-    Attributes:
-        columns: Headings of the row's cells in a table, and their format strings, whose argument 0
-            is the row; by default, all fields are shown.
+    ``columns`` are headings of a table and format strings of cells, whose argument 0 is the row; by
+    default, all fields are shown.
     """
 
     columns: ClassVar[Mapping[str, str]] = {}
@@ -46,13 +45,9 @@ def beside(name: str, spec: str) -> str:
 
 
 def format_table(rows: Sequence[EvaluationRow]) -> str:
-    """Return rows of an evaluation result as a Markdown table, aligned for reading as it is.
+    """Return rows of an evaluation result, at least one, as an aligned Markdown table.
 
     Divergences and ELBOs are in nats per whole, and in bits where it says so.
-
-    Raises:
-        TypeError: If ``rows`` is not a sequence.
-        ValueError: If there is no row.
 
     Example:
         >>> from compvae_pyg.evaluation import ElboRow, Estimate
@@ -68,19 +63,15 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
     cells = [row.formatted() for row in rows]
     lines = [list(cells[0]), *(list(line.values()) for line in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    head, *body = (
-        "| " + " | ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
+    head, *body = ("| " + " | ".join(map(str.rjust, line, widths)) + " |" for line in lines)
     rule = "|".join("-" * (width + 1) + ":" for width in widths)
     return "\n".join([head, f"|{rule}|", *body])
 
 
 def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed: int) -> None:
-    """Write an evaluation result as JSON, with its seed, the versions and the machine.
+    """Write rows, which are dataclasses, as JSON, with their seed, the versions and the machine.
 
-    Rows are dataclasses. Each estimate is an object of its ``mean`` and ``standard_error``; what is
-    not a number is ``null``. A file that is there is replaced.
+    Each estimate is an object of ``mean`` and ``standard_error``; what is not a number is ``null``.
     """
     from compvae_pyg import __version__
 
@@ -102,15 +93,12 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed:
         "rows": [asdict(row) for row in rows],
     }
     report = json.loads(json.dumps(report), parse_constant=lambda _: None)
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    Path(path).write_text(text, encoding="utf-8")
 
 
 def read_evaluation(path: str | os.PathLike[str], kind: type[R]) -> list[R]:
-    """Read the rows, of a class ``kind``, that :func:`write_evaluation` wrote.
-
-    Raises:
-        ValueError: If a row does not have the fields of ``kind``.
+    """Read rows that :func:`write_evaluation` wrote, all with the fields of ``kind``.
 
     Example:
         >>> import tempfile

@@ -42,11 +42,9 @@ _REACH = 4.0
 class Spectrum:
     r"""The waves of curves, in 64 bits.
 
-    Attributes:
-        coefficient: Sum of :math:`a_i e^{\mathrm{i} \kappa_i}` over the waves of each frequency,
-            ``[S, L]``, complex.
-        outside: Share of a curve's energy outside the frequencies, ``[S]``.
-        clipped: Share of a curve's samples beyond the reach, ``[S]``.
+    ``coefficient``, complex, ``[S, L]``, is the sum of :math:`a_i e^{\mathrm{i} \kappa_i}` over the
+    waves of each frequency; ``outside`` and ``clipped``, ``[S]``, are the shares of a curve's
+    energy outside the frequencies and of its samples beyond the reach.
     """
 
     coefficient: Tensor
@@ -85,14 +83,11 @@ def spectrum(
     Args:
         whole: Curves, ``[S, T]``.
         num_parts: Number :math:`K \geq 1` of waves of each curve, ``[S]``.
-        num_categories: Number :math:`L` of frequencies.
+        num_categories: Number :math:`L` of frequencies, less than half the samples of a period and
+            of the curve.
         nonlinearity: :math:`C`.
         period: :math:`T_0`, in samples.
-        reach: Largest :math:`|s| / K`: at most the largest amplitude.
-
-    Raises:
-        TypeError: If an argument is of another type.
-        ValueError: If one is out of range, or the samples are too few for the frequencies.
+        reach: Bound of :math:`|s| / K`.
 
     Example:
         >>> from compvae_pyg.problems import render_sines
@@ -112,9 +107,8 @@ def spectrum(
     checks.check_count(num_categories, "num_categories")
     checks.check_number(nonlinearity, "nonlinearity", positive=True)
     checks.check_number(period, "period", positive=True)
-    checks.check_type(reach, "reach", float, int)
-    if not reach > 0.0:
-        raise ValueError(f"reach must be positive (got {reach})")
+    if reach != math.inf:
+        checks.check_number(reach, "reach", positive=True)
     num_samples = whole.shape[1]
     if 2 * num_categories >= min(period, num_samples + 1):
         raise ValueError(
@@ -139,29 +133,20 @@ def spectrum(
 
 def sines_spectrum(problem: Sines, whole: Tensor, num_parts: Tensor) -> Spectrum:
     """Find the waves of a problem's curves, ``[S, T]``, as far as amplitudes that occur reach."""
-    return spectrum(
-        whole,
-        num_parts,
-        num_categories=problem.num_categories,
-        nonlinearity=problem.nonlinearity,
-        period=problem.period,
-        reach=problem.amplitude_mean + _REACH * problem.amplitude_std,
-    )
+    known = {"nonlinearity": problem.nonlinearity, "period": problem.period}
+    reach = problem.amplitude_mean + _REACH * problem.amplitude_std
+    number = problem.num_categories
+    return spectrum(whole, num_parts, num_categories=number, reach=reach, **known)
 
 
 @dataclass(frozen=True)
 class SinesRow(SampledRow):
-    """Curves of one number of waves, generated beside the ground truth of the same waves.
+    """Curves of one number of waves, ``generated``, beside ``true`` ones of the same waves.
 
-    Amplitudes are those of :func:`spectrum`, up to four standard deviations above their mean. Each
-    quantity is that of ground-truth curves, ``true``, or of curves generated from the prior.
-
-    Attributes:
-        true_amplitude, generated_amplitude: Mean of the categories that a curve has exactly once.
-        true_amplitude_std, generated_amplitude_std: Standard deviation of the same amplitudes.
-        true_leak, generated_leak: Mean amplitude of the categories that a curve does not have.
-        true_outside, generated_outside: Share of the energy outside the frequencies.
-        true_clipped, generated_clipped: Share of the samples that were clipped for all this.
+    From :func:`spectrum`, with amplitudes up to four standard deviations above their mean:
+    ``amplitude`` and ``amplitude_std``, mean and standard deviation of the categories that a curve
+    has exactly once; ``leak``, the mean amplitude of those that it does not have; the share of the
+    energy ``outside`` the frequencies, and of the samples that were ``clipped`` for all this.
     """
 
     true_amplitude: Estimate
@@ -205,9 +190,8 @@ def evaluate_sines(
 ) -> list[SinesRow]:
     """Compare generated to ground-truth curves of the same waves, and estimate the ELBO.
 
-    Samples of ``num_draws`` curves are compared for each of ``num_part_sets`` sets of waves; other
-    arguments and errors are those of :func:`measure_wholes`. Where no curve has a category exactly
-    once, or all have all of them, the estimates of that are ``nan``.
+    Other arguments and errors are those of :func:`measure_wholes`, see :class:`SampledRow` as well.
+    Where no curve has a category exactly once, or all have all, the estimates of that are ``nan``.
 
     Example:
         >>> sines, few = Sines(), {"num_wholes": 8, "num_draws": 2, "num_samples": 2}
@@ -216,11 +200,10 @@ def evaluate_sines(
         True
     """
 
-    def part_sets(num_sets: int, size: int, seed: int) -> tuple[PackedParts, torch.Generator]:
-        source = stream(seed, size)
-        category = torch.randint(problem.num_categories, (num_sets * size,), generator=source)
-        batch = torch.arange(num_sets).repeat_interleave(size)
-        return PackedParts({"category": category}, batch), source
+    def part_sets(sizes: Tensor, source: torch.Generator) -> PackedParts:
+        batch = torch.arange(len(sizes)).repeat_interleave(sizes)
+        category = torch.randint(problem.num_categories, batch.shape, generator=source)
+        return PackedParts({"category": category}, batch)
 
     def measure(data: Batch, source: torch.Generator) -> dict[str, Value]:
         waves = packed_parts(problem, data)
@@ -242,12 +225,11 @@ def evaluate_sines(
             }
         return measured
 
-    evaluate = partial(evaluate_samples, SinesRow, model, problem, measure, part_sets)
+    evaluate = partial(evaluate_samples, SinesRow, model, problem, measure, part_sets, "")
     return evaluate(num_parts, num_part_sets, num_draws, **options)
 
 
 def _deviation(total: Tensor, square: Tensor, count: Tensor) -> Estimate:
-    """Return the standard deviation of values from sums of them and of their squares, ``[S]``."""
     mean = Estimate.ratio(total, count).mean
     # The sum of squared deviations from the mean: its own error does not count, to first order.
     return Estimate.root_mean(square - 2.0 * mean * total + mean**2 * count, count)
@@ -257,13 +239,9 @@ def _deviation(total: Tensor, square: Tensor, count: Tensor) -> Estimate:
 class SinesRecomposition:
     """A curve taken apart and put together again, all on the CPU.
 
-    Attributes:
-        category: Category of each wave, ``[K]``.
-        true_parts, parts: Ground truth of each wave alone, and what its inferred latent decodes to,
-            ``[K, T]``.
-        true_wholes, wholes: Those of the first ``i`` waves for ``i = 1 … K``, ``[K, T]``; the last
-            ones are what the model observes and its reconstruction.
-        true_without, without: Those of all waves but one, ``[K, T]``.
+    Curves, ``[K, T]``, are the ground truth, ``true``, and what inferred latents decode to: of each
+    wave alone, ``parts``; of the first 1, 2, … K, ``wholes``, the last of which the model observes;
+    and of all but one, ``without``.
     """
 
     category: Tensor
@@ -277,12 +255,7 @@ class SinesRecomposition:
 
 @dataclass(frozen=True)
 class SinesVariety:
-    """Many curves of one wave each, all on the CPU.
-
-    Attributes:
-        category: Categories, ``[C]``.
-        truth, generated: Curves of each, ``[C, num_draws, T]``.
-    """
+    """Many curves, ``[C, num_draws, T]``, of one wave of each category, all on the CPU."""
 
     category: Tensor
     truth: Tensor
@@ -291,13 +264,10 @@ class SinesVariety:
 
 @dataclass(frozen=True)
 class SinesNonlinearity:
-    r"""Ground-truth curves of the same waves that saturate more and more.
+    r"""Ground-truth curves of the same :math:`K` waves that saturate more and more.
 
-    Attributes:
-        nonlinearity: Values of :math:`C`.
-        whole: The curve of each, ``[len(nonlinearity), T]``, in :math:`[-K, K]`.
-        linear: The sum of the parts alike, :math:`C \sum_i a_i \cos(\dots)`.
-        num_parts: Number :math:`K` of waves.
+    For each nonlinearity :math:`C`, ``whole`` lies in :math:`[-K, K]`, and ``linear`` is the sum of
+    the parts, :math:`C \sum_i a_i \cos(\dots)`, both ``[len(nonlinearity), T]``.
     """
 
     nonlinearity: tuple[float, ...]
@@ -311,24 +281,13 @@ def recompose_sines(
 ) -> SinesRecomposition:
     r"""Infer the latents of a curve's waves, and decode some of them (paper, Fig. 6).
 
-    The model observes the curve of all waves and their categories. With the :math:`\varepsilon` of
-    :math:`z` that it infers as well, any choice :math:`A` of the waves has
-
-    .. math::
-        \tilde w_A = \sum_{i \in A} w_i, \qquad
-        z_A = \mu(\tilde w_A) + \sigma(\tilde w_A)\, \varepsilon, \qquad
-        x_A = \mathbb{E}[x \mid z_A, \tilde w_A]
-
+    The model observes the curve of all waves, at least one, and their categories. Choices of them
+    are decoded as in :func:`recompose_dots`, with the inferred :math:`\varepsilon` of :math:`z`.
     Amplitudes, phases and latents are drawn from ``seed``.
 
-    Raises:
-        ValueError: If there is no wave, or no such category.
-
     Example:
-        >>> sines = Sines()
-        >>> series = recompose_sines(sines.build("small"), sines, category=[0, 2, 2])
-        >>> series.true_wholes.shape, series.without.shape
-        (torch.Size([3, 200]), torch.Size([3, 200]))
+        >>> recompose_sines(Sines().build("small"), Sines(), category=[0, 2, 2]).without.shape
+        torch.Size([3, 200])
     """
     checks.check_evaluation(model, problem, Sines, seed=seed)
     waves, num_parts = _waves(problem, category), len(category)
@@ -356,12 +315,8 @@ def sines_variety(
 ) -> SinesVariety:
     """Draw ``num_draws`` curves of one wave of each category from ``seed`` (paper, Fig. 5).
 
-    Raises:
-        ValueError: If there is no category, or no such, or ``num_draws`` is not positive.
-
     Example:
-        >>> sines = Sines()
-        >>> sines_variety(sines.build("small"), sines, num_draws=5).generated.shape
+        >>> sines_variety(Sines().build("small"), Sines(), num_draws=5).generated.shape
         torch.Size([3, 5, 200])
     """
     checks.check_evaluation(model, problem, Sines, seed=seed, num_draws=num_draws)
@@ -385,9 +340,7 @@ def sines_nonlinearity(
     """Draw the same waves with one nonlinearity after the other (paper, Fig. 10).
 
     Amplitudes and phases are drawn from ``seed``; the other parameters are those of the problem.
-
-    Raises:
-        ValueError: If there is no wave, no such category, or a nonlinearity is not positive.
+    ``nonlinearity`` must hold positive numbers, and ``category`` at least one of the categories.
 
     Example:
         >>> weak, strong = sines_nonlinearity(Sines(), nonlinearity=[0.01, 10.0]).whole

@@ -17,9 +17,8 @@ class Attribution(NamedTuple):
         \mathrm{KL}\Bigl(q \Big\| \prod_i p_i\Bigr) = \sum_i \mathrm{KL}(q_i \| p_i)
             + \mathrm{KL}\Bigl(q \Big\| \prod_i q_i\Bigr)
 
-    with the laws :math:`q_i` of each part by itself. The first terms belong to the parts. The last
-    is what the parts say only together, through the coupling that keeps their sum in check: it
-    belongs to no part, and is zero for a set of one. All terms are at least zero.
+    with the marginal :math:`q_i` of each part. The last term is what the parts say only together,
+    through the coupling of their sum: it is zero for a set of one. No term is negative.
 
     Attributes:
         parts: :math:`\mathrm{KL}(q_i \| p_i)` of each part, ``[N]``.

@@ -8,14 +8,9 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Normal
 
-from compvae_pyg.models.generator import (
-    CompVAEGenerator,
-    normal_sample,
-    sample,
-    standard_normal,
-)
+from compvae_pyg.models.generator import CompVAEGenerator, normal_sample, sample, standard_normal
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_alike,
@@ -42,21 +37,19 @@ class Composition:
     :meth:`CompVAE.compose` makes one from parts, :meth:`CompVAE.infer` from wholes and their parts.
     Nothing in it changes: an operation returns another composition, in which the parts that it does
     not touch have the latents they had, bit for bit, and :math:`z` the noise it had, so that a
-    whole changes no more than its parts do. ``a + b`` is :meth:`merge`, ``a - b`` is
-    :meth:`subtract`.
+    whole changes no more than its parts do. The parts of a set may come in any order; new ones go
+    to the end of their set. A whole that has lost all parts stays, with :math:`\tilde w = 0`.
 
-    The parts of a set may come in any order; new ones go to the end of their set. A whole that has
-    lost all parts stays, with :math:`\tilde w = 0`.
+    Parts and wholes are chosen by a mask, ``[N]`` or ``[S]``, or by their numbers, one or several.
+    Random numbers come from ``generator``, by default the global source. All methods raise a
+    ``TypeError`` or ``ValueError`` that names an argument of another type, or one that is out of
+    range or does not fit the others.
 
     Attributes:
         generator: The generative network whose latents these are.
         parts: The parts, with their counts and weights.
         w: Latents of the parts, ``[N, D_w]``; of a row that stands for several, their sum.
         z_eps: Noise :math:`\varepsilon_z` behind the latents of the wholes, ``[S, D_z]``.
-
-    Raises:
-        TypeError: If an argument is of another type.
-        ValueError: If a shape or a device does not fit the others.
 
     Example:
         >>> from compvae_pyg.problems import Dots
@@ -76,10 +69,8 @@ class Composition:
 
     def __post_init__(self) -> None:
         check_type(self.parts, "parts", PackedParts)
-        for name, value, rows in (
-            ("w", self.w, self.num_parts),
-            ("z_eps", self.z_eps, self.batch_size),
-        ):
+        for name, rows in (("w", self.num_parts), ("z_eps", self.batch_size)):
+            value = getattr(self, name)
             check_real(value, name)
             check_shape(value, name, (rows, "D"))
             check_device(value, name, self.parts.device, "the parts")
@@ -145,44 +136,21 @@ class Composition:
             batch: Set that each of them joins, ``[M]``, in any order, or one for all. It may be
                 left out if there is only one, or if packed parts say it.
             w: Their latents, ``[M, D_w]``; by default drawn from :math:`p(w \mid \ell)`.
-            count: How many parts each row stands for, ``[M]``; by default 1.
-            weight: Their weights, ``[M]``; by default 1.
-            generator: Source of the randomness; by default the global one.
-
-        Raises:
-            TypeError: If ``batch``, a field of the parts or a latent is of another type.
-            ValueError: If a shape does not fit, or there is no such set.
+            count, weight: Those of the parts, ``[M]``; by default 1.
         """
         new = self.generator.pack(parts, count=count, weight=weight)
-        if isinstance(parts, PackedParts) and batch is None:
-            if new.batch_size != self.batch_size:
-                raise ValueError(
-                    f"parts must lie in {self.batch_size} sets, as many (got {new.batch_size})"
-                )
-        else:
-            if batch is None:
-                if self.batch_size != 1:
-                    raise ValueError(
-                        f"batch must say which of {self.batch_size} sets the parts join (got None)"
-                    )
-                batch = 0
-            batch = check_index(batch, self.batch_size, new.device, name="batch")
+        if batch is not None or not isinstance(parts, PackedParts):
+            if batch is None and self.batch_size != 1:
+                raise ValueError(f"batch must name one of {self.batch_size} sets (got None)")
+            batch = check_index(0 if batch is None else batch, self.batch_size, new.device, "batch")
             batch = batch.expand(new.num_parts) if batch.shape[0] == 1 else batch
             check_shape(batch, "batch", (new.num_parts,))
             new = new.in_sets(batch, self.batch_size)
-        check_alike(new.fields, self.parts.fields)
+        self._check_parts(new, "parts")
         return self._join(new, self._latents(new, w, generator))
 
     def remove(self, index: Index) -> Composition:
-        """Take parts away.
-
-        Args:
-            index: Which parts: a mask, ``[N]``, or numbers of parts, one or several.
-
-        Raises:
-            TypeError: If ``index`` holds neither integers nor truth values.
-            ValueError: If it is out of range.
-        """
+        """Take parts away."""
         return self._unpack(self._pack().without(index), self.z_eps)
 
     def replace(
@@ -197,28 +165,19 @@ class Composition:
         r"""Put other parts in the place of some, in their sets, with their counts and weights.
 
         Args:
-            index: Which parts go: a mask, ``[N]``, or different numbers of parts, one or several.
+            index: Which parts go, each named once.
             parts: Descriptions of those that come, as many.
             w: Their latents, ``[M, D_w]``; by default drawn from :math:`p(w \mid \ell)`.
             keep_noise: Whether those that come inherit the noise of those that go instead,
                 :math:`w' = m_{\ell'} + s_{\ell'} (w - m_\ell) / s_\ell`: a part that moves, or
                 changes its colour, is otherwise what it was.
-            generator: Source of the randomness; by default the global one.
-
-        Raises:
-            TypeError: If ``index``, a field of the parts or a latent is of another type.
-            ValueError: If ``index`` is out of range or names a part twice, a shape does not fit, or
-                latents are given beside noise to keep.
         """
         index = check_index(index, self.num_parts, self.batch.device)
         new = self.generator.pack(parts)
         if index.unique().shape != index.shape:
             raise ValueError(f"index must name each part once (got {index.tolist()})")
         if new.num_parts != index.shape[0]:
-            raise ValueError(
-                f"parts must be as many as index names (got {new.num_parts}, expected "
-                f"{index.shape[0]})"
-            )
+            raise ValueError(f"parts must have {len(index)} rows, as index (got {new.num_parts})")
         check_alike(new.fields, self.parts.fields)
         new = self.parts.take(index).with_fields(new.fields)
         if keep_noise:
@@ -236,30 +195,18 @@ class Composition:
 
         The noise of :math:`z` stays that of ``a``, as in :meth:`add`: ``a + b - b`` is ``a``, and
         it does not matter in which order several wholes join ``a``. ``b + a`` has the same parts,
-        latents and aggregate, with the noise of ``b``.
-
-        Args:
-            other: Wholes of the same model, as many.
-
-        Raises:
-            ValueError: If the model, the number of wholes or the fields of the parts differ.
+        latents and aggregate, with the noise of ``b``. Both have the same model, number of wholes
+        and fields.
         """
         self._check_same(other)
         return self._join(other.parts, other.w)
 
     def subtract(self, other: Composition) -> Composition:
-        r"""Take the parts of other wholes away set by set, ``a - b``.
+        r"""Take the parts of other wholes away set by set, ``a - b``, the reverse of :meth:`merge`.
 
-        A part of ``b`` is found in the same set of ``a`` by its latent, count and weight, the same
-        to the bit; of several that are, the last ones go. The noise of :math:`z`
+        A part of ``b`` must be in the same set of ``a``, and is found by its latent, count and
+        weight, the same to the bit; of several that are, the last ones go. The noise of :math:`z`
         stays that of ``a``.
-
-        Args:
-            other: Wholes of the same model, as many, whose parts ``a`` has.
-
-        Raises:
-            ValueError: If ``a`` lacks a part of ``b``, or the model, the number of wholes or the
-                fields of the parts differ.
         """
         self._check_same(other)
         left = _rows_left(self._identity(), self.batch, other._identity(), other.batch)
@@ -272,31 +219,17 @@ class Composition:
         return self.subtract(other) if isinstance(other, Composition) else NotImplemented
 
     def select(self, sets: Index) -> Composition:
-        """Return some of the wholes, in the order asked for; one may be asked for several times.
-
-        Args:
-            sets: Which wholes: a mask, ``[S]``, or numbers of wholes, one or several.
-
-        Raises:
-            TypeError: If ``sets`` holds neither integers nor truth values.
-            ValueError: If it is out of range.
-        """
+        """Return some of the wholes, in the order asked for; one may be asked for several times."""
         sets = check_index(sets, self.batch_size, self.batch.device, name="sets")
         return self._unpack(self._pack().select(sets), self.z_eps.index_select(0, sets))
 
     def with_latents(self, *, w: Tensor | None = None, z: Tensor | None = None) -> Composition:
-        r"""Return the same parts with other latents.
-
-        Gradients flow to what is given, so that latents can be optimised.
+        r"""Return the same parts with other latents, to which gradients flow.
 
         Args:
             w: Latents of the parts, ``[N, D_w]``; by default those that there are.
             z: Latents of the wholes, ``[S, D_z]``. By default they follow ``w``, with the noise
                 that there is.
-
-        Raises:
-            TypeError: If latents are of another type.
-            ValueError: If a shape does not fit.
 
         Example:
             >>> from compvae_pyg.problems import Sines
@@ -312,21 +245,22 @@ class Composition:
             out = replace(out, w=w)
         if z is not None:
             _check_like(z, self.z_eps, "z")
-            prior = self.generator.prior_z(out.w_sum)
+            prior = self._z_prior(out.w_sum)
             out = replace(out, z_eps=(z - prior.mean) / prior.stddev)
         return out
 
     def resample_z(self, generator: torch.Generator | None = None) -> Composition:
-        """Draw the noise of the wholes' latents anew.
-
-        Args:
-            generator: Source of the randomness; by default the global one.
-        """
+        """Draw the noise of the wholes' latents anew."""
         return replace(self, z_eps=standard_normal(self.z_eps, generator))
 
     def _z(self, w_sum: Tensor) -> Tensor:
-        prior = self.generator.prior_z(w_sum)
+        prior = self._z_prior(w_sum)
         return prior.mean + prior.stddev * self.z_eps
+
+    def _z_prior(self, w_sum: Tensor) -> Normal:
+        prior = self.generator.prior_z(w_sum)
+        check_shape(prior.loc, "z_prior's mean", self.z_eps.shape)
+        return prior
 
     def _latents(
         self, parts: PackedParts, w: Tensor | None, generator: torch.Generator | None
@@ -339,13 +273,11 @@ class Composition:
         return w
 
     def _pack(self) -> PackedParts:
-        """Return parts and latents as one value."""
         fields = self.parts.fields
         named = {"": fields} if isinstance(fields, Tensor) else fields
         return self.parts.with_fields({**{f"part {k}": v for k, v in named.items()}, "w": self.w})
 
     def _unpack(self, packed: PackedParts, z_eps: Tensor) -> Composition:
-        """Return the composition of such a value."""
         assert not isinstance(packed.fields, Tensor)
         named = {k.removeprefix("part "): v for k, v in packed.fields.items() if k != "w"}
         fields = named[""] if isinstance(self.parts.fields, Tensor) else named
@@ -356,7 +288,7 @@ class Composition:
         return self._unpack(self._pack().cat(other._pack()), self.z_eps)
 
     def _identity(self) -> Tensor:
-        """Return what makes the parts of a set differ, one row each."""
+        """Return what tells the parts of a set apart, one row each."""
         ones = self.w.new_ones(self.num_parts)
         extra = [ones if v is None else v.to(ones) for v in (self.parts.count, self.parts.weight)]
         return torch.cat([self.w, torch.stack(extra, dim=1)], dim=1).detach()
@@ -365,11 +297,12 @@ class Composition:
         check_type(other, "other", Composition)
         if other.generator is not self.generator:
             raise ValueError("other must be a composition of the same model (got that of another)")
-        if other.batch_size != self.batch_size:
-            raise ValueError(
-                f"other must have {self.batch_size} wholes, as many (got {other.batch_size})"
-            )
-        check_alike(other.parts.fields, self.parts.fields)
+        self._check_parts(other.parts, "other")
+
+    def _check_parts(self, parts: PackedParts, name: str) -> None:
+        if parts.batch_size != self.batch_size:
+            raise ValueError(f"{name} must have {self.batch_size} sets (got {parts.batch_size})")
+        check_alike(parts.fields, self.parts.fields)
 
     def __repr__(self) -> str:
         return (
@@ -387,24 +320,17 @@ def _check_like(value: Tensor, like: Tensor, name: str) -> None:
 
 
 def _rows_left(values: Tensor, batch: Tensor, others: Tensor, other_batch: Tensor) -> Tensor:
-    """Return the rows of sets, ``[N, D]``, that are left when equal rows of other sets go.
-
-    Rows go one for one; of several that are equal, the last ones.
-    """
+    """Return the rows that are left when equal ones of others go, of several the last ones."""
     _, kind = torch.unique(torch.cat([values, others]), dim=0, return_inverse=True)
     sets = torch.cat([batch, other_batch])
     _, kind = torch.unique(torch.stack([kind, sets]), dim=1, return_inverse=True)
     mine, theirs = kind.split([len(batch), len(other_batch)])
-    num_kinds = int(kind.max()) + 1 if kind.numel() else 0
-    there = torch.bincount(mine, minlength=num_kinds)
-    gone = torch.bincount(theirs, minlength=num_kinds)
+    there, gone = (torch.bincount(rows, minlength=len(kind)) for rows in (mine, theirs))
     lacking = (gone > there).index_select(0, theirs).nonzero()
     if lacking.numel():
         at = int(lacking[0])
-        raise ValueError(
-            f"other must have parts that are there (got part {at}, which set "
-            f"{int(other_batch[at])} lacks)"
-        )
+        got = f"got part {at}, which set {int(other_batch[at])} lacks"
+        raise ValueError(f"other must have parts that are there ({got})")
     # The place of each row among its equals, of which the first ones stay.
     order = torch.argsort(mine, stable=True)
     start = there.cumsum(0) - there

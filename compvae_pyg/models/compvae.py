@@ -68,7 +68,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             \prod_i p(w_i \mid \ell_i) \Bigr) \Bigr]
         \end{aligned}
 
-    Methods take the parts in one of three forms:
+    Methods take wholes ``whole``, ``[S, *event]``, and their parts in one of three forms:
 
     - ``parts``, a tensor or named tensors of N rows, ``batch``, the set of each part, ``[N]``,
       sorted (``None`` means one set), and ``batch_size``, the number :math:`S` of sets, needed when
@@ -155,10 +155,6 @@ class CompVAE(PretrainedMixin, nn.Module):
 
         The sum of the parts' latents is drawn from its own distribution, see
         :meth:`Posterior.w_sum <compvae_pyg.models.Posterior.w_sum>`.
-
-        Args:
-            whole: Wholes, ``[S, *event]``.
-            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
         """
         whole, parts, w_prior, posterior = self._infer(
             whole, parts, batch, batch_size, generator=generator, **options
@@ -182,8 +178,6 @@ class CompVAE(PretrainedMixin, nn.Module):
         r"""Return :math:`q(z \mid x)` and :math:`q(\{w_i\} \mid x, z, \{\ell_i\})`: the first step.
 
         Args:
-            whole: Wholes, ``[S, *event]``.
-            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
             w_prior: :meth:`CompVAEGenerator.prior_w` of the parts, where it is known already.
             z: The latent of the wholes to condition on, ``[S, D_z]``; by default it is drawn.
         """
@@ -236,8 +230,6 @@ class CompVAE(PretrainedMixin, nn.Module):
         the samples are enough can be seen by raising their number.
 
         Args:
-            whole: Wholes, ``[S, *event]``.
-            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
             num_samples: Number :math:`M` of samples.
             chunk_size: Number of wholes, counted once for each of their samples, that pass the
                 networks at once; bounds the memory.
@@ -270,10 +262,6 @@ class CompVAE(PretrainedMixin, nn.Module):
         r"""Split the information about a whole by its parts.
 
         At one draw of :math:`z`, as :meth:`elbo`, whose ``kl_w`` is split.
-
-        Args:
-            whole: Wholes, ``[S, *event]``.
-            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
 
         Example:
             >>> from compvae_pyg.problems import Dots
@@ -308,7 +296,6 @@ class CompVAE(PretrainedMixin, nn.Module):
         :math:`p(x \mid z, \tilde w)`; the paper does not say what its figures show.
 
         Args:
-            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
             observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
 
         Example:
@@ -369,9 +356,6 @@ class CompVAE(PretrainedMixin, nn.Module):
         Gradients flow to the parts and to the networks, unlike there: use :func:`torch.no_grad`
         where none are needed.
 
-        Args:
-            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
-
         Example:
             >>> from compvae_pyg.problems import Sines
             >>> model = Sines().build("small")
@@ -384,6 +368,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         z_prior = self.generator.prior_z(parts.weighted_sum(w))
         return Composition(self.generator, parts, w, standard_normal(z_prior.mean, generator))
 
+    @torch.no_grad()
     def infer(
         self,
         whole: Tensor,
@@ -395,10 +380,6 @@ class CompVAE(PretrainedMixin, nn.Module):
         **options: Unpack[PartOptions],
     ) -> Composition:
         """Draw the latents of wholes and of their parts from the posterior, to work on them.
-
-        Args:
-            whole: Wholes, ``[S, *event]``.
-            parts: Parts, with ``batch`` and ``batch_size``; see :class:`CompVAE` for the rest.
 
         Example:
             >>> from compvae_pyg.problems import Dots

@@ -10,13 +10,9 @@ __all__ = ["SeparateEmbedding"]
 class SeparateEmbedding(nn.Module):
     r"""Features of wholes and of parts, each from a network of its own (paper, section 3.3.1).
 
-    The features are :math:`\mathrm{pre}(x)` and :math:`e(\ell_i)`. An embedding may also let the
-    features of a part depend on the whole, by looking up what it shows at the part's position.
-
     Args:
-        whole_embedding: :math:`\mathrm{pre}`, from wholes ``[S, *event]`` to
-            ``[S, whole_channels]``.
-        part_embedding: :math:`e`, from parts to ``[N, part_channels]``.
+        whole_embedding: :math:`\mathrm{pre}(x)`, from ``[S, *event]`` to ``[S, whole_channels]``.
+        part_embedding: :math:`e(\ell_i)`, from parts to ``[N, part_channels]``.
 
     Example:
         >>> import torch

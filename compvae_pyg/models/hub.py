@@ -44,12 +44,12 @@ _CARD = """---
 tags: [compvae, graph-neural-networks, pytorch-geometric, vae]
 ---
 
-# {problem}, {preset}
+# {config[problem]}, {config[preset]}
 
 A compositional variational autoencoder
 ([Berger & Sebag, ECML PKDD 2019](https://inria.hal.science/hal-02431955)) of the problem
-`{problem}`, preset `{preset}`: {parameters:,} parameters, latents of {w_channels} channels for each
-part and {z_channels} for each whole.
+`{config[problem]}`, preset `{config[preset]}`: {parameters:,} parameters, latents of
+{encoder.w_channels} channels for each part and {encoder.z_channels} for each whole.
 
 ```python
 from compvae_pyg import CompVAE
@@ -71,11 +71,9 @@ def register_architecture(
     Args:
         problem: Name of the problem that the networks are for.
         preset: Name of this set of networks among those of the problem.
-        builder: Function of keyword arguments that JSON can hold. Loading calls it again: the
-            module that registers it must have been imported. Left out, the call is a decorator.
-
-    Returns:
-        The builder, whose models remember their options.
+        builder: Function of keyword arguments that JSON can hold, returned with its models
+            remembering them. Loading calls it again: the module that registers it must have been
+            imported. Left out, the call is a decorator.
 
     Raises:
         TypeError: If a name is not a string.
@@ -126,7 +124,9 @@ class PretrainedMixin(nn.Module):
     """A module that can be saved in a folder, read from there, and shared on the hub.
 
     Methods and arguments have the names of those of ``huggingface_hub.PyTorchModelHubMixin``. A
-    subclass keeps the arguments of its constructor as attributes of the same names.
+    subclass keeps the arguments of its constructor as attributes of the same names. All methods
+    raise a ``TypeError`` if an argument is of another type, and an ``ImportError`` if safetensors
+    or, where the hub is asked, its client is missing.
 
     Attributes:
         config: Names of problem and preset, parameters of the problem and options of the networks,
@@ -145,7 +145,6 @@ class PretrainedMixin(nn.Module):
 
         Raises:
             ValueError: If the config does not rebuild the model; nothing is written then.
-            ImportError: If the package safetensors is missing.
         """
         check_type(save_directory, "save_directory", str, os.PathLike)
         if self.config is None:
@@ -161,12 +160,8 @@ class PretrainedMixin(nn.Module):
         except (TypeError, ValueError) as error:
             raise ValueError(f"options must be what JSON can hold ({_line(error)})") from error
         config = _parse_config(text.encode(), "the model's config")
-        mine, rebuilt = _describe(self), _describe(type(self)._skeleton(config))
-        for name in {**rebuilt, **mine}:
-            got, expected = mine.get(name, "nothing"), rebuilt.get(name, "nothing")
-            if got != expected:
-                what = f"model must be what its config builds: {name or 'its class'}"
-                raise ValueError(f"{what} (got {got}, expected {expected})")
+        rebuilt = _describe(type(self)._skeleton(config))
+        _check_same(_describe(self), rebuilt, "model must be what its config builds")
         buffers = {name: str(b.dtype) for name, b in self.named_buffers() if name not in state}
         _write(Path(save_directory), config, state, buffers)
 
@@ -185,17 +180,15 @@ class PretrainedMixin(nn.Module):
 
         Args:
             pretrained_model_name_or_path: A folder of :meth:`save_pretrained`; or else the name of
-                a model that the package ships, ``"dots-small"``, or of one on the Hugging Face
-                hub, ``"owner/name"``.
+                a model that the package ships, ``"dots-small"``, or of one on the hub,
+                ``"owner/name"``.
             force_download, token, cache_dir, local_files_only, revision: How to fetch it from the
                 hub, as for ``huggingface_hub.snapshot_download``.
 
         Raises:
             FileNotFoundError: If there is no such model, or the hub cannot be reached.
             ValueError: If a file is damaged, or files and networks do not belong together.
-            TypeError: If an argument is of another type, or the constructor of a subclass does not
-                take the arguments of its base class.
-            ImportError: If safetensors or, for a model on the hub, its client is missing.
+            TypeError: If a subclass does not take the arguments of its base class.
 
         Example:
             >>> from compvae_pyg import CompVAE
@@ -211,18 +204,13 @@ class PretrainedMixin(nn.Module):
         elif not folder.exists() and isinstance(name, str) and _REPO.fullmatch(name):
             folder = _fetch(name, force_download, token, cache_dir, local_files_only, revision)
         elif not folder.exists():
-            message = f"no folder {folder}, and no model of that name is shipped (shipped: "
-            raise FileNotFoundError(f"{message}{', '.join(shipped)})")
+            missing = f"no folder {folder}, and no model of that name is shipped"
+            raise FileNotFoundError(f"{missing} (shipped: {', '.join(shipped)})")
         config, state, buffers = _read(folder)
         skeleton = cls._skeleton(config).state_dict()
         expected, found = ({n: _kind(v) for n, v in s.items()} for s in (skeleton, state))
-        wrong = sorted(n for n in {**expected, **found} if expected.get(n) != found.get(n))
-        if wrong:
-            raise ValueError(
-                f"{folder / _WEIGHTS} does not fit preset {config['preset']!r} of "
-                f"{config['problem']!r}: {len(wrong)} tensors differ, first {wrong[0]} (got "
-                f"{found.get(wrong[0], 'nothing')}, expected {expected.get(wrong[0], 'nothing')})"
-            )
+        what = f"{folder / _WEIGHTS} must fit preset {config['preset']!r} of {config['problem']!r}"
+        _check_same(found, expected, what)
         model = cls._rebuild(config, "cpu")
         for n, tensor in chain(model.named_parameters(), model.named_buffers()):
             dtype = state[n].dtype if n in state else _FLOATS.get(buffers.get(n, ""), tensor.dtype)
@@ -246,16 +234,12 @@ class PretrainedMixin(nn.Module):
 
         Args:
             repo_id: Name of the repository, ``"owner/name"``; made if need be.
-            evaluation: How good the model is, in Markdown, for :func:`model_card`.
-            license: The licence of the weights, by the hub's name for it; by default none is named.
-            commit_message, private, token, branch, create_pr: As for ``push_to_hub`` of
-                ``huggingface_hub.PyTorchModelHubMixin``.
+            evaluation, license: As for :func:`model_card`.
+            commit_message, private, token, branch, create_pr: As for the hub's own mixin.
 
         Raises:
-            TypeError: If an argument is of another type.
             ValueError: If a name is not valid, or the config does not rebuild the model; the hub is
                 not asked for anything then.
-            ImportError: If the hub's client or safetensors is missing.
         """
         card = model_card(self, repo_id, evaluation=evaluation, license=license)
         check_type(commit_message, "commit_message", str)
@@ -313,8 +297,7 @@ def model_card(
         model: A model of a registered architecture.
         repo_id: Name of the repository, ``"owner/name"``.
         evaluation: How good it is, in Markdown, such as a table, with what it was measured on.
-        license: The licence of the weights, by the hub's name for it: ``"mit"``, ``"cc-by-4.0"``.
-            By default the card names none.
+        license: The hub's name for the licence of the weights, ``"mit"``; by default none is named.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -337,14 +320,19 @@ def model_card(
         raise ValueError("model must be of a registered architecture to have a card (got another)")
     return _CARD.format(
         license="" if license is None else f"license: {license}\n",
-        problem=model.config["problem"],
-        preset=model.config["preset"],
+        config=model.config,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        w_channels=model.encoder.w_channels,
-        z_channels=model.encoder.z_channels,
+        encoder=model.encoder,
         repo_id=repo_id,
         evaluation=evaluation.strip() or "None was given.",
     )
+
+
+def _check_same(got: dict[str, str], expected: dict[str, str], demand: str) -> None:
+    for name in {**expected, **got}:
+        if got.get(name) != expected.get(name):
+            both = f"got {got.get(name, 'nothing')}, expected {expected.get(name, 'nothing')}"
+            raise ValueError(f"{demand}: {name or 'its class'} ({both})")
 
 
 def _describe(model: nn.Module) -> dict[str, str]:
@@ -444,8 +432,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, st
         if pair != last:
             last, deadline = pair, time.monotonic() + _SECONDS_OF_RETRIES
         elif time.monotonic() > deadline:
-            message = f"{weights_file} must be the weights of {config_file} (got another SHA-256)"
-            raise ValueError(message)
+            raise ValueError(f"{weights_file} must be that of {config_file} (got another SHA-256)")
         time.sleep(0.02)
 
 
@@ -462,7 +449,6 @@ def _parse_config(data: bytes, name: str) -> dict[str, Any]:
         version = config["format_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{name} is damaged or no model's config ({_line(error)})") from error
-    # Before all else: what the fields of another format are is not known.
     if version != _FORMAT_VERSION:
         raise ValueError(f"{name} has format {version!r} (this release reads {_FORMAT_VERSION})")
     for field in sorted({*config, *_FIELDS}):
@@ -483,21 +469,20 @@ def _fetch(repo_id: Any, *values: Any) -> Path:
     options = dict(zip(kinds, values, strict=True))
     for name, value in options.items():
         check_type(value, name, *kinds[name])
-    fetch = _extra("huggingface_hub", f"no folder {repo_id}, and ").snapshot_download
+    missing = f"no folder {repo_id}, and "
+    fetch = _extra("huggingface_hub", missing).snapshot_download
     try:
         return Path(fetch(repo_id, allow_patterns=[_CONFIG, _WEIGHTS], **options))
     except Exception as error:
-        raise FileNotFoundError(
-            f"no folder {repo_id}, and no such model could be fetched from the hub ({_line(error)})"
-        ) from error
+        missing += "no such model could be fetched from the hub"
+        raise FileNotFoundError(f"{missing} ({_line(error)})") from error
 
 
 def _extra(name: str, so_far: str = "") -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        message = f"{so_far}{name} is missing: pip install 'compvae-pyg[hub]'"
-        raise ImportError(message) from error
+        raise ImportError(f"{so_far}{name} is missing: pip install 'compvae-pyg[hub]'") from error
 
 
 def _line(error: Exception) -> str:

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from compvae_pyg.models.generator import standard_normal
 from compvae_pyg.nn import PackedParts
 
 __all__ = ["CommonNoise", "importance_log_weights", "log_mean_exp"]
 
 
+@dataclass(frozen=True)
 class CommonNoise:
     """Noise that the latents of all sets have in common: equal sets get equal estimates.
 
     A part's noise depends on the number of the sample and on the part's place in its set alone.
 
-    Args:
+    Attributes:
         seed: Seed of it.
         max_size: Number of parts of the largest set.
     """
 
-    def __init__(self, seed: int, max_size: int) -> None:
-        self.seed = seed
-        self.max_size = max_size
+    seed: int
+    max_size: int
 
     def __call__(
         self, parts: PackedParts, samples: range, channels: tuple[int, int, int], like: Tensor
@@ -36,14 +38,12 @@ class CommonNoise:
         start = sizes.cumsum(0) - sizes
         place = torch.arange(parts.num_parts, device=parts.device) - start[parts.batch]
         shapes = [(1, channels[0]), (self.max_size, channels[1]), (self.max_size, channels[2])]
-        rows: list[list[Tensor]] = [[], [], []]
-        for sample in samples:
+
+        def draw(sample: int) -> list[Tensor]:
             generator = torch.Generator(like.device).manual_seed(self.seed + sample)
-            for row, shape in zip(rows, shapes, strict=True):
-                row.append(
-                    torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
-                )
-        of_z, *of_parts = (torch.stack(row) for row in rows)
+            return [standard_normal(like.new_empty(shape), generator) for shape in shapes]
+
+        of_z, *of_parts = (torch.stack(rows) for rows in zip(*map(draw, samples), strict=True))
         z_eps = of_z.expand(-1, parts.batch_size, -1).flatten(0, 1)
         return [z_eps, *(table[:, place].flatten(0, 1) for table in of_parts)]
 
@@ -62,27 +62,17 @@ def importance_log_weights(
     r"""Return :math:`\log p(x, z^m, \{w_i^m\}) - \log q(z^m, \{w_i^m\} \mid x)`, ``[M, S]``.
 
     What depends on no sample is computed once, and copied for as many samples as pass the other
-    networks at a time.
-
-    Args:
-        model: A CompVAE.
-        whole: Wholes, ``[S, *event]``, checked.
-        parts: Their parts, checked.
-        num_samples: Number :math:`M` of samples.
-        chunk_size: Number of wholes, counted once for each sample, that pass the networks at once.
-        generator: Source of the randomness; by default the global one.
-        common: Noise to use instead.
+    networks at a time. Arguments are those of :meth:`CompVAE.log_likelihood`, checked, and noise to
+    use instead of that of ``generator``.
     """
     pieces = []
     for sets, chunk in parts.split(chunk_size):
         step = max(1, chunk_size // max(1, chunk.batch_size))
-        features = model._features(whole[sets], chunk)
-        prior = model.generator.prior_w(chunk)
-        blocks = [
-            _block(model, whole[sets], chunk, features, prior, range(m, min(m + step, num_samples)),
-                   generator, common)
-            for m in range(0, num_samples, step)
-        ]  # fmt: skip
+        wholes, blocks = whole[sets], []
+        features, prior = model._features(wholes, chunk), model.generator.prior_w(chunk)
+        for m in range(0, num_samples, step):
+            samples = range(m, min(m + step, num_samples))
+            blocks.append(_block(model, wholes, chunk, features, prior, samples, generator, common))
         pieces.append(torch.cat(blocks))
     return torch.cat(pieces, dim=1)
 
@@ -102,7 +92,7 @@ def _block(
     copies = parts.with_fields({"loc": prior.loc, "scale": prior.scale}).repeat(times)
     w_prior = Normal(copies["loc"], copies["scale"], validate_args=False)
     of_whole, of_parts = (value.repeat(times, 1) for value in features)
-    w_eps, given = torch.empty(0), dict[str, Any](generator=generator)
+    w_eps, given = None, dict[str, Any](generator=generator)
     if common is not None:
         channels = (encoder.z_channels, w_prior.loc.shape[1], of_parts.shape[1])
         z_eps, w_eps, part_eps = common(parts, samples, channels, w_prior.loc)
@@ -110,13 +100,7 @@ def _block(
     posterior = encoder(
         of_whole, of_parts, copies, w_prior=w_prior if model.residual_posterior else None, **given
     )
-    if common is None:
-        w_eps = torch.randn(
-            w_prior.loc.shape,
-            dtype=w_prior.loc.dtype,
-            device=w_prior.loc.device,
-            generator=generator,
-        )
+    w_eps = standard_normal(w_prior.loc, generator) if w_eps is None else w_eps
     w = posterior.w.transform(w_eps)
     log_p = copies.sum(w_prior.log_prob(w).sum(dim=-1))
     log_q = posterior.w.log_prob_from_eps(w_eps).sum(dim=-1)

@@ -15,17 +15,16 @@ from compvae_pyg.models.likelihood import CommonNoise, importance_log_weights, l
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_count,
-    check_device,
     check_generator,
+    check_given,
     check_model,
     check_real,
-    check_shape,
+    check_values,
 )
 
 __all__ = ["Ranking", "rank_parts"]
 
-# Groups of samples whose estimates are compared, to tell how far the estimate of all is off.
-_NUM_GROUPS = 8
+_NUM_GROUPS = 8  # of samples, whose estimates are compared for the standard error
 
 
 @dataclass(frozen=True)
@@ -81,30 +80,23 @@ def rank_parts(
 
     where a candidate :math:`c` is a multiset of parts, and :math:`p(x \mid c)` is estimated by
     importance sampling as in :meth:`CompVAE.log_likelihood`, with the same noise for all
-    candidates: equal ones get equal estimates. All candidates of all wholes lie packed in one
-    batch, and may be of different sizes.
-
-    Each estimate is a lower bound in expectation. Its standard error comes from the estimates of
-    groups of samples; a warning says where the best candidate leads by less than two of them.
+    candidates: equal ones get equal estimates. Each is a lower bound in expectation. Its standard
+    error comes from the estimates of groups of samples; a warning says where the best candidate
+    leads by less than two of them.
 
     Args:
         model: The model.
         whole: Wholes, ``[S, *event]``.
-        parts: Parts of all candidates, packed, N rows each.
-        batch: Candidate of each part, ``[N]``, sorted; ``None`` means one candidate.
-        batch_size: Number of candidates :math:`C`; needed when a candidate is empty.
-        candidate_batch: Whole of each candidate, ``[C]``, sorted; ``None`` means that there is one
-            whole.
+        parts: Parts of all candidates; with ``batch``, ``batch_size``, ``count``, ``weight`` and
+            ``generator`` as for :class:`CompVAE`, where a set is a candidate, of :math:`C` in all.
+        candidate_batch: Whole of each candidate, ``[C]``, sorted; ``None`` means one whole.
         log_prior: Logarithms of the prior :math:`\pi` of the candidates, up to a constant for
             each whole, ``[C]``; by default all are equal.
         num_samples: Number of importance samples of each candidate.
         chunk_size: Number of samples that pass the networks at once; bounds the memory.
-        count: How many parts a row stands for, ``[N]``; by default 1.
-        weight: Weight of each part, ``[N]``, of any sign; by default 1.
-        generator: Source of the randomness; by default the global one.
 
     Raises:
-        TypeError: If ``whole`` or ``log_prior`` is not a tensor of numbers.
+        TypeError: If an argument is of another type.
         ValueError: If an input does not fit the others or the model, a whole has no candidate, or
             none of finite likelihood and prior, or ``log_prior`` is NaN or ``inf``.
 
@@ -125,27 +117,18 @@ def rank_parts(
         raise ValueError("whole must be wholes, one a row (got a scalar)")
     parts = PackedParts.of(parts, batch, batch_size, count=count, weight=weight)
     num_wholes, num_candidates = len(whole), parts.batch_size
-    numbers = torch.arange(num_candidates, device=parts.device)
     try:
+        numbers = torch.arange(num_candidates, device=parts.device)
         candidates = PackedParts(numbers, candidate_batch, num_wholes)
     except (TypeError, ValueError) as error:
         # There it is called as the set of each part is.
         raise type(error)(f"candidate_batch, of candidates as parts: {error}") from None
-    lonely = candidates.sizes() == 0
-    if bool(lonely.any()):
-        raise ValueError(
-            f"every whole must have a candidate (got none for whole {int(lonely.nonzero()[0])})"
-        )
+    lonely = (candidates.sizes() == 0).nonzero()
+    if len(lonely) > 0:
+        raise ValueError(f"each whole must have a candidate (got none for whole {int(lonely[0])})")
+    check_given(log_prior, "log_prior", (num_candidates,), parts.device)
     if log_prior is not None:
-        check_real(log_prior, "log_prior")
-        check_device(log_prior, "log_prior", parts.device, "the parts")
-        check_shape(log_prior, "log_prior", (num_candidates,))
-        wrong = log_prior.isnan() | (log_prior == torch.inf)
-        if bool(wrong.any()):
-            at = int(wrong.nonzero()[0])
-            raise ValueError(
-                f"log_prior must be finite or -inf (got {float(log_prior[at])} at candidate {at})"
-            )
+        check_values(log_prior, log_prior < math.inf, "log_prior must be finite or -inf")
     whole, parts = model._enter(whole[candidates.batch], parts, None, None)
     source = torch.device("cpu") if generator is None else generator.device
     seed = int(torch.randint(2**62, (), generator=generator, device=source))
@@ -157,9 +140,9 @@ def rank_parts(
     if log_prior is not None:
         log_joint = log_joint + log_prior
     highest, best = _highest(log_joint, candidates)
-    if not bool(highest.isfinite().all()):
-        at = int((~highest.isfinite()).nonzero()[0])
-        raise ValueError(f"no candidate for whole {at} has a finite likelihood and prior")
+    lost = (~highest.isfinite()).nonzero()
+    if len(lost) > 0:
+        raise ValueError(f"no candidate for whole {int(lost[0])} has a finite likelihood and prior")
     second, runner_up = _highest(log_joint.index_fill(0, best, -torch.inf), candidates)
     shifted = log_joint - candidates.broadcast(highest)
     evidence = candidates.sum(shifted.exp()).log()
@@ -190,8 +173,7 @@ def rank_parts(
 def _highest(values: Tensor, candidates: PackedParts) -> tuple[Tensor, Tensor]:
     """Return the highest value of each whole, and the first candidate that reaches it."""
     highest = scatter(values, candidates.batch, 0, candidates.batch_size, reduce="max")
-    assert isinstance(candidates.fields, Tensor)
-    number = candidates.fields
+    number = torch.arange(len(values), device=values.device)
     order = torch.where(values == candidates.broadcast(highest), number, len(number))
     return highest, scatter(order, candidates.batch, 0, candidates.batch_size, reduce="min")
 

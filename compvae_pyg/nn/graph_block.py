@@ -4,7 +4,6 @@ from types import NoneType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import Aggregation, MeanAggregation, SumAggregation
@@ -19,7 +18,7 @@ from compvae_pyg.nn.checks import (
     check_type,
 )
 from compvae_pyg.nn.packed import PackedParts, at_least_float32
-from compvae_pyg.nn.residual import Residual
+from compvae_pyg.nn.residual import Residual, elu
 from compvae_pyg.nn.split_linear import SplitLinear
 
 __all__ = ["GraphBlock"]
@@ -214,8 +213,8 @@ class _Message(nn.Module):
         h = x
         if context is not None and parts is not None:
             h = torch.cat([parts.broadcast(context), x], dim=-1)
-        h = h + self.lin2(F.elu(self.lin1(x, context=context, parts=parts)))
-        return self.residual(F.elu(h))
+        h = h + self.lin2(elu(self.lin1(x, context=context, parts=parts)))
+        return self.residual(elu(h))
 
 
 class _Update(nn.Module):
@@ -241,7 +240,7 @@ class _Update(nn.Module):
         parts: PackedParts | None = None,
     ) -> Tensor:
         received = self.received_residual(torch.tanh(received))
-        return self.residual(F.elu(self.lin(x, received, context, parts)))
+        return self.residual(elu(self.lin(x, received, context, parts)))
 
 
 _STEPS = {

@@ -51,7 +51,7 @@ class PartOptions(TypedDict, total=False):
 # Added one by one, 32-bit numbers lose a digit for every ten times as many. More rows than _LONG
 # are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
 _LONG = 2048
-_BLOCK = 16
+_LOG_BLOCK = 4
 
 
 class NullSoftmax(NamedTuple):
@@ -591,9 +591,11 @@ def _is_long(values: Tensor, batch: Tensor) -> bool:
 
 
 def _blocks(batch: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Return the block of each row, at most ``_BLOCK`` rows of one set, and the set of each."""
-    blocks = batch + torch.arange(batch.shape[0], device=batch.device) // _BLOCK
-    owner = batch.new_zeros(batch_size + batch.shape[0] // _BLOCK)
+    """Return the block of each row, at most 16 rows of one set, and the set of each."""
+    # Shifted, not divided: of a quotient torch.compile fills whole blocks alone on the CPU.
+    row = torch.arange(batch.shape[0], device=batch.device)
+    blocks = batch + torch.bitwise_right_shift(row, _LOG_BLOCK)
+    owner = batch.new_zeros(batch_size + (batch.shape[0] >> _LOG_BLOCK))
     return blocks, torch.scatter(owner, 0, blocks, batch)
 
 

@@ -6,7 +6,7 @@ from torch_geometric.nn.inits import reset
 
 from compvae_pyg.nn.checks import check_count, check_fits, check_real, check_shape
 
-__all__ = ["Residual"]
+__all__ = ["Residual", "elu"]
 
 
 class Residual(nn.Module):
@@ -50,7 +50,12 @@ class Residual(nn.Module):
         check_real(x, "x")
         check_shape(x, "x", ("*",) * (x.dim() - 1) + (self.channels,))
         check_fits(x, "x", self)
-        return x + self.lin2(F.elu(self.lin1(x)))
+        return x + self.lin2(elu(self.lin1(x)))
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.channels})"
+
+
+def elu(x: Tensor) -> Tensor:
+    """Return the ELU, whose gradient is read off the result: ``x`` need not be kept for it."""
+    return F.elu(x.clone(), inplace=True)

@@ -1,8 +1,7 @@
 """The paper's figures, from results (extra ``plots``).
 
 Each function takes what a training or an evaluation left, never a model, and returns a
-:class:`matplotlib.figure.Figure` to be saved with its ``savefig``. No global state is touched, so
-that neither a display nor a backend is needed.
+:class:`matplotlib.figure.Figure`; none needs global state, a display or a backend.
 """
 
 from compvae_pyg.plots.curves import (

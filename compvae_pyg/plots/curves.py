@@ -24,11 +24,7 @@ _TAILS = (style.BLUE, style.BLACK, style.GREEN, style.PURPLE)
 
 
 def plot_sum(recomposition: SinesRecomposition) -> Figure:
-    """Draw a whole against the sum of its parts (paper, Fig. 2).
-
-    Beside the ground truth the same by the model, from the latents that it inferred of the whole:
-    decoded together, and decoded alone and then added.
-    """
+    """Draw a whole against the sum of its parts, true and inferred (paper, Fig. 2)."""
     _check_recomposition(recomposition)
     figure = style.chart(7.2, 2.8)
     grid = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -68,8 +64,7 @@ def plot_variety(variety: SinesVariety) -> Figure:
 def plot_sines_recomposition(recomposition: SinesRecomposition) -> Figure:
     """Draw a curve's waves alone, added one by one, and left out one by one (paper, Fig. 6).
 
-    Broad grey lines are the ground truth, thin blue ones what the model decodes from the latents
-    that it inferred from the curve of all waves: the lowest of the second column.
+    The model's curves come from what it inferred from all waves, the lowest of the second column.
     """
     num_parts = _check_recomposition(recomposition)
     figure = style.chart(7.2, 0.6 + 0.82 * num_parts)
@@ -114,7 +109,6 @@ def plot_nonlinearity(result: SinesNonlinearity) -> Figure:
 
 
 def _check_recomposition(recomposition: SinesRecomposition) -> int:
-    """Return the number of parts."""
     num_parts, length = len(recomposition.category), np.shape(recomposition.true_wholes)[-1]
     for name, curves in vars(recomposition).items():
         style.array(curves, name, num_parts, *(() if name == "category" else (length,)))
@@ -124,17 +118,10 @@ def _check_recomposition(recomposition: SinesRecomposition) -> int:
 def plot_rare_curves(
     ordinary: ArrayLike, rare: ArrayLike, level: float, tails: Mapping[str, RareEvent] | None = None
 ) -> Figure:
-    """Draw curves beyond a level beside ordinary ones of the same parts.
+    """Draw curves beyond a level, ``[m, T]``, beside ordinary ones of the same parts, ``[n, T]``.
 
-    Args:
-        ordinary: Curves drawn as they come, ``[n, T]``.
-        rare: Curves whose score exceeds the level, ``[m, T]``.
-        level: The level, in the unit of the curves.
-        tails: Simulations by name, for a third panel with the probability of exceeding each of
-            their levels; bars are 95 % confidence intervals of the last.
-
-    Raises:
-        ValueError: If the curves are not ``[n, T]`` and ``[m, T]``.
+    For simulations by name, ``tails``, a third panel has the probability of exceeding each of their
+    levels; bars are 95 % confidence intervals of the last.
 
     Example:
         >>> plot_rare_curves(np.zeros((3, 50)), np.ones((2, 50)), level=0.9)
@@ -145,8 +132,8 @@ def plot_rare_curves(
     columns = 3 if tails else 2
     figure = style.chart(3.2 * columns, 2.8)
     panels = figure.subplots(1, columns, width_ratios=[1.0, 1.0, 0.9][:columns])
-    low, high = (float(f(np.concatenate([ordinary, rare]))) for f in (np.min, np.max))
-    high = max(high, level)
+    everything = np.concatenate([ordinary, rare])
+    low, high = everything.min(), max(everything.max(), level)
     margin = 0.05 * (high - low)
     for axes, curves, color, title in (
         (panels[0], ordinary, style.BLUE, "ordinary"),

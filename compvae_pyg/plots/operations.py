@@ -17,14 +17,10 @@ __all__ = ["Operation", "draw_whole", "plot_attribution", "plot_operations"]
 
 @dataclass(frozen=True)
 class Operation:
-    """A whole after an operation, by the ground truth and by the model.
+    """A whole after an operation: the ground truth and the model's.
 
-    Attributes:
-        title: What was done.
-        truth: The ground truth, an image ``[3, H, W]`` (ink: ``[1, H, W]``) or a curve ``[T]``.
-        whole: The model's.
-        pos: Positions of the parts in an image, ``[K, 2]``, if they are to be marked.
-        colors: Their colours in RGB, ``[K, 3]``.
+    Either is an image ``[3, H, W]`` (ink: ``[1, H, W]``) or a curve ``[T]``. Positions of parts in
+    an image, ``[K, 2]``, are marked, in their colours in RGB, ``[K, 3]``.
     """
 
     title: str
@@ -42,10 +38,7 @@ def draw_whole(
     colors: ArrayLike | None = None,
     truth: ArrayLike | None = None,
 ) -> None:
-    """Draw an image, ``[3, H, W]``, with its sites, or a curve, ``[T]``, over the ground truth.
-
-    An image of one channel is drawn as black ink on white paper.
-    """
+    """Draw an :class:`Operation`'s image, ink in black on white, or curve over the ground truth."""
     whole = np.asarray(whole)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -72,14 +65,8 @@ def plot_operations(
     """Draw a whole after each of several operations, and series of wholes that change step by step.
 
     Images of the ground truth stand above those of the model; curves of the model, thin, lie over
-    those of the ground truth, broad.
-
-    Args:
-        operations: Operations, the first of which is to do nothing.
-        series: Names of series and their wholes, ``[n, C, H, W]`` or ``[n, T]``, drawn below.
-
-    Raises:
-        ValueError: If there is no operation.
+    those of the ground truth, broad. The first of the operations, at least one, is to do nothing.
+    Below are series by name, wholes ``[n, C, H, W]`` or ``[n, T]``.
 
     Example:
         >>> nothing = Operation("observed", np.zeros(50), np.ones(50))
@@ -132,17 +119,9 @@ def plot_attribution(
     """Draw wholes, and below each the information in the latents of its parts, in bits.
 
     The last bar is what the parts carry only together. All bars of a whole add up to its ``kl_w``,
-    which stands above them.
-
-    Args:
-        wholes: Images, ``[S, 3, H, W]`` in [0, 1], or curves, ``[S, T]``.
-        attribution: The result of :meth:`~compvae_pyg.CompVAE.attribute`.
-        labels: Name of each part, ``[N]``.
-        colors: Colours of the parts' bars in RGB, ``[N, 3]``.
-        pos: Positions of the parts in their images, ``[N, 2]``, if they are to be marked.
-
-    Raises:
-        ValueError: If a shape does not fit the others, or there is no whole.
+    which stands above them. Wholes are images, ``[S, 3, H, W]`` in [0, 1], or curves, ``[S, T]``,
+    and ``attribution`` is the result of :meth:`~compvae_pyg.CompVAE.attribute`. Each part, ``[N]``,
+    has its name, the colour of its bar in RGB, and its position, ``[N, 2]``, to be marked.
 
     Example:
         >>> import torch
@@ -170,17 +149,13 @@ def plot_attribution(
         mine = batch == s
         draw_whole(above, wholes[s], None if sites is None else sites[mine], colors=shades[mine])
         above.set_title(f"{bits[mine].sum() + common[s]:.0f} bits", fontsize=9)
-        bars = below.barh(
-            np.arange(mine.sum() + 1),
-            # Rounding may leave a divergence just below zero.
-            np.append(bits[mine], common[s]).clip(min=0.0),
-            color=[*shades[mine], "#cccccc"],
-            edgecolor=GREY,
-            linewidth=0.6,
-            height=0.7,
-        )
+        places = np.arange(mine.sum() + 1)
+        # Rounding may leave a divergence just below zero.
+        widths = np.append(bits[mine], common[s]).clip(min=0.0)
+        look = {"color": [*shades[mine], "#cccccc"], "edgecolor": GREY, "linewidth": 0.6}
+        bars = below.barh(places, widths, height=0.7, **look)
         below.bar_label(bars, fmt=" %.0f", fontsize=7, color=GREY)
-        below.set_yticks(np.arange(mine.sum() + 1), [*names[mine], "in common"], fontsize=7.5)
+        below.set_yticks(places, [*names[mine], "in common"], fontsize=7.5)
         below.set(xlim=(0.0, 1.2 * most), ylim=(largest + 0.6, -0.6), xticks=[])
         below.spines[["top", "right", "bottom"]].set_visible(False)
         below.tick_params(length=0)

@@ -1,45 +1,41 @@
 """How good a model is, by the number of parts and far beyond those of its training."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from compvae_pyg.evaluation import Estimate, SampledRow
 from compvae_pyg.plots import style
 
 __all__ = ["plot_energy_distances", "plot_quality"]
 
+Rows: TypeAlias = Sequence[SampledRow]
 
-def plot_quality(rows: Sequence[SampledRow], *, trained_to: int | None = None) -> Figure:
+
+def plot_quality(rows: Rows, *, trained_to: int | None = None) -> Figure:
     """Draw generated wholes beside the ground truth of the same parts, by the number of parts.
 
-    The grey band and the bars are 95 % confidence intervals.
-
-    Args:
-        rows: Rows whose class has ``panels``, as those of
-            :func:`~compvae_pyg.evaluation.evaluate_dots`.
-        trained_to: Largest number of parts in training, if it is to be marked.
-
-    Raises:
-        ValueError: If there is no row, or rows are of another kind.
+    The grey band and the bars are 95 % confidence intervals. The class of the rows, at least one,
+    has ``panels``; ``trained_to`` marks the largest number of parts in training.
 
     Example:
-        >>> from compvae_pyg import CompVAE, Dots
+        >>> from compvae_pyg import Dots
         >>> from compvae_pyg.evaluation import evaluate_dots
-        >>> model = CompVAE.from_pretrained("dots-small")
-        >>> few = {"num_wholes": 8, "num_draws": 2, "num_samples": 2}
-        >>> plot_quality(evaluate_dots(model, Dots(), num_parts=[1, 2], **few))
+        >>> few = {"num_parts": [1, 2], "num_wholes": 8, "num_draws": 2, "num_samples": 2}
+        >>> plot_quality(evaluate_dots(Dots().build("small"), Dots(), **few))
         <Figure size 1312x896 with 4 Axes>
     """
-    kind = _check_rows(rows)
-    if not kind.panels:
-        raise ValueError(f"rows must have panels (got {kind.__name__})")
+    _check_rows(rows)
+    panels, chance = rows[0].panels, rows[0].chance
+    if not panels:
+        raise ValueError(f"rows must have panels (got {type(rows[0]).__name__})")
     figure = style.chart(8.2, 5.6)
     grid = figure.subplots(2, 2, sharex=True)
-    for axes, (title, name) in zip(grid.flat, kind.panels.items(), strict=True):
+    for axes, (title, name) in zip(grid.flat, panels.items(), strict=True):
         is_ratio = hasattr(rows[0], name)
         if is_ratio:
             axes.axhline(1.0, color=style.GREY, linewidth=1.4, linestyle="--")
@@ -50,9 +46,9 @@ def plot_quality(rows: Sequence[SampledRow], *, trained_to: int | None = None) -
         axes.set_title(title, fontsize=9.5)
         low, high = axes.get_ylim()
         axes.set_ylim(*((min(low, 0.9), max(high, 1.1)) if is_ratio else (0.0, max(high, 0.02))))
-        if name in kind.chance:
-            axes.axhline(kind.chance[name], color=style.GREY, linewidth=0.8, linestyle=":")
-            style.note(axes, (rows[0].num_parts, kind.chance[name] + 0.01), "chance")
+        if name in chance:
+            axes.axhline(chance[name], color=style.GREY, linewidth=0.8, linestyle=":")
+            style.note(axes, (rows[0].num_parts, chance[name] + 0.01), "chance")
         _number_axis(axes, rows, trained_to)
     for axes in grid[1]:
         axes.set_xlabel("number of parts $K$")
@@ -60,13 +56,11 @@ def plot_quality(rows: Sequence[SampledRow], *, trained_to: int | None = None) -
     return figure
 
 
-def plot_energy_distances(rows: Sequence[SampledRow], *, trained_to: int | None = None) -> Figure:
+def plot_energy_distances(rows: Rows, *, trained_to: int | None = None) -> Figure:
     """Draw how far wholes and sums of parts lie from the ground truth of the same parts.
 
-    Energy distances of samples, on a log scale: of generated wholes, and of sums of single parts,
-    generated or true, which is what a simulator makes that draws parts independently and adds them
-    up. The grey band is the distance between two ground-truth samples; bars are 95 % confidence
-    intervals. What is zero is not drawn. Arguments and errors are those of :func:`plot_quality`.
+    On a log scale, without zeros: generated wholes, and sums of independent single parts, which is
+    what a simulator makes that adds parts up. Otherwise like :func:`plot_quality`.
     """
     _check_rows(rows)
     figure = style.chart(5.6, 4.3)
@@ -85,36 +79,29 @@ def plot_energy_distances(rows: Sequence[SampledRow], *, trained_to: int | None 
     return figure
 
 
-def _check_rows(rows: Sequence[SampledRow]) -> type[SampledRow]:
-    """Return the class of rows, or raise unless there are some that compare samples."""
-    if not rows:
-        raise ValueError("rows must not be empty (got none)")
-    if not isinstance(rows[0], SampledRow):
-        raise ValueError(f"rows must be of SampledRow (got {type(rows[0]).__name__})")
-    return type(rows[0])
+def _check_rows(rows: Rows) -> None:
+    if not rows or not isinstance(rows[0], SampledRow):
+        got = type(rows[0]).__name__ if rows else "none"
+        raise ValueError(f"rows must be at least one SampledRow (got {got})")
 
 
-def _means(
-    axes: Axes, rows: Sequence[SampledRow], name: str
-) -> tuple[list[int], np.ndarray, np.ndarray]:
+def _means(axes: Axes, rows: Rows, name: str) -> tuple[NDArray[Any], ...]:
     """Return numbers of parts, means and half the widths of their intervals."""
     estimates: list[Estimate] = [getattr(row, name) for row in rows]
     mean = np.array([estimate.mean for estimate in estimates])
     if axes.get_yscale() == "log":
         mean = np.where(mean > 0.0, mean, np.nan)
     error = np.nan_to_num([estimate.standard_error for estimate in estimates])
-    return [row.num_parts for row in rows], mean, 1.96 * error
+    return np.array([row.num_parts for row in rows]), mean, 1.96 * error
 
 
-def _bars(
-    axes: Axes, rows: Sequence[SampledRow], name: str, marks: str, color: str, label: str
-) -> None:
+def _bars(axes: Axes, rows: Rows, name: str, marks: str, color: str, label: str) -> None:
     num_parts, mean, error = _means(axes, rows, name)
     look: dict[str, Any] = {"color": color, "linewidth": 1.4, "markersize": 4.0, "capsize": 2.5}
     axes.errorbar(num_parts, mean, yerr=error, fmt=marks, label=label, **look)
 
 
-def _band(axes: Axes, rows: Sequence[SampledRow], name: str, label: str) -> None:
+def _band(axes: Axes, rows: Rows, name: str, label: str) -> None:
     num_parts, mean, error = _means(axes, rows, name)
     if axes.get_yscale() == "log":
         error = np.minimum(error, 0.99 * mean)
@@ -123,7 +110,7 @@ def _band(axes: Axes, rows: Sequence[SampledRow], name: str, label: str) -> None
     axes.plot(num_parts, mean, "--", color=style.GREY, linewidth=1.4, label=label)
 
 
-def _number_axis(axes: Axes, rows: Sequence[SampledRow], trained_to: int | None) -> None:
+def _number_axis(axes: Axes, rows: Rows, trained_to: int | None) -> None:
     num_parts = [row.num_parts for row in rows]
     axes.set_xscale("log", base=2)
     axes.set_xticks(num_parts, labels=map(str, num_parts), fontsize=8)

@@ -1,4 +1,4 @@
-"""What a problem is: a source of wholes with their parts, networks, and a course of training."""
+"""What a problem is: a source of wholes with their parts, and networks for it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from torch_geometric.data import Batch, Data
 from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn import pack
 from compvae_pyg.nn.checks import check_generator, check_type
-from compvae_pyg.problems.schedule import Schedule
 
 __all__ = ["Problem", "drawing_device", "packed_batch"]
 
@@ -32,10 +31,10 @@ def drawing_device(num_parts: Tensor, generator: torch.Generator | None) -> torc
 
 
 class Problem(ABC):
-    """A source of wholes with their parts, with networks and courses of training for it.
+    """A source of wholes with their parts, with networks for it.
 
     A problem of your own needs its name, the names of its parts' fields, the shape of a whole and
-    :meth:`sample`; networks and courses of training may come from elsewhere.
+    :meth:`sample`; networks may come from elsewhere.
 
     Attributes:
         name: Name under which saved models refer to it.
@@ -45,7 +44,9 @@ class Problem(ABC):
         event_shape: Shape of one whole.
         networks: Names that :meth:`build` knows: presets that are registered for the problem, see
             :func:`~compvae_pyg.models.register_architecture`.
-        schedules: Names that :meth:`schedule` knows, the default first.
+        max_parts: Largest number of parts in training.
+        training: Numbers for its training: arguments of
+            :meth:`Schedule.staged <compvae_pyg.training.Schedule.staged>`.
     """
 
     name: ClassVar[str]
@@ -53,7 +54,8 @@ class Problem(ABC):
     intrinsic_fields: ClassVar[tuple[str, ...]] = ()
     event_shape: ClassVar[tuple[int, ...]]
     networks: ClassVar[tuple[str, ...]] = ()
-    schedules: ClassVar[tuple[str, ...]] = ()
+    max_parts: ClassVar[int] = 8
+    training: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Batch:
@@ -77,14 +79,6 @@ class Problem(ABC):
         plain = {k: v for k, v in vars(self).items() if isinstance(v, (bool, int, float, str))}
         model.config = {**(model.config or {}), "parameters": plain}
         return model
-
-    def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
-        """Return a course of training by name, of another length if ``num_steps`` is given.
-
-        Raises:
-            ValueError: If there is none of that name.
-        """
-        raise ValueError(f"schedule must be one of {self.schedules} (got {name!r})")
 
     def parts(self, data: Data) -> dict[str, Tensor]:
         """Return the fields of a ``Data`` or ``Batch`` that describe its parts."""

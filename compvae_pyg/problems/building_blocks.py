@@ -51,19 +51,16 @@ def gaussian_compvae(
 ) -> CompVAE:
     """Assemble a model whose priors and decoder are networks of means and log-variances.
 
-    Args:
-        decoder: Network with as many channels of means as the whole has, in dimension 1.
-        min_scale: Smallest standard deviation of the priors.
-        min_whole_scale: That of the numbers of the whole; by default the same.
+    ``min_scale`` is the smallest standard deviation of the priors, ``min_whole_scale`` that of the
+    numbers of the whole, by default the same. Means come first, in dimension 1 of the decoder's.
     """
+    whole_scale = min_whole_scale or min_scale
     return CompVAE(
         encoder=encoder,
         generator=CompVAEGenerator(
             w_prior=NormalNetwork(w_prior, min_scale),
             z_prior=NormalNetwork(z_prior, min_scale),
-            decoder=NormalNetwork(
-                decoder, min_whole_scale or min_scale, event_shape[0], len(event_shape)
-            ),
+            decoder=NormalNetwork(decoder, whole_scale, event_shape[0], len(event_shape)),
         ),
         embedding=embedding,
         event_shape=event_shape,

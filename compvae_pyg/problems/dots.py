@@ -1,6 +1,6 @@
 """The two-dimensional problem: images made of coloured sites (paper, section 4.2 and B.2)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,6 @@ from compvae_pyg.nn import PackedParts, pack
 from compvae_pyg.nn.checks import check_count, check_feature, check_places
 from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
 from compvae_pyg.problems.base import Problem, drawing_device, packed_batch
-from compvae_pyg.problems.schedule import Schedule
 
 __all__ = ["COLORS", "Dots", "render_dots"]
 
@@ -76,7 +75,9 @@ def render_dots(
     weight = torch.exp(logits - highest.index_select(0, batch))
     # Sites of one colour are added up before they are mixed with others.
     row = batch * len(COLORS) + color
-    of_color = scatter(weight, row, 0, batch_size * len(COLORS), reduce="sum").view(batch_size, len(COLORS), -1)
+    of_color = scatter(weight, row, 0, batch_size * len(COLORS), reduce="sum").view(
+        batch_size, len(COLORS), -1
+    )
     palette = torch.tensor(list(COLORS.values()), dtype=pos.dtype, device=pos.device)
     total = of_color.sum(dim=1, keepdim=True)
     image = (palette.T @ of_color / total.clamp(min=1.0)).clamp(0.0, 1.0) ** (1.0 / 2.4)
@@ -101,7 +102,11 @@ class Dots(Problem):
     intrinsic_fields = ("intensity",)
     event_shape = (3, 32, 32)
     networks = ("small", "paper")
-    schedules = ("roads", "paper")
+    training: ClassVar[dict[str, Any]] = {
+        "num_steps": 5_500,
+        "batch_size": 192,
+        "initial_rate": 1.8e-3,
+    }
     border = 0.9
     intensity_range = (5.0, 10.0)
 
@@ -163,18 +168,3 @@ class Dots(Problem):
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.2 to the layer, for a GPU.
         """
         return super().build(networks, **options)
-
-    def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
-        """Return a course of training by name.
-
-        ``"roads"`` opens the roads to the image one after the other: labels, parts, whole.
-        ``"paper"`` is the published course (section 4.3).
-        """
-        if num_steps is not None:
-            check_count(num_steps, "num_steps")
-        if name == "paper":
-            return Schedule(num_steps=500_000 if num_steps is None else num_steps, batch_size=256)
-        if name != "roads":
-            return super().schedule(name, num_steps)
-        steps = 5_500 if num_steps is None else num_steps
-        return Schedule.roads(steps, 192, max_parts=8, initial_rate=1.8e-3)

@@ -33,10 +33,8 @@ __all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small"]
 
 NUM_COLORS = 5
 IMAGE_SIZE = 32
-# Standard deviation of the prior at first; a small one lets the decoder learn the means.
-_INITIAL_SCALE = 0.05
-# Distance from a site to the four points of the image that are looked up, along each axis.
-_REACH = 0.3
+_INITIAL_SCALE = 0.05  # of the prior; a small one lets the decoder learn the means
+_REACH = 0.3  # from a site to the four points of the image that are looked up, along each axis
 _NUM_FREQUENCIES = 4
 
 
@@ -151,8 +149,7 @@ class GlimpseEmbedding(nn.Module):
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of images, ``[S, C_x]``, and of sites, ``[N, C_l]``."""
         color, pos = check_places(parts, NUM_COLORS, "color")
-        x = (2.0 * whole - 1.0).contiguous(memory_format=torch.channels_last)
-        features = self.conv(x)
+        features = self.conv((2.0 * whole - 1.0).contiguous(memory_format=torch.channels_last))
         seen = self._look_up(features, pos.unsqueeze(1) + self.glimpses, batch).flatten(1)
         phase = (pos.unsqueeze(-1) * self.frequencies).flatten(1)
         site = torch.cat([self.color(color), pos, phase.sin(), phase.cos(), seen], dim=-1)
@@ -162,7 +159,7 @@ class GlimpseEmbedding(nn.Module):
         """Interpolate maps ``[S, C, G, G]`` at points ``[N, P, 2]`` of the sites' own images."""
         grid = self.grid
         rows = at_least_float32(features).permute(0, 2, 3, 1).flatten(0, 2)
-        pixel = (at + 1.0) * (0.5 * (IMAGE_SIZE - 1))
+        pixel = (at_least_float32(at) + 1.0) * (0.5 * (IMAGE_SIZE - 1))
         cell = ((pixel - 1.5) / 4.0).clamp(0.0, grid - 1.0)
         low = cell.detach().floor().clamp(max=grid - 2.0)
         right, down = (cell - low).unbind(dim=-1)
@@ -172,7 +169,7 @@ class GlimpseEmbedding(nn.Module):
         corners = first.unsqueeze(-1) + self.corners
         values = gather(rows, corners.flatten()).unflatten(0, corners.shape)
         weight = torch.stack([left * up, right * up, left * down, right * down], dim=-1)
-        return (weight.unsqueeze(-2) @ values).squeeze(-2)
+        return (weight.unsqueeze(-2) @ values).squeeze(-2).to(features.dtype)
 
 
 @register_architecture("dots", "small")
@@ -195,12 +192,10 @@ def build_dots_small(
     Args:
         channels: Channels of the field that is a site's latent, of ``channels * grid**2`` numbers.
         grid: Cells of the field along each side.
-        hidden_channels: As all that is not listed, that of
-            :class:`~compvae_pyg.models.CompVAEEncoder`.
+        hidden_channels: As all others, see :class:`~compvae_pyg.models.CompVAEEncoder`.
         min_scale: Smallest standard deviation of the priors.
-        min_pixel_scale: Smallest standard deviation of a pixel; 0.005 in the paper. The larger
-            one is meant to keep images of one colour, which can be learned to that precision, from
-            outweighing all others.
+        min_pixel_scale: Smallest standard deviation of a pixel; 0.005 in the paper, where images of
+            one colour, which can be learned to that precision, outweigh all others.
     """
     w_channels = channels * grid**2
     model = gaussian_compvae(

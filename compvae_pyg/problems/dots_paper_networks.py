@@ -1,8 +1,7 @@
 r"""The paper's own networks of the dots problem, to the layer (appendix A.2, tables 4 and 7 to 12).
 
-Sizes are those of the tables, :math:`D_w = 2048` and :math:`D_z = 1024`; ``docs/errata.md`` lists
-what the tables leave out or get wrong, and what is done here. Networks of Gaussians return means
-and log-variances, one after the other.
+Networks of Gaussians return means and log-variances, one after the other. ``docs/errata.md`` lists
+what the tables leave out or get wrong, and what is done here.
 """
 
 import torch

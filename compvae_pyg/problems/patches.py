@@ -17,8 +17,8 @@ def place_patches(patches: Tensor, pos: Tensor, size: Sequence[int], extent: flo
 
     Args:
         patches: Patches, ``[N, C, h, w]``.
-        pos: Their centres, ``[N, 2]`` (x to the right, y downwards), where the image, from edge to
-            edge, is :math:`[-1, 1]^2`.
+        pos: Their centres, ``[N, 2]`` (x to the right, y downwards), in the images'
+            :math:`[-1, 1]^2` from edge to edge.
         size: Height and width of the images, in pixels.
         extent: Width and height of a patch, in those of an image.
 
@@ -45,16 +45,13 @@ def place_patches(patches: Tensor, pos: Tensor, size: Sequence[int], extent: flo
 def cut_patches(
     images: Tensor, pos: Tensor, batch: Tensor, size: Sequence[int], extent: float
 ) -> Tensor:
-    r"""Crop the surroundings of each part from its image, with linear interpolation.
-
-    It undoes :func:`place_patches`, to the precision of the interpolation.
+    r"""Crop the surroundings of each part from its image: the reverse of :func:`place_patches`.
 
     Args:
         images: Images, ``[S, C, H, W]``; beyond their edges they are zero.
-        pos: Centres of the patches, ``[N, 2]``, in the images' :math:`[-1, 1]^2`.
+        pos, extent: Places of the patches, as there.
         batch: Image of each patch, ``[N]``, sorted.
         size: Height and width of the patches, in pixels.
-        extent: Width and height of a patch, in those of an image.
 
     Returns:
         Patches ``[N, C, *size]``.

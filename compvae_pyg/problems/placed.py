@@ -2,14 +2,12 @@ r"""Networks for images whose parts have a category and a place, whatever they l
 
 The latent of a part is a field, :math:`C` channels on a grid of :math:`G_y \times G_x` cells of two
 by two pixels, so that the sum over the parts is one too, and convolutions turn it into the image.
-What a part looks like is learned, and may vary:
 
-- the prior of a category is a *template*, moved to where the part is. Most of its channels identify
+- The prior of a category is a *template*, moved to where the part is. Most of its channels identify
   the category, with little variance at first; the last, of *style*, start as standard normal, room
-  for what the category does not determine. Outside the template, mean and variance are zero;
-- the inference network crops the part's surroundings from the image, and its output is in the frame
-  of the template, to be moved in the same way: it need not learn each place anew. Outside the
-  template its distribution is the prior.
+  for what the category does not determine. Outside the template, mean and variance are zero.
+- The inference network crops the part's surroundings from the image, and its output is in the frame
+  of the template, to be moved in the same way. Outside the template it is the prior.
 """
 
 import math
@@ -40,21 +38,14 @@ from compvae_pyg.problems.patches import cut_patches, place_patches
 
 __all__ = ["build_placed"]
 
-# Pixels of a cell along each side.
-_CELL = 2
-# Standard deviation where a part is not.
-_REST_SCALE = 1e-3
-# Standard deviation of a template's channels but for those of style, at first.
-_LABEL_SCALE = 0.05
-# Coupling logit outside the template.
-_FAR_LOGIT = -4.0
+_CELL = 2  # pixels along each side
+_REST_SCALE = 1e-3  # standard deviation where a part is not
+_LABEL_SCALE = 0.05  # standard deviation of a template's channels but for style, at first
+_FAR_LOGIT = -4.0  # coupling logit outside the template
 
 
 class TemplateField(nn.Module):
-    """Mean and log-variance of a part's field: its category's template at its place.
-
-    Arguments are those of :func:`build_placed`, and the shape of the field, ``(G_y, G_x)``.
-    """
+    """Mean and log-variance of a part's field: its category's template at its place."""
 
     def __init__(
         self,
@@ -95,7 +86,7 @@ class TemplateHead(nn.Module):
     """Residual posterior of a part's field, in the frame of its template.
 
     The channels of style are initialised with low variance, their means spread like the prior, the
-    others near the prior. Arguments are those of :class:`TemplateField`.
+    others near the prior.
     """
 
     def __init__(
@@ -122,22 +113,17 @@ class TemplateHead(nn.Module):
 
     @torch.no_grad()
     def _init_style(self) -> None:
-        weight, bias = (
-            value.view(3, -1, self.patch_shape[1] ** 2, *value.shape[1:])
-            for value in (self.lin.weight, self.lin.bias)
-        )
+        shape = (3, -1, self.patch_shape[1] ** 2)
+        weight, bias = (v.view(*shape, *v.shape[1:]) for v in (self.lin.weight, self.lin.bias))
         weight *= 0.1
         weight[0, -self.style_channels :] *= 1.5 / 0.1
         bias.zero_()
         bias[1, -self.style_channels :] = 2.0 * math.log(0.3)
 
     def forward(self, h: Tensor, parts: Tensor) -> Tensor:
-        """Return means, log-variances and coupling logits, ``[N, 3 C G_y G_x]``.
-
-        The last two features of a part are its position.
-        """
-        patches = self.lin(h).view(-1, *self.patch_shape)
-        field = place_patches(patches, parts[:, -2:].to(patches.dtype), self.grid, self.extent)
+        """Return means, log-variances and coupling logits, ``[N, 3 C G_y G_x]``."""
+        patches, pos = self.lin(h).view(-1, *self.patch_shape), parts[:, -2:]
+        field = place_patches(patches, pos.to(patches.dtype), self.grid, self.extent)
         loc, log_variance, logits = field.flatten(1).chunk(3, dim=1)
         return torch.cat([loc, log_variance, logits + _FAR_LOGIT], dim=1)
 
@@ -224,24 +210,21 @@ def build_placed(
 ) -> CompVAE:
     """Build networks for images with localised parts, ``{"category": [N], "pos": [N, 2]}``.
 
-    Positions are centres, in the images' :math:`[-1, 1]^2` from edge to edge.
-
     Args:
         num_categories: Number of categories.
         image_shape: Channels, height and width of an image; even numbers of pixels.
-        extent: Width and height of what a part can touch, in those of an image.
+        extent: Width and height of what a part can touch, in those of an image, in (0, 2];
+            positions are its centres, as for :func:`place_patches`.
         channels: Channels of the field that is a part's latent.
         style_channels: How many of them are for what the category does not determine.
         resolution: Points of a category's template along each side.
-        hidden_channels: As all that is not listed, that of
-            :class:`~compvae_pyg.models.CompVAEEncoder`.
+        hidden_channels: As all others, see :class:`~compvae_pyg.models.CompVAEEncoder`.
         min_scale: Smallest standard deviation of the priors.
         min_pixel_scale: Smallest standard deviation of a pixel.
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If ``image_shape`` is not three numbers, the last two even, ``extent`` is not
-            in (0, 2], or another number is not positive.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> model = build_placed(num_categories=3, image_shape=(1, 24, 24), extent=0.5)
@@ -255,9 +238,8 @@ def build_placed(
         raise ValueError(f"style_channels must be at most {channels} (got {style_channels})")
     check_counts(image_shape, "image_shape")
     if len(image_shape) != 3 or any(size % _CELL for size in image_shape[1:]):
-        raise ValueError(
-            f"image_shape must be channels, and an even height and width (got {list(image_shape)})"
-        )
+        got = f"got {list(image_shape)}"
+        raise ValueError(f"image_shape must be channels, and an even height and width ({got})")
     check_number(extent, "extent", positive=True)
     if extent > 2.0:
         raise ValueError(f"extent must lie in (0, 2] (got {extent})")

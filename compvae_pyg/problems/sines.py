@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,6 @@ from compvae_pyg.nn import PackedParts, pack
 from compvae_pyg.nn.checks import check_categories, check_count, check_feature, check_number
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
 from compvae_pyg.problems.base import Problem, drawing_device, packed_batch
-from compvae_pyg.problems.schedule import Curriculum, LearningRate, Schedule, Stage
 
 __all__ = ["Sines", "render_sines"]
 
@@ -127,7 +126,18 @@ class Sines(Problem):
     num_samples = 200
     event_shape = (num_samples,)
     networks = ("small", "paper")
-    schedules = ("roads", "paper")
+    max_parts = 16
+    # One wave alone shows its amplitude and its phase, and the categories alone say little about a
+    # curve: the numbers of parts rise from 1, and the latents of the parts are cheap at first.
+    training: ClassVar[dict[str, Any]] = {
+        "num_steps": 6_000,
+        "batch_size": 512,
+        "initial_rate": 3e-3,
+        "shares": (0.0, 0.85, 0.15),
+        "beta_w": 0.05,
+        "anneal": 3 / 17,
+        "rise": 0.4,
+    }
 
     def __post_init__(self) -> None:
         check_count(self.num_categories, "num_categories")
@@ -223,35 +233,3 @@ class Sines(Problem):
         ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.1 to the layer, for a GPU.
         """
         return super().build(networks, num_categories=self.num_categories, **options)
-
-    def schedule(self, name: str, num_steps: int | None = None) -> Schedule:
-        """Return a course of training by name.
-
-        ``"roads"`` opens the latents of the parts before that of the whole, and holds those of the
-        parts cheap at first: amplitudes and phases are random, so that the categories alone say
-        little about a curve. ``"paper"`` is the published course (section 4.3).
-        """
-        if num_steps is not None:
-            check_count(num_steps, "num_steps")
-        if name == "paper":
-            return Schedule(
-                num_steps=500_000 if num_steps is None else num_steps,
-                batch_size=256,
-                curriculum=Curriculum(first=2, last=16, every=3000),
-            )
-        if name != "roads":
-            return super().schedule(name, num_steps)
-        steps = 6_000 if num_steps is None else num_steps
-        return Schedule(
-            num_steps=steps,
-            batch_size=512,
-            stages=(
-                Stage("cheap parts", 0.15, inferred="parts", beta_w=(0.05, 1.0)),
-                Stage("parts", 0.7, inferred="parts"),
-                Stage("whole", 0.15, beta_z=(10.0, 1.0)),
-            ),
-            # One wave alone shows its amplitude and its phase; without them nothing is learnt.
-            curriculum=Curriculum(first=1, last=16, every=max(1, int(0.4 * steps / 16))),
-            learning_rate=LearningRate.for_run(steps, initial=3e-3),
-            betas=(0.9, 0.98),
-        )

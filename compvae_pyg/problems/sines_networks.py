@@ -6,10 +6,8 @@ category and keeps the categories apart. What is not in the paper:
 
 - the priors of the latents are fixed, not learned: the other numbers of a part's own row are
   standard normal, and so is z, which does not depend on the sum;
-- one network reads each row of the sum, and its outputs weigh learned waveforms;
-- wholes grow with the number of parts, so that the decoder computes
-  :math:`\hat k \tanh(f / \hat k)` with a size :math:`\hat k` that the sum counts: what it learns
-  of few parts holds for many. The smallest standard deviation of a sample grows with it;
+- one network reads each row of the sum, and its outputs weigh learned waveforms, saturated at a
+  size :math:`\hat k` that the sum counts: what is learned of few parts holds for many;
 - the inference network sees the whole divided by its number of parts, also with the saturation
   undone, and looks up what that shows of the part's own category.
 """
@@ -25,25 +23,22 @@ from compvae_pyg.distributions import Coupling, floor_log_variance
 from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
 from compvae_pyg.nn.checks import check_categories, check_options
+from compvae_pyg.nn.packed import at_least_float32
 from compvae_pyg.problems.building_blocks import StandardNormal, gaussian_compvae, whole_posterior
 
 __all__ = ["build_sines_small"]
 
 NUM_SAMPLES = 200
-# Standard deviation of the fixed numbers: a size that is a little off shows where curves saturate.
-_REST_SCALE = 1e-4
-# Far below any standard deviation that these networks give.
-_MIN_SCALE = 1e-6
-# Relative samples beyond it are taken for it before the hyperbolic tangent is undone.
-_SATURATED = 0.9999
+_REST_SCALE = 1e-4  # of the fixed numbers: a size a little off shows where curves saturate
+_MIN_SCALE = 1e-6  # far below any standard deviation that these networks give
+_SATURATED = 0.9999  # largest relative sample before the hyperbolic tangent is undone
 _NUM_WAVES = 4
 
 
 class CategoryRows(nn.Module):
-    r"""Mean and log-variance of the latent of each category: a row of its own in a table.
+    """Mean and log-variance of the latent of each category: a row of its own in a table.
 
-    The row of its category begins with 1 and is standard normal otherwise, the other rows are zero.
-    What the standard normal numbers mean is left to the networks that read them.
+    That row begins with 1 and is standard normal otherwise, the other rows are zero.
     """
 
     moments: Tensor
@@ -70,9 +65,8 @@ class WideELU(nn.Module):
     .. math::
         \max\bigl(x, \mathrm{ELU}(\min(\max(x, -40), 80))\bigr) = \mathrm{ELU}(x)
 
-    torch's own takes more than twice the time on the CPU where its exponential, which it computes
-    on either side of zero, leaves the range of 32 bits. It is taken where a gradient is wanted: the
-    backward pass of the formula would cost more than it saves.
+    torch's own takes more than twice the time on the CPU where its exponential leaves the range of
+    32 bits; it is taken for gradients, where the formula would cost more than it saves.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,8 +85,7 @@ class WaveDecoder(nn.Module):
 
     with a network :math:`f` that is the same for all rows but for a bias, learned waveforms
     :math:`u`, and the number of parts :math:`\hat k` that the first column of the table counts. The
-    log-variance, in units of :math:`\hat k^2`, is a sum of waveforms of its own, with the same
-    weights; ``min_relative_scale`` is the smallest standard deviation in units of :math:`\hat k`.
+    variance, in units of :math:`\hat k^2`, has waveforms of its own with the same weights.
     """
 
     def __init__(
@@ -149,14 +142,13 @@ class SpectralEmbedding(nn.Module):
         category = check_categories(parts, self.num_categories)
         sets = PackedParts(category, batch, whole.shape[0], validate=False)
         size = sets.sizes(whole.dtype).clamp(min=1.0).unsqueeze(1)
-        relative = whole / size
-        # A third of the curve without saturation, which is of the size of the curve.
+        relative = at_least_float32(whole) / size
+        # A third of it, which is of the size of the curve.
         undone = torch.atanh(relative.clamp(-_SATURATED, _SATURATED)) / 3.0
-        shown = self.analyse(torch.cat([relative, undone], dim=1))
+        shown = self.analyse(torch.cat([relative, undone], dim=1).to(whole.dtype))
         # Times the size, so that equal parts give the same in curves of any size.
         table = (shown * size).view(-1, self.res.channels)
         table = torch.cat([table, self.act(self.res(self.act(table)))], dim=-1)
-        # One row of the table for each curve and category, looked up by each part.
         row = batch * self.num_categories + category
         alike = sets.in_sets(row, whole.shape[0] * self.num_categories)
         num_alike = alike.broadcast(alike.sizes(whole.dtype)).unsqueeze(1)
@@ -184,8 +176,7 @@ def build_sines_small(
     Args:
         num_categories: Number of categories.
         channels: Numbers in each row of a part's latent, which has ``num_categories`` rows.
-        hidden_channels: As all that is not listed, that of
-            :class:`~compvae_pyg.models.CompVAEEncoder`.
+        hidden_channels: As all others, see :class:`~compvae_pyg.models.CompVAEEncoder`.
         min_relative_scale: Smallest standard deviation of a sample of the curve, in units of the
             number of parts.
     """

@@ -1,8 +1,7 @@
 r"""The paper's own networks of the sines problem, to the layer (appendix A.1, tables 1 to 6).
 
-Sizes are those of the tables, :math:`D_w = 1024` and :math:`D_z = 256`; ``docs/errata.md`` lists
-what the tables leave out or get wrong, and what is done here. Networks of Gaussians return means
-and log-variances, one after the other.
+Networks of Gaussians return means and log-variances, one after the other. ``docs/errata.md`` lists
+what the tables leave out or get wrong, and what is done here.
 """
 
 import torch
@@ -58,19 +57,15 @@ def curve_prior() -> nn.Sequential:
 class CurveDecoder(nn.Module):
     r""":math:`p(x \mid z, \tilde w)` (table 2).
 
-    The transposed convolutions make 270 points, of which the 200 in the middle are kept: those near
-    the ends are reached by fewer cells of the layer before.
+    Of 270 points the 200 in the middle are kept: fewer cells of the layer before reach the others.
     """
 
     first_kept = 35
 
     def __init__(self) -> None:
         super().__init__()
-        self.dense = nn.Sequential(
-            *activated(
-                nn.Linear(W_CHANNELS + Z_CHANNELS, 800), Residual(800), Residual(800), Residual(800)
-            )
-        )
+        first = nn.Linear(W_CHANNELS + Z_CHANNELS, 800)
+        self.dense = nn.Sequential(*activated(first, Residual(800), Residual(800), Residual(800)))
         self.conv = nn.Sequential(
             nn.Unflatten(1, (160, 5)),
             *activated(

@@ -31,7 +31,7 @@ class RareWholes(RareEvent):
     from_noise: WholeFromNoise
 
     def draw_w(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw the latents of the parts of each whole, see :meth:`WholeFromNoise.draw_parts`."""
+        """Draw the latents of the parts of each whole by :meth:`WholeFromNoise.draw_parts`."""
         return self.from_noise.draw_parts(self.w_sum, generator)
 
 
@@ -52,28 +52,15 @@ def rare_wholes(
 ) -> RareWholes:
     r"""Estimate how likely the score of a whole exceeds a level, and draw wholes that do.
 
-    It is :func:`subset_simulation` of :class:`WholeFromNoise`: for given parts, a whole is a
-    function of standard normal noise, whose size does not depend on the number of its parts.
+    It is :func:`subset_simulation`, whose arguments and errors are not repeated here, of
+    :class:`WholeFromNoise`: for given parts, a whole is a function of standard normal noise.
 
     Args:
         model: The model, on the device that is to be used.
-        parts: Parts of one whole, N rows.
+        parts, count, weight, observation_noise: As for :class:`WholeFromNoise`.
         score: From wholes ``[n, *event]`` to scores ``[n]``, for instance their peaks.
-        level: The level, if its probability is asked for.
-        probability: The probability, if the level that is exceeded with it is asked for: 1e-4
-            for the 99.99 % quantile of the score.
-        count: As ``weight`` and ``observation_noise``, see :class:`WholeFromNoise`.
-        num_samples: As ``generator`` and ``progress``, see :func:`subset_simulation`.
+        probability: 1e-4 for the 99.99 % quantile of the score.
         chunk_size: Number of wholes that are decoded at once; bounds the memory.
-
-    Returns:
-        The probability, the level, and wholes beyond it, as many as the last level left.
-
-    Raises:
-        TypeError: If an argument is of another type.
-        ValueError: If an argument is out of range, not exactly one of ``level`` and
-            ``probability`` is given, or scores are NaN or not of shape ``[n]``.
-        RuntimeError: If the level cannot be reached, see :func:`subset_simulation`.
 
     Example:
         >>> from compvae_pyg import Sines

@@ -24,8 +24,7 @@ from compvae_pyg.nn.checks import (
 
 __all__ = ["Level", "RareEvent", "subset_simulation"]
 
-# Share of moves to accept: Papaioannou et al. (2015) find the optimum near it.
-_ACCEPTANCE = 0.44
+_ACCEPTANCE = 0.44  # share of moves to accept, near the optimum (Papaioannou et al., 2015)
 _FIRST_STEP = 0.8
 
 
@@ -38,8 +37,7 @@ class Level:
         probability: Estimate of :math:`P(f > b_j \mid f > b_{j-1})`.
         coefficient_of_variation: That of this estimate, with the correlation along the Markov
             chains (Au & Beck, 2001), as if their starts were independent.
-        acceptance: Share of the moves that were accepted; ``nan`` for the first level, whose
-            samples are independent.
+        acceptance: Share of the moves that were accepted; ``nan`` for the first level.
         step: Size :math:`\beta` of the last move; ``nan`` for the first level.
     """
 
@@ -57,8 +55,7 @@ class RareEvent:
     Attributes:
         level: The level :math:`b`.
         probability: Estimate of :math:`P(f > b)`.
-        coefficient_of_variation: Estimate of its standard deviation over its mean, see
-            :func:`subset_simulation`.
+        coefficient_of_variation: Estimate of its standard deviation over its mean.
         noise: Samples of the noise given the event, ``[M, D]``: states of Markov chains, so that
             they are correlated and may repeat.
         score: Their scores, ``[M]``.
@@ -110,8 +107,7 @@ def subset_simulation(
     r"""Estimate how likely a score of standard normal noise exceeds a level, and draw such noise.
 
     The event is reached over levels :math:`b_1 < b_2 < \dots < b_m = b` that about one sample in
-    ten exceeds, given that it exceeds the one before (subset simulation, Au & Beck, 2001, also
-    known as adaptive multilevel splitting, Cérou et al., 2012):
+    ten exceeds of those that exceed the one before (Au & Beck, 2001; Cérou et al., 2012):
 
     .. math::
         P(f(\varepsilon) > b) = \prod_{j=1}^m P\bigl(f(\varepsilon) > b_j \mid
@@ -124,24 +120,20 @@ def subset_simulation(
         \xi \sim \mathcal{N}(0, I_D)
 
     (preconditioned Crank-Nicolson, Cotter et al., 2013), leave the normal distribution invariant,
-    so that :math:`\varepsilon'` is accepted when it exceeds the level, in any dimension. The step
-    :math:`\beta` follows the share of accepted moves (Papaioannou et al., 2015).
+    so that :math:`\varepsilon'` is accepted when it exceeds the level. The step :math:`\beta`
+    follows the share of accepted moves (Papaioannou et al., 2015).
 
-    A threshold is the highest score that is left behind, which makes the estimate unbiased if the
-    samples of a level are independent (Bréhier et al., 2015). The coefficient of variation is the
-    larger of two estimates: that of Au & Beck (2001) accounts for the correlation along chains, but
-    not between chains whose starts are related; that of Lee & Whiteley (2018) for all of it, by the
-    shares that the independent samples of the first level have in those of the event, with more
-    noise. ``docs/rare-wholes.md`` says how far both are right. The mean of repeated runs and its
-    standard error rest on no such theory.
+    A threshold is the highest score that is left behind: without correlation, the estimate is
+    unbiased (Bréhier et al., 2015). Its coefficient of variation is the larger of two estimates, by
+    the correlation along chains (Au & Beck, 2001), and by the shares of the first level's samples
+    in those of the event (Lee & Whiteley, 2018); see ``docs/rare-wholes.md``.
 
     Args:
         score: :math:`f`, from noise ``[n, D]``, ``n`` at most ``chunk_size``, to scores ``[n]``.
         num_channels: Dimension :math:`D` of the noise.
         level: The level :math:`b`, if its probability is asked for.
-        probability: The probability, if the level that is exceeded with it is asked for. The
-            result's probability differs from it by a few samples of the last level, whose states
-            may repeat.
+        probability: The probability, if the level that is exceeded with it is asked for; that of
+            the result differs from it by a few samples.
         num_samples: Number of samples of each level.
         level_probability: Share of the samples that exceeds the next level.
         min_probability: Probability at which the search for a ``level`` is given up.
@@ -152,64 +144,56 @@ def subset_simulation(
             source of its own, so that nothing that ``score`` draws or seeds changes it.
         progress: Whether to show a progress bar, on a terminal.
 
-    Returns:
-        The probability of the event, and the samples of the last level that belong to it: between
-        ``level_probability`` and all of ``num_samples``.
-
     Raises:
         TypeError: If an argument is of another type, or scores are no tensor of real numbers.
         ValueError: If an argument is out of range, not exactly one of ``level`` and
             ``probability`` is given, or scores are NaN or not of shape ``[n]``.
-        RuntimeError: If all scores are equal, so that no level is next, or the level is not reached
-            before ``min_probability``.
+        RuntimeError: If all scores are equal, or ``level`` is not reached.
 
     Example:
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> event = subset_simulation(lambda noise: noise.sum(dim=1) / 10.0, 100, level=4.753424,
-        ...                           generator=generator)
+        >>> _ = torch.manual_seed(0)
+        >>> event = subset_simulation(lambda noise: noise.sum(dim=1) / 10.0, 100, level=4.753424)
         >>> low, high = event.interval()
-        >>> low < 1e-6 < high
-        True
-        >>> bool((event.noise.sum(dim=1) / 10.0 > 4.753424).all())
-        True
+        >>> low < 1e-6 < high, bool((event.noise.sum(dim=1) / 10.0 > 4.753424).all())
+        (True, True)
     """
     check_score(score)
     check_sizes(num_channels=num_channels, num_samples=num_samples, chunk_size=chunk_size)
     check_generator(generator)
     check_probability(level_probability, "level_probability")
     check_probability(min_probability, "min_probability")
-    dtype, device = _check_place(dtype, device)
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f"dtype must be one of floating-point numbers (got {dtype!r})")
     if (level is None) == (probability is None):
-        raise ValueError(
-            f"exactly one of level and probability must be given (got {level} and {probability})"
-        )
+        got = f"got {level} and {probability}"
+        raise ValueError(f"exactly one of level and probability must be given ({got})")
     if level is not None:
         check_number(level, "level")
     else:
         check_probability(probability, "probability")
     num_starts = round(level_probability * num_samples)
     if not 2 <= num_starts < num_samples:
-        raise ValueError(
-            "level_probability of num_samples must be at least 2 and not all of them "
-            f"(got {num_starts} of {num_samples})"
-        )
+        got = f"got {num_starts} of {num_samples}"
+        raise ValueError(f"level_probability of num_samples must be 2 or more, not all ({got})")
+    try:
+        device = None if device is None else torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device must be one of torch's (got {device!r})") from None
     source = device or torch.get_default_device() if generator is None else generator.device
-    device = device or source
     seed = torch.randint(2**63 - 1, (), generator=generator, device=source)
     own = torch.Generator(source).manual_seed(int(seed))
 
     def draw(count: int) -> Tensor:
         noise = torch.randn(count, num_channels, dtype=dtype, device=source, generator=own)
-        return noise.to(device)
+        return noise.to(device or source)
 
     total = None
     if probability is not None:
         num_moves = math.ceil(math.log(probability) / math.log(level_probability) - 1e-9) - 1
         total = num_samples + max(0, num_moves) * (num_samples - num_starts)
-    with (
-        torch.no_grad(),
-        tqdm(total=total, unit="score", disable=None if progress else True) as bar,
-    ):
+    bar = tqdm(total=total, unit="score", disable=None if progress else True)
+    with torch.no_grad(), bar:
 
         def evaluate(noise: Tensor) -> Tensor:
             scores = []
@@ -239,10 +223,8 @@ def subset_simulation(
             if last:
                 break
             if level is not None and reached < min_probability:
-                raise RuntimeError(
-                    f"level {level} was not reached (got a probability of {reached:.1e} for "
-                    f"scores above {threshold:.6g})"
-                )
+                got = f"got a probability of {reached:.1e} for scores above {threshold:.6g}"
+                raise RuntimeError(f"level {level} was not reached ({got})")
             bar.set_postfix_str(f"P(score > {threshold:.4g}) = {reached:.1e}")
             samples = samples.move(above, threshold, draw, evaluate)
             num_evaluations += num_samples - samples.num_chains
@@ -277,8 +259,7 @@ class _Samples:
     def level(self, threshold: float, above: Tensor) -> Level:
         """Return what is known of this level, given which samples exceed the next threshold."""
         probability = above.double().mean().item()
-        # The variance of a mean of clusters; with chains of one length it is that of Au & Beck,
-        # who write the squared sum along a chain as autocovariances.
+        # The variance of a mean of clusters; for chains of one length, that of Au & Beck.
         chain = torch.arange(len(above), device=above.device) % self.num_chains
         deviation = scatter(above.double() - probability, chain, 0, self.num_chains, reduce="sum")
         variance = deviation.square().sum().item() / len(above) ** 2
@@ -325,14 +306,10 @@ class _Samples:
 
 
 def _threshold(ordered: Tensor, count: int) -> float:
-    """Return the score, of those in descending order, that ``count`` samples exceed.
-
-    It is the highest that is left behind. States of chains repeat, so that hardly fewer may exceed
-    it; where ties of other states leave less than half, the next lower score is taken.
-    """
+    """Return the score, of those in descending order, that ``count`` samples exceed."""
     threshold = ordered[count]
     num_above = int((ordered > threshold).sum())
-    if 2 * num_above < count:
+    if 2 * num_above < count:  # ties of more than the repeated states of chains
         lower = ordered[ordered < threshold]
         if len(lower) > 0:
             threshold = lower[0]
@@ -342,13 +319,12 @@ def _threshold(ordered: Tensor, count: int) -> float:
 
 
 def check_score(score: Any) -> None:
-    """Raise a TypeError unless the value can be called."""
     if not callable(score):
         raise TypeError(f"score must be a function (got {type(score).__name__})")
 
 
 def _checked(score: Any, noise: Tensor) -> Tensor:
-    """Return a copy of the scores of noise in 64 bits, with it and without gradients."""
+    """Return a checked copy of the scores of noise in 64 bits, on its device."""
     check_type(score, "score's result", Tensor)
     check_shape(score, "score's result", noise.shape[:1])
     if score.dtype == torch.bool or score.is_complex():
@@ -357,15 +333,3 @@ def _checked(score: Any, noise: Tensor) -> Tensor:
     if num_nan > 0:
         raise ValueError(f"score must be a number (got NaN for {num_nan} of {len(score)} samples)")
     return score.detach().to(noise.device, torch.float64, copy=True)
-
-
-def _check_place(
-    dtype: torch.dtype | None, device: torch.device | str | None
-) -> tuple[torch.dtype, torch.device | None]:
-    dtype = torch.get_default_dtype() if dtype is None else dtype
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise TypeError(f"dtype must be one of floating-point numbers (got {dtype!r})")
-    try:
-        return dtype, None if device is None else torch.device(device)
-    except (RuntimeError, TypeError):
-        raise ValueError(f"device must be one of torch's (got {device!r})") from None

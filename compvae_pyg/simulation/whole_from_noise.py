@@ -33,19 +33,16 @@ class WholeFromNoise:
 
     Args:
         model: The model. Its prior of the parts is evaluated once, here.
-        parts: Parts of one whole, N rows.
-        count: How many parts each row stands for, :math:`n`, ``[N]``; by default 1.
-        weight: Weight :math:`a` of every part of a row, ``[N]``, of any sign; by default 1.
+        parts, count, weight: Parts of one whole, N rows, as for :meth:`CompVAE.generate`.
         observation_noise: Whether wholes are drawn from :math:`p(x \mid z, \tilde w)`; by default
-            they are its mean, as in :meth:`CompVAE.generate`.
+            they are its mean.
 
     Attributes:
         num_channels: Dimension :math:`D` of the noise.
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If ``count`` or ``weight`` does not fit the parts, or these are not those of one
-            whole.
+        ValueError: If an argument does not fit the parts, or these are not those of one whole.
 
     Example:
         >>> model = CompVAE.from_pretrained("dots-small")
@@ -85,23 +82,17 @@ class WholeFromNoise:
         self.num_channels = sum(self._sizes)
 
     def latents(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Return :math:`\tilde w`, ``[M, D_w]``, and :math:`z`, ``[M, D_z]``, of noise ``[M, D]``.
-
-        Raises:
-            TypeError: If ``noise`` is of another type than the latents.
-            ValueError: If ``noise`` is not ``[M, D]``.
-        """
+        r"""Return :math:`\tilde w`, ``[M, D_w]``, and :math:`z`, ``[M, D_z]``, of the noise."""
         of_w, of_z, _ = self._split(noise)
         w_sum = self.w_sum_prior.mean + self.w_sum_prior.stddev * of_w
         z_prior = self.generator.prior_z(w_sum)
         return w_sum, z_prior.mean + z_prior.stddev * of_z
 
     def __call__(self, noise: Tensor) -> Tensor:
-        """Return the wholes, ``[M, *event]``, of noise ``[M, D]``.
+        """Return the wholes, ``[M, *event]``, of noise ``[M, D]`` of the type of the latents.
 
         Raises:
-            TypeError: As :meth:`latents`, or if the decoder is not Gaussian and there is
-                observation noise.
+            TypeError: If ``noise`` is not, or observation noise meets a decoder without a Normal.
             ValueError: If ``noise`` is not ``[M, D]``.
         """
         likelihood = self.generator.likelihood(*self.latents(noise))
@@ -109,9 +100,7 @@ class WholeFromNoise:
             return likelihood.mean
         inner = likelihood.base_dist if isinstance(likelihood, Independent) else likelihood
         if not isinstance(inner, Normal):
-            raise TypeError(
-                f"observation noise needs a decoder that returns a Normal (got {likelihood})"
-            )
+            raise TypeError(f"decoder must return a Normal if there is noise (got {likelihood})")
         of_x = self._split(noise)[2].view(-1, *self.event_shape)
         return likelihood.mean + likelihood.stddev * of_x
 
@@ -124,7 +113,7 @@ class WholeFromNoise:
             w_i' \sim \mathcal{N}(n_i m_i, n_i s_i^2)
 
         Args:
-            w_sum: Sums, ``[M, D_w]``.
+            w_sum: Sums, ``[M, D_w]``, of the type of the latents.
             generator: Source of the randomness; by default the global one.
 
         Returns:

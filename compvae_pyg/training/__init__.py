@@ -1,30 +1,32 @@
 """Training with Lightning (extra ``train``)."""
 
-from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run
-from compvae_pyg.training.data import GeneratedData, GeneratedDataset
-from compvae_pyg.training.guard import NonFiniteGuard, TrainingDivergedError
-from compvae_pyg.training.memory import keep_freed_memory
-from compvae_pyg.training.metrics import RunningMetrics
-from compvae_pyg.training.metrics_file import MetricsFile
+from compvae_pyg.data.generated import GeneratedData, GeneratedDataset
+from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
+from compvae_pyg.training.guard import NonFiniteGuard, TrainingDivergedError, gradient_norm
 from compvae_pyg.training.module import CompVAEModule
-from compvae_pyg.training.objective import objective
-from compvae_pyg.training.progress import Progress
-from compvae_pyg.training.random_state import RandomState
-from compvae_pyg.training.train import train
+from compvae_pyg.training.objective import objective, staged_elbo
+from compvae_pyg.training.progress import MetricsFile, Progress
+from compvae_pyg.training.schedule import Coefficients, Curriculum, LearningRate, Schedule, Stage
+from compvae_pyg.training.train import TrainConfig, train
 
 __all__ = [
+    "AtomicCheckpointIO",
+    "Coefficients",
     "CompVAEModule",
+    "Curriculum",
     "GeneratedData",
     "GeneratedDataset",
     "LastCheckpoint",
+    "LearningRate",
     "MetricsFile",
     "NonFiniteGuard",
     "Progress",
-    "RandomState",
-    "RunningMetrics",
+    "Schedule",
+    "Stage",
+    "TrainConfig",
     "TrainingDivergedError",
-    "check_same_run",
-    "keep_freed_memory",
+    "gradient_norm",
     "objective",
+    "staged_elbo",
     "train",
 ]

@@ -1,60 +1,75 @@
 """The training of CompVAE as a LightningModule."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Data
 
-from compvae_pyg.models import CompVAE, Elbo
-from compvae_pyg.nn import Fields
-from compvae_pyg.problems import Schedule
-from compvae_pyg.training.compilation import compiled
-from compvae_pyg.training.gradient import bound_gradient
-from compvae_pyg.training.guard import NonFiniteGuard
-from compvae_pyg.training.metrics import RunningMetrics
-from compvae_pyg.training.objective import objective, staged_elbo
+from compvae_pyg.models import CompVAE, build_architecture
+from compvae_pyg.nn import Fields, PackedParts
+from compvae_pyg.nn.checks import check_counts, check_model, check_type
+from compvae_pyg.runtime import compiled
+from compvae_pyg.training.guard import NonFiniteGuard, gradient_norm
+from compvae_pyg.training.objective import measured, named, objective, staged_elbo
+from compvae_pyg.training.schedule import Schedule
 
 __all__ = ["CompVAEModule"]
 
 
 class CompVAEModule(L.LightningModule):
-    r"""Trains a :class:`~compvae_pyg.models.CompVAE` by a schedule.
+    r"""Trains, validates and tests a :class:`~compvae_pyg.models.CompVAE`.
 
     Any source of PyG batches will do: :class:`GeneratedData`, or a
     :class:`torch_geometric.loader.DataLoader` over ``Data`` objects that hold the fields of the
     parts, ``whole`` (``[1, *event]``) and ``num_nodes``.
 
-    A step whose loss or gradient norm is not finite is skipped before it touches the weights or
-    the state of the optimiser, on all ranks alike; it is counted, and after ``patience`` such steps
-    in a row training stops.
+    A step whose loss or gradient norm is not finite is skipped before it touches the weights or the
+    state of the optimiser, whichever it is, on all ranks alike. It is counted, and after
+    ``patience`` such steps in a row a :class:`TrainingDivergedError` is raised. On a GPU,
+    optimisers without a fused kernel wait for the device to learn of it.
+
+    Every ``log_every_n_steps`` of the Trainer and at the end of an epoch, it logs averages over the
+    wholes since the last time: ``train/elbo``, ``kl_w``, ``kl_z``, ``reconstruction`` in nats and,
+    as ``train/elbo_bits``, …, in bits, and ``mse``; beside ``stage`` (its number), ``max_parts``,
+    ``beta_w``, ``beta_z``, ``learning_rate`` and ``skipped_steps``. Validation and test log the
+    terms of the ELBO, whatever the stage, as ``val/elbo``, …, ``test/elbo``, …. Their noise is the
+    same each time, and apart from that of training.
 
     Args:
-        model: What is trained.
+        model: What is trained; or its ``config``, to build it.
         schedule: Stages, learning rate, Adam's decay rates and the bound on the gradient's norm.
-        parts: Takes the description of the parts from a batch, such as
-            :meth:`Problem.parts <compvae_pyg.problems.Problem.parts>`.
+        parts: Function of a batch that returns the fields of its parts, such as
+            :meth:`Problem.parts <compvae_pyg.problems.Problem.parts>`; by default all attributes
+            with a row for each part.
         patience: Length of the run of skipped steps at which training is given up.
-        compile: Whether to run the bound under ``torch.compile``, from torch 2.8. It is compiled in
-            the first step of each stage.
+        compile: Whether to run the bound under ``torch.compile``, from torch 2.8.
+        by_num_parts: Numbers of parts K whose wholes are validated and tested apart as well, as
+            ``val/elbo/K=3``, ….
 
     Attributes:
-        step: Number of batches seen, skipped ones included.
-        metrics: Averages since they were last read.
+        step: Number of steps of the optimiser, skipped ones included.
         guard: Counts the skipped steps.
-
-    Raises:
-        TrainingDivergedError: While training, after ``patience`` skipped steps in a row.
+        row: What was last logged, the stage by its name.
 
     Example:
         >>> from torch_geometric.loader import DataLoader
-        >>> from compvae_pyg.problems import Dots
-        >>> dots = Dots()
-        >>> stored = dots.sample(torch.tensor([1, 2, 3, 1])).to_data_list()
-        >>> module = CompVAEModule(dots.build("small"), Schedule(2, 2), dots.parts)
+        >>> from compvae_pyg import Dots
+        >>> stored = Dots().sample(torch.tensor([1, 2, 3, 1])).to_data_list()
+        >>> module = CompVAEModule(Dots().build("small"), Schedule(2))
         >>> trainer = L.Trainer(max_steps=2, accelerator="cpu", logger=False, barebones=True)
         >>> trainer.fit(module, DataLoader(stored, batch_size=2))
         >>> module.step
@@ -63,95 +78,187 @@ class CompVAEModule(L.LightningModule):
 
     def __init__(
         self,
-        model: CompVAE,
-        schedule: Schedule,
-        parts: Callable[[Data], Fields],
+        model: CompVAE | Mapping[str, Any],
+        schedule: Schedule | Mapping[str, Any],
+        parts: Callable[[Data], Fields] | None = None,
         *,
         patience: int = 25,
         compile: bool = False,
+        by_num_parts: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.model = model
-        self.schedule = schedule
-        self.parts = parts
-        self.step = 0
-        self.metrics = RunningMetrics()
+        if isinstance(model, Mapping):
+            model = build_architecture(model["problem"], model["preset"], **model["options"])
+        if isinstance(schedule, Mapping):
+            schedule = Schedule.from_dict(schedule)
+        check_model(model)
+        check_type(schedule, "schedule", Schedule)
+        check_counts(by_num_parts, "by_num_parts", at_least=0)
+        self.model: Any = model
+        self.schedule, self.parts, self.by_num_parts = schedule, parts, tuple(by_num_parts)
         self.guard = NonFiniteGuard(patience)
-        self._staged_elbo = compiled(staged_elbo) if compile else staged_elbo
-        self._evaluated: tuple[Tensor, Elbo, Tensor] | None = None
+        self.step = 0
+        self.row: dict[str, Any] = {}
+        self._compiled = compiled(staged_elbo) if compile else None
+        # Wholes, and sums over them of what is measured and of the loss: since the last row, and of
+        # the step at hand.
+        self._sums, self._step_sums = torch.zeros(6), torch.zeros(6)
+        plain = {"model": getattr(model, "config", None), "schedule": asdict(schedule)}
+        plain |= {"patience": patience, "compile": compile, "by_num_parts": self.by_num_parts}
+        self.save_hyperparameters(plain)
+
+    # Training
 
     def training_step(self, batch: Data, batch_idx: int = 0) -> Tensor:
         """Return the mean loss of the wholes of a batch."""
-        weights = self.schedule.weights(self.step)
-        terms = self._staged_elbo(
-            self.model,
-            batch.whole,
-            self.parts(batch),
-            batch.batch,
-            batch.num_graphs,
-            inferred=weights.stage.inferred,
-        )
-        loss = objective(terms, batch.whole, weights).mean()
-        self._evaluated = (loss.detach(), terms, batch.whole)
+        coefficients, elbo = self.schedule.at(self.step), self._compiled or staged_elbo
+        parts, inferred = self._pack(batch), coefficients.stage.inferred
+        terms = elbo(self.model, batch.whole, parts, inferred=inferred)
+        losses = objective(terms, batch.whole, coefficients)
+        values = torch.cat([measured(terms, batch.whole), losses.detach().unsqueeze(0)])
+        count = values.new_full((1,), values.shape[1])
+        self._step_sums = self._step_sums + torch.cat([count, values.sum(dim=1)])
+        loss = losses.mean()
         # A factor of 1, or else NaN: a loss that is not finite has no finite gradient, so that the
         # norm of the gradient, which the ranks share, tells them all.
         return loss * (1.0 + (loss.detach() - loss.detach()))
 
-    def configure_optimizers(self) -> Optimizer:
-        """Return Adam, whose fused kernel can leave out a step without asking the host."""
-        rate = self.schedule.learning_rate.at(self.step)
-        return Adam(self.parameters(), lr=rate, betas=self.schedule.betas, fused=True)
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return Adam and the learning rate of the schedule; a subclass may return any others."""
+        rate, betas = self.schedule.learning_rate, self.schedule.betas
+        # Its fused kernel can leave out a step without asking the host, but not with a scaler.
+        fused = self._scaler() is None
+        optimizer = Adam(self.parameters(), lr=rate.initial, betas=betas, fused=fused)
+        scheduler = LambdaLR(optimizer, lambda _: rate.at(self.step) / rate.initial)
+        by_step: Any = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": by_step}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Set the learning rate, bound the gradient and judge the step."""
-        for group in optimizer.param_groups:
-            group["lr"] = self.schedule.learning_rate.at(self.step)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = bound_gradient(parameters, self.schedule.max_grad_norm)
-        assert self._evaluated is not None
-        loss, terms, whole = self._evaluated
-        self._evaluated = None
-        skip = self.guard.judge(self.step, loss, norm)
-        # The protocol of torch.amp.GradScaler: where it is 1, the kernel returns at once.
-        optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
-        self.metrics.add(terms, whole, skip)
+        """Judge the step, and see that it is skipped if it is bad."""
+        parameters = _parameters(optimizer)
+        sums, self._step_sums = self._step_sums, torch.zeros_like(self._step_sums)
+        skip = self.guard.judge(self.step, sums[5] / sums[0], gradient_norm(parameters))
+        self._sums = self._sums + torch.where(skip, 0.0, sums)
+        if getattr(optimizer, "_step_supports_amp_scaling", False) and self._scaler() is None:
+            # The protocol of torch.amp.GradScaler: where it is 1, the kernel returns at once.
+            optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
+        elif skip:
+            # Optimisers pass over parameters without a gradient.
+            for parameter in parameters:
+                parameter.grad = None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Bound the gradient as the Trainer says, or else the schedule."""
+        bound = gradient_clip_val or self.schedule.max_grad_norm
+        if bound is None or self._scaler() is not None:
+            self.clip_gradients(optimizer, bound, gradient_clip_algorithm)
+        else:
+            # Lightning refuses fused kernels in mixed precision, also where no scaler is used.
+            clip = clip_grad_value_ if gradient_clip_algorithm == "value" else clip_grad_norm_
+            clip(_parameters(optimizer), bound)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take the step, count it, and look at the guard now and then."""
+        """Take the step, count it, look at the guard and log now and then."""
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         super().optimizer_step(*args, **kwargs)
         self.step += 1
-        if self.step % self.guard.patience == 0 or self.step == self.schedule.num_steps:
-            self.guard.check(self.step, self.schedule.weights(self.step - 1).stage.name)
+        ends = self.step == self.schedule.num_steps
+        if ends or self.step % self.guard.patience == 0:
+            self.guard.check(self.step, self.schedule.at(self.step - 1).stage.name)
+        trainer: Any = self.trainer
+        every, step = trainer.log_every_n_steps, trainer.global_step + 1
+        if every and (ends or trainer.is_last_batch or step % every == 0):
+            self._log_row(rate)
+
+    def _log_row(self, rate: float) -> None:
+        count, *sums, _ = self.sum_over_ranks(self._sums).tolist()
+        self._sums = torch.zeros_like(self._sums)
+        stage, beta_w, beta_z = self.schedule.at(self.step - 1)
+        logged = {
+            "stage": self.schedule.stages.index(stage),
+            "max_parts": self.schedule.curriculum.max_parts(self.step - 1),
+            "learning_rate": rate,
+            "beta_w": beta_w,
+            "beta_z": beta_z,
+            **named(*(value / count if count else math.nan for value in sums)),
+            "skipped_steps": int(self.guard.state["skipped"]),
+        }
+        self.row = {"step": self.step, **logged, "stage": stage.name}
+        for name, value in logged.items():
+            on_bar = name in ("elbo", "kl_w", "kl_z")
+            self.log(f"train/{name}", float(value), on_bar, batch_size=max(1, int(count)))
+
+    # Validation and test
+
+    def validation_step(self, batch: Data, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Log the terms of the ELBO of the wholes of a batch, as ``val/…``."""
+        self._evaluate(batch, batch_idx, "val")
+
+    def test_step(self, batch: Data, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Log the terms of the ELBO of the wholes of a batch, as ``test/…``."""
+        self._evaluate(batch, batch_idx, "test")
+
+    def _evaluate(self, batch: Data, batch_idx: int, prefix: str) -> None:
+        noise, parts = torch.Generator(self.device).manual_seed(batch_idx), self._pack(batch)
+        values = measured(self.model.elbo(batch.whole, parts, generator=noise), batch.whole)
+        # Also for numbers of parts that do not occur: all ranks have to log the same names.
+        chosen = {f"/K={k}": values[:, parts.sizes() == k] for k in self.by_num_parts}
+        for ending, of_wholes in {"": values, **chosen}.items():
+            count = of_wholes.shape[1]
+            averages = named(*(of_wholes.sum(dim=1) / max(1, count)))
+            for name, value in averages.items():
+                on_bar = name + ending == "elbo"
+                name = f"{prefix}/{name}{ending}"
+                self.log(name, value, on_bar, batch_size=count, sync_dist=True)
+
+    # States
 
     def on_fit_start(self) -> None:
-        """Refuse what the guard does not understand, and move the counters to the device."""
-        if self.trainer.precision == "16-mixed":
-            raise ValueError("precision must be 32-true or bf16-mixed (got 16-mixed)")
-        if self.trainer.accumulate_grad_batches != 1:
-            raise ValueError(
-                "accumulate_grad_batches must be 1, a batch being a step of the schedule "
-                f"(got {self.trainer.accumulate_grad_batches})"
-            )
-        self.guard.to(self.device)
-        self.metrics.sums = self.metrics.sums.to(self.device)
+        """Move the counters to the device."""
+        self.guard.state = {n: value.to(self.device) for n, value in self.guard.state.items()}
+        self._sums = self._sums.to(self.device)
+        self._step_sums = torch.zeros_like(self._sums)
+
+    def on_train_start(self) -> None:
+        """Warn if the run is to end before the schedule does."""
+        left, planned = -1.0, self.schedule.num_steps
+        with suppress(MisconfigurationException):  # the number of batches in a step may change
+            left = self.trainer.estimated_stepping_batches - self.trainer.global_step
+        if left > 0 and (end := self.step + left) < planned:
+            stage = self.schedule.at(int(end) - 1).stage.name
+            message = f"schedule has {planned} steps, and the run ends at {end}, in stage {stage!r}"
+            rank_zero_warn(message, category=RuntimeWarning)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the step, the guard's counters and the sums of the metrics over all ranks."""
-        checkpoint["training"] = {
-            "step": self.step,
-            "guard": {name: value.cpu() for name, value in self.guard.state_dict().items()},
-            "metrics": self.sum_over_ranks(self.metrics.sums).cpu(),
-        }
+        """Keep the step, the guard's counters and the sums of what is logged, over all ranks."""
+        guard = {name: value.cpu() for name, value in self.guard.state.items()}
+        sums = self.sum_over_ranks(self._sums).cpu()
+        checkpoint["training"] = {"step": self.step, "guard": guard, "sums": sums}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up training where the checkpoint stood."""
         state = checkpoint["training"]
-        self.step = state["step"]
-        self.guard.load_state_dict(state["guard"])
+        self.step, self.guard.state = state["step"], state["guard"]
         # The sums are those of all ranks together: one takes them on.
-        first = self.trainer.global_rank == 0
-        self.metrics.sums = state["metrics"] if first else torch.zeros_like(state["metrics"])
+        self._sums = state["sums"] * (self.global_rank == 0)
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         """Return the sum of the ranks' tensors; every rank must call this."""
         return self.trainer.strategy.reduce(value.clone(), reduce_op="sum")
+
+    def _pack(self, batch: Data) -> PackedParts:
+        if self.parts is None:
+            return PackedParts.of(batch)
+        return PackedParts.of(self.parts(batch), batch.batch, batch.num_graphs)
+
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        return getattr(self.trainer.precision_plugin, "scaler", None) if self._trainer else None
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

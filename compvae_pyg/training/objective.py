@@ -1,24 +1,29 @@
-"""What a stage of training minimises."""
+"""What a stage of training minimises, and what is measured of it."""
 
-from typing import get_args
+from __future__ import annotations
 
+import math
+from typing import TypeVar, get_args
+
+import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
-from torch_geometric.data import Data
 
 from compvae_pyg.models import CompVAE, Elbo
 from compvae_pyg.models.generator import normal_sample, standard_normal
-from compvae_pyg.nn import Fields, PackedParts
+from compvae_pyg.nn import AnyParts
 from compvae_pyg.nn.checks import check_choice, check_event
-from compvae_pyg.problems import Inferred, Weights
+from compvae_pyg.training.schedule import Coefficients, Inferred
 
-__all__ = ["objective", "squared_error", "staged_elbo"]
+__all__ = ["measured", "named", "objective", "squared_error", "staged_elbo"]
+
+Number = TypeVar("Number", float, Tensor)
 
 
 def staged_elbo(
     model: CompVAE,
     whole: Tensor,
-    parts: PackedParts | Data | Fields,
+    parts: AnyParts,
     batch: Tensor | None = None,
     batch_size: int | None = None,
     *,
@@ -26,18 +31,12 @@ def staged_elbo(
 ) -> Elbo:
     r"""Evaluate the bound with only some of the latents sampled from the posterior.
 
-    The others are held at the mean of their prior, at no divergence.
-
-    Args:
-        model: The model.
-        whole: Wholes, ``[S, *event]``.
-        parts: Parts, with ``batch`` and ``batch_size``, as in :class:`~compvae_pyg.CompVAE`.
-        inferred: ``"all"`` is :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`. ``"parts"`` holds z
-            at its prior; the parts' posterior is then conditioned on standard normal noise, so that
-            it cannot learn of the whole through z. ``"none"`` holds w and z.
+    The others are held at the mean of their prior, at no divergence: with ``"parts"`` z, with
+    ``"none"`` w and z; ``"all"`` is :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`, whose other
+    arguments these are. Where z is held, the parts' posterior is conditioned on standard normal
+    noise, so that it cannot learn of the whole through z.
 
     Example:
-        >>> import torch
         >>> from compvae_pyg import Dots
         >>> data = Dots().sample(torch.tensor([2, 3]))
         >>> staged_elbo(Dots().build("small"), data.whole, data, inferred="none").kl_w
@@ -62,44 +61,42 @@ def staged_elbo(
 
 
 def squared_error(terms: Elbo, whole: Tensor) -> Tensor:
-    r"""Return :math:`\lVert x - \mathbb{E}[x \mid z, \tilde w] \rVert^2` of each whole, ``[S]``.
-
-    Args:
-        terms: Terms of the bound at these wholes.
-        whole: Wholes, ``[S, *event]``.
-    """
+    r"""Return :math:`\lVert x - \mathbb{E}[x \mid z, \tilde w] \rVert^2` of each whole, ``[S]``."""
     return (whole - terms.likelihood.mean).square().flatten(start_dim=1).sum(dim=1)
 
 
-def objective(terms: Elbo, whole: Tensor, weights: Weights) -> Tensor:
+def objective(terms: Elbo, whole: Tensor, coefficients: Coefficients) -> Tensor:
     r"""Return the loss of each whole, ``[S]``.
 
     .. math::
         -\log p(x \mid z, \tilde w) + \beta_w \mathrm{KL}_w + \beta_z \mathrm{KL}_z
 
-    or, in a stage of ``loss="squared_error"``, :math:`\lVert x - \mathbb{E}[x \mid z, \tilde w]
-    \rVert^2` in place of the first term. With both weights at 1 the former is the negative bound.
-
-    Args:
-        terms: Terms of the bound at these wholes, in nats.
-        whole: Wholes, ``[S, *event]``.
-        weights: Stage and weights :math:`\beta` of the step.
+    or, in a stage of ``loss="squared_error"``, ``squared_error`` in place of the first term.
+    With both coefficients at 1 the former is the negative ELBO, in nats.
 
     Example:
-        >>> import torch
         >>> from torch.distributions import Independent, Normal
-        >>> from compvae_pyg.problems import Stage
-        >>> whole = torch.tensor([[1.0, 0.0]])
+        >>> from compvae_pyg.training import Stage
         >>> likelihood = Independent(Normal(torch.zeros(1, 2), torch.ones(1, 2)), 1)
-        >>> one = torch.ones(1)
+        >>> whole, one = torch.tensor([[1.0, 0.0]]), torch.ones(1)
         >>> terms = Elbo(likelihood.log_prob(whole), 2 * one, 3 * one, likelihood)
-        >>> bool(objective(terms, whole, Weights(Stage("whole", 1.0), 1.0, 1.0)) == -terms.elbo)
-        True
-        >>> objective(terms, whole, Weights(Stage("x", 1.0, loss="squared_error"), 10.0, 0.5))
+        >>> objective(terms, whole, Coefficients(Stage("x", 1.0, loss="squared_error"), 10.0, 0.5))
         tensor([22.5000])
     """
-    if weights.stage.loss == "squared_error":
-        reconstruction = squared_error(terms, whole)
-    else:
-        reconstruction = -terms.log_likelihood
-    return reconstruction + weights.beta_w * terms.kl_w + weights.beta_z * terms.kl_z
+    squared = coefficients.stage.loss == "squared_error"
+    reconstruction = squared_error(terms, whole) if squared else -terms.log_likelihood
+    return reconstruction + coefficients.beta_w * terms.kl_w + coefficients.beta_z * terms.kl_z
+
+
+@torch.no_grad()
+def measured(terms: Elbo, whole: Tensor) -> Tensor:
+    """Return kl_w, kl_z, log-likelihood and mean squared error of each whole, ``[4, S]``."""
+    mse = squared_error(terms, whole) / math.prod(whole.shape[1:])
+    return torch.stack([terms.kl_w, terms.kl_z, terms.log_likelihood, mse])
+
+
+def named(kl_w: Number, kl_z: Number, log_likelihood: Number, mse: Number) -> dict[str, Number]:
+    """Return averages of :func:`measured` as they are logged, the first in nats and in bits."""
+    elbo = log_likelihood - kl_w - kl_z
+    nats = {"elbo": elbo, "kl_w": kl_w, "kl_z": kl_z, "reconstruction": -log_likelihood}
+    return {**nats, **{f"{n}_bits": v / math.log(2.0) for n, v in nats.items()}, "mse": mse}

@@ -1,96 +1,120 @@
-"""How training is doing, for who watches."""
+"""How training is doing: the rows of a file, and what is shown to who watches."""
 
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning as L
-from tqdm import tqdm  # type: ignore[import-untyped]
+from lightning.pytorch.callbacks import TQDMProgressBar
 
-from compvae_pyg.training.metrics_file import MetricsFile
-from compvae_pyg.training.module import CompVAEModule
+__all__ = ["MetricsFile", "Progress"]
 
-__all__ = ["Progress"]
+_NAMES = ("step", "stage", "max_parts", "learning_rate", "beta_w", "beta_z")
+_TERMS = [
+    name + unit for name in ("kl_w", "kl_z", "reconstruction", "elbo") for unit in ("", "_bits")
+]
+_COLUMNS = [*_NAMES, *(name if name.endswith("_bits") else f"{name}_nats" for name in _TERMS)]
+_COLUMNS += ["rmse", "skipped_steps", "seconds"]
 
 
-class Progress(L.Callback):
-    """Shows a progress bar on a terminal, and elsewhere prints a line now and then.
+class MetricsFile(L.Callback):
+    """Writes what a :class:`CompVAEModule` logs into a CSV file, row by row.
+
+    Its columns are ``step``; ``stage`` (by name), ``max_parts``, ``learning_rate``, ``beta_w`` and
+    ``beta_z`` at that step; averages over the wholes since the row before, without those of skipped
+    steps (NaN where there was none), of ``kl_w``, ``kl_z``, ``reconstruction`` and ``elbo``, in
+    ``_nats`` and ``_bits``, and ``rmse``, the root of the mean squared error; ``skipped_steps`` so
+    far; and the ``seconds`` spent training. In a stage that holds latents at their prior's mean,
+    ``elbo`` is the same sum, but no bound. A row is in the file as soon as it is written; on
+    resumption, rows beyond the checkpoint are dropped and come anew.
 
     Args:
-        metrics: Where the numbers come from; must precede this among the callbacks.
-        seconds: Least time from one line to the next where there is no terminal.
+        path: The file.
+        lines_every: Least time, in seconds, from one row that is also printed to the next.
     """
 
-    def __init__(self, metrics: MetricsFile, seconds: float = 30.0) -> None:
-        self.metrics = metrics
-        self.seconds = seconds
-        self._bar: tqdm | None = None
-        self._last_line = -float("inf")
+    def __init__(self, path: str | Path, lines_every: float = math.inf) -> None:
+        self.path, self.lines_every = Path(path), lines_every
+        self._row: dict[str, Any] = {}
+        self._seconds = self._since = 0.0
+        self._last_line = -1e9
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the bar."""
-        assert isinstance(pl_module, CompVAEModule)
-        if trainer.is_global_zero and sys.stderr.isatty():
-            self._bar = tqdm(
-                total=pl_module.schedule.num_steps,
-                initial=pl_module.step,
-                unit="step",
-                dynamic_ncols=True,
-                smoothing=0.05,
-            )
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Begin the file, or cut it at the checkpoint."""
+        self._since, self._row = time.monotonic(), pl_module.row
+        if trainer.is_global_zero:
+            partial = Path(f"{self.path}.partial")
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            # Replaced as a whole: an interruption leaves the old file or the new one.
+            partial.write_text("".join([_line(_COLUMNS), *self._rows_until(pl_module.step)]))
+            os.replace(partial, self.path)
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Advance the bar, and show a new row of metrics."""
-        if not trainer.is_global_zero:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+        """Write a row if there is a new one."""
+        row, seconds = pl_module.row, self.state_dict()["seconds"]
+        if row is self._row or not trainer.is_global_zero:
             return
-        assert isinstance(pl_module, CompVAEModule)
-        if self._bar is not None:
-            self._bar.update(1)
-        if self.metrics.row.get("step") != pl_module.step:
-            return
-        text = describe(self.metrics.row)
-        num_steps = pl_module.schedule.num_steps
-        if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
-        elif (now := time.monotonic()) - self._last_line >= self.seconds or (
-            pl_module.step == num_steps
-        ):
-            self._last_line = now
-            print(f"step {pl_module.step}/{num_steps}  {text}", file=sys.stderr, flush=True)
+        self._row = row
+        values = [*(row[name] for name in _NAMES), *(row[name] for name in _TERMS)]
+        values += [row["mse"] ** 0.5, row["skipped_steps"], seconds]
+        with self.path.open("a") as file:
+            # Nine digits tell all 32-bit floats apart.
+            file.write(_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
+        ends = row["step"] == pl_module.schedule.num_steps and self.lines_every < math.inf
+        if ends or seconds - self._last_line >= self.lines_every:
+            self._last_line = seconds
+            step = f"step {row['step']}/{pl_module.schedule.num_steps}  {row['stage']}"
+            terms = ", ".join(f"{n} {row[n]:.1f} nats" for n in ("elbo", "kl_w", "kl_z"))
+            skipped = f"{row['skipped_steps']} skipped"
+            print(f"{step}: {terms}, rmse {values[-3]:.4f}, {skipped}", file=sys.stderr, flush=True)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Close the bar."""
-        self._close()
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the time spent."""
+        return {"seconds": self._seconds + time.monotonic() - self._since}
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        """Close the bar, so that messages begin on a line of their own."""
-        self._close()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the time spent."""
+        self._seconds = state_dict["seconds"]
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+    def _rows_until(self, step: int) -> list[str]:
+        if step == 0 or not self.path.exists():
+            return []
+        header, *rows = self.path.read_text().splitlines(keepends=True) or [""]
+        if header != _line(_COLUMNS):
+            expected = ",".join(_COLUMNS)
+            raise ValueError(f"{self.path} must have columns {expected} (got {header.strip()!r})")
+        # A line without its end was being written when the process died.
+        return [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
 
 
-def describe(row: dict[str, float | str]) -> str:
-    """Return a row of metrics in a few words.
+class Progress(TQDMProgressBar):
+    """Lightning's bar, with the stage by its name."""
 
-    Example:
-        >>> describe({"stage": "parts", "elbo_nats": 12.34, "kl_w_bits": 56.7, "kl_z_bits": 0.0,
-        ...           "rmse": 0.0789, "skipped_steps": 0})
-        'parts: elbo 12.3 nats, kl_w 56.7 bits, kl_z 0.0 bits, rmse 0.0789'
-    """
-    text = (
-        f"{row['stage']}: elbo {row['elbo_nats']:.1f} nats, kl_w {row['kl_w_bits']:.1f} bits, "
-        f"kl_z {row['kl_z_bits']:.1f} bits, rmse {row['rmse']:.4f}"
-    )
-    return text + (f", {row['skipped_steps']} skipped" if row["skipped_steps"] else "")
+    @property
+    def total_train_batches(self) -> float:
+        """The batches of an epoch, which may be more than the steps that are left."""
+        return self.trainer.num_training_batches
+
+    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Count on in the middle of an epoch, and time the steps from here on."""
+        super().on_train_start(trainer, *args)
+        self.on_train_epoch_start(trainer)
+        ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        self.train_progress_bar.initial = self.train_progress_bar.n = ready
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
+        """Return the stage and what the module logs for the bar."""
+        return {"stage": pl_module.row.get("stage"), **super().get_metrics(trainer, pl_module)}
+
+
+def _line(values: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()

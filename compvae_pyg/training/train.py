@@ -1,232 +1,223 @@
 """Training in one call."""
 
-import hashlib
+from __future__ import annotations
+
 import logging
+import math
+import sys
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.accelerators import AcceleratorRegistry
-from lightning.pytorch.strategies import DDPStrategy, Strategy, StrategyRegistry
-from torch import Tensor
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 
+from compvae_pyg.data.generated import GeneratedData
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn.checks import check_choice, check_count, check_model, check_type
-from compvae_pyg.problems import Problem, Schedule
-from compvae_pyg.training.checkpoint import LastCheckpoint, check_same_run, check_writable
-from compvae_pyg.training.compilation import check_compiler, without_validation
-from compvae_pyg.training.data import GeneratedData
-from compvae_pyg.training.memory import keep_freed_memory
-from compvae_pyg.training.metrics_file import MetricsFile
+from compvae_pyg.problems import Problem
+from compvae_pyg.runtime import check_compiler, keep_freed_memory, without_validation
+from compvae_pyg.training import checkpoint
 from compvae_pyg.training.module import CompVAEModule
-from compvae_pyg.training.progress import Progress
-from compvae_pyg.training.random_state import RandomState
+from compvae_pyg.training.progress import MetricsFile, Progress
+from compvae_pyg.training.schedule import Schedule
 
-__all__ = ["Precision", "train"]
+__all__ = ["TrainConfig", "train"]
 
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a training is run, with the explanations that ``--help`` shows; :func:`train` checks it.
+
+    Example:
+        >>> TrainConfig(output="outputs/mine", seed=3).checkpoint.name
+        'last.ckpt'
+    """
+
+    output: str | Path
+    """Folder for the model, its metrics and its checkpoints."""
+    seed: int = 0
+    """Seed of weights, data and noise."""
+    resume: bool = False
+    """Continue the run in the output folder; a finished one gives its model."""
+    accumulate: int = 1
+    """Batches whose gradients are added up in a step."""
+    devices: int = 1
+    """Number of GPUs (or of processes, on the CPU) on each node."""
+    num_nodes: int = 1
+    """Number of nodes."""
+    accelerator: str = "auto"
+    """Kind of device: cpu, cuda, or whatever else Lightning knows; auto takes a GPU if it can."""
+    strategy: str = "auto"
+    """Lightning's name of how several devices work together: a variant of DDP."""
+    precision: Precision = "32-true"
+    """Precision of the networks while training."""
+    compile: bool = False
+    """Train under torch.compile: shorter steps, after minutes of compiling."""
+    checkpoint_every: int = 1000
+    """Steps from one checkpoint to the next."""
+    log_every: int = 50
+    """Steps from one row of metrics.csv to the next."""
+    progress: bool = True
+    """Show a progress bar, or lines now and then where there is no terminal."""
+
+    def check(self) -> None:
+        """Raise a TypeError or ValueError that names what is not of its type or range."""
+        check_type(self.output, "output", str, PathLike)
+        check_count(self.seed, "seed", at_least=0)
+        for name in ("accumulate", "devices", "num_nodes", "checkpoint_every", "log_every"):
+            check_count(getattr(self, name), name)
+        for name in ("resume", "compile", "progress"):
+            check_type(getattr(self, name), name, bool)
+        accelerators = AcceleratorRegistry.available_accelerators()
+        check_choice(self.accelerator, "accelerator", ("auto", "gpu", *accelerators))
+        strategies = StrategyRegistry.available_strategies()
+        check_choice(self.strategy, "strategy", ("auto", *strategies))
+        check_choice(self.precision, "precision", get_args(Precision))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which the run is resumed."""
+        return Path(self.output) / "checkpoints" / "last.ckpt"
+
+    @property
+    def device(self) -> str:
+        """The kind of device that is used: a GPU if it may be and there is one."""
+        automatic = "cuda" if torch.cuda.is_available() else "cpu"
+        return automatic if self.accelerator in ("auto", "gpu") else self.accelerator
 
 
 def train(
     problem: Problem,
     model: CompVAE,
     schedule: Schedule,
+    config: TrainConfig,
     *,
-    output: str | Path,
-    seed: int = 0,
-    devices: int = 1,
-    num_nodes: int = 1,
-    accelerator: str = "auto",
-    strategy: str | Strategy = "auto",
-    precision: Precision = "32-true",
-    compile: bool = False,
-    resume: bool = False,
-    checkpoint_every: int = 1000,
-    log_every: int = 50,
-    progress: bool = True,
+    callbacks: Sequence[L.Callback] = (),
+    logger: Logger | Sequence[Logger] | bool = False,
 ) -> CompVAE:
-    """Train a model on wholes that are generated on the fly.
+    """Train a model on wholes that are generated on the fly, and return it in evaluation mode.
 
-    In the folder ``output`` it writes ``metrics.csv`` (see :class:`MetricsFile`) and
+    In the folder ``config.output`` it writes ``metrics.csv`` (see :class:`MetricsFile`) and
     ``checkpoints/last.ckpt``. Training that was interrupted, by Ctrl-C or by a power cut, and then
-    resumed gives on the CPU the same model, bit for bit, as training that was not.
-
-    Seeds torch's global random state. On the CPU it lets the process keep the memory that tensors
-    free, see :func:`keep_freed_memory`.
+    resumed gives on the CPU the same model, bit for bit, as training that was not. It seeds torch's
+    global random state and, on the CPU, calls :func:`~compvae_pyg.runtime.keep_freed_memory`.
 
     Args:
         problem: Source of the wholes.
-        model: What is trained, in place.
-        schedule: The course of training. With several devices, each sees ``batch_size`` wholes a
-            step.
-        output: Folder for metrics and checkpoints.
-        seed: Seed of data and noise, not negative.
-        devices: Number of devices on each node.
-        num_nodes: Number of nodes.
-        accelerator: Lightning's name of the kind of device. ``"auto"`` is CUDA if there is any, or
-            else the CPU.
-        strategy: How several devices train together: ``"auto"`` is data parallel training (DDP),
-            the one kind that is supported; give Lightning's name or strategy for a variant of it.
-        precision: ``"32-true"``, or ``"bf16-mixed"`` for networks in bfloat16.
-        compile: Whether to run the bound under ``torch.compile``, which makes steps shorter, see
-            ``docs/performance.md``, and takes a minute or so at the beginning of each stage. Models
-            then differ by rounding. Needs torch 2.8 and, on the CPU, a C++ compiler.
-        resume: Whether to continue from the checkpoint in ``output``.
-        checkpoint_every: Steps from one checkpoint to the next.
-        log_every: Steps from one row of metrics to the next.
-        progress: Whether to show a progress bar, or lines now and then where there is no terminal.
-
-    Returns:
-        The model, on the CPU and in evaluation mode.
+        model: What is trained, in place; in the end it is on the CPU.
+        schedule: The training schedule; each of several devices sees ``batch_size`` wholes a batch.
+        config: How the run is made.
+        callbacks: Callbacks of Lightning; any checkpoint that they save can be resumed from.
+        logger: Loggers of Lightning, which get what :class:`CompVAEModule` logs.
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If an argument is out of its range, torch cannot compile, or the checkpoint is
-            damaged or belongs to a run of another problem, model, schedule, seed or number of
-            devices.
-        FileExistsError: If ``output`` holds a checkpoint and ``resume`` is false.
+        ValueError: If torch cannot compile, or the checkpoint is damaged or belongs to a run of
+            another problem, model, schedule, seed or number of devices.
+        FileExistsError: If the folder holds a checkpoint and ``resume`` is false.
         FileNotFoundError: If it holds none and ``resume`` is true.
-        OSError: If ``output`` cannot be written to, before training or in the middle of it; the
-            last checkpoint is then as it was.
+        OSError: If a file cannot be written; the last checkpoint is then as it was.
         TrainingDivergedError: If the loss is not finite for many steps in a row.
         KeyboardInterrupt: On Ctrl-C, after the checkpoint is saved.
 
     Example:
-        >>> import tempfile
-        >>> from compvae_pyg.problems import Dots
-        >>> dots = Dots()
-        >>> schedule = Schedule(num_steps=2, batch_size=4)
+        >>> from compvae_pyg import Dots
         >>> with tempfile.TemporaryDirectory() as output:
-        ...     model = train(dots, dots.build("small"), schedule, output=output, progress=False)
+        ...     config = TrainConfig(output=output, progress=False)
+        ...     model = train(Dots(), Dots().build("small"), Schedule(2, batch_size=4), config)
         >>> model.generate({"color": torch.tensor([0]), "pos": torch.zeros(1, 2)}).shape
         torch.Size([1, 3, 32, 32])
     """
-    counts = {
-        "devices": devices,
-        "num_nodes": num_nodes,
-        "checkpoint_every": checkpoint_every,
-        "log_every": log_every,
-    }
     check_type(problem, "problem", Problem)
     check_model(model)
     check_type(schedule, "schedule", Schedule)
-    check_type(output, "output", str, PathLike)
-    check_count(seed, "seed", at_least=0)
-    for name, count in counts.items():
-        check_count(count, name)
-    kinds = AcceleratorRegistry.available_accelerators()
-    check_choice(accelerator, "accelerator", ("auto", "gpu", *kinds))
-    if not isinstance(strategy, Strategy):
-        check_choice(strategy, "strategy", ("auto", *StrategyRegistry.available_strategies()))
-    check_choice(precision, "precision", get_args(Precision))
-    for name, value in (("compile", compile), ("resume", resume), ("progress", progress)):
-        check_type(value, name, bool)
-    output = Path(output)
-    last = output / "checkpoints" / "last.ckpt"
-    run = {
-        "problem": problem.name,
-        "parameters": plain(vars(problem)),
-        "seed": seed,
-        "schedule": asdict(schedule),
-        "model": {name: tuple(value.shape) for name, value in model.state_dict().items()},
-    }
-    metrics = MetricsFile(output / "metrics.csv", log_every)
-    checkpoint = LastCheckpoint(last, checkpoint_every, run)
-    callbacks = [RandomState(seed), metrics, *([Progress(metrics)] if progress else []), checkpoint]
-    if last.exists() and not resume:
+    check_type(config, "config", TrainConfig)
+    config.check()
+    output, path = config.output, config.checkpoint
+    run: dict[str, Any] = {"problem": problem.name, "parameters": vars(problem)}
+    run |= {"seed": config.seed, "accumulate": config.accumulate, "schedule": asdict(schedule)}
+    run["model"] = {name: str(list(value.shape)) for name, value in model.state_dict().items()}
+    last = checkpoint.LastCheckpoint(path, config.checkpoint_every, run, config.seed)
+    if path.exists() and not config.resume:
         raise FileExistsError(
             f"{output} holds a checkpoint: pass resume=True to continue, or choose another folder"
         )
-    if resume:
-        if not last.exists():
+    if config.resume:
+        if not path.exists():
             raise FileNotFoundError(
-                f"{last} does not exist: pass resume=False to start, or choose another folder"
+                f"{path} does not exist: pass resume=False to start, or choose another folder"
             )
-        check_same_run(last, run)
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    if compile:
-        check_compiler("cuda" if accelerator == "gpu" else accelerator)
-    check_writable(last.parent)
-    if strategy == "auto" and devices * num_nodes > 1:
+        saved = last.read()
+        if saved["training"]["step"] == schedule.num_steps:
+            state = saved["state_dict"].items()
+            model.load_state_dict({name.removeprefix("model."): v for name, v in state})
+            return model.cpu().eval()
+    if config.compile:
+        check_compiler(config.device)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=path.parent).close()  # fails now if no file can be written
+    strategy: Any = config.strategy
+    if strategy == "auto" and config.devices * config.num_nodes > 1:
         # Stages that hold latents back, or score the mean alone, leave some networks out.
         partial = any(s.inferred != "all" or s.loss != "likelihood" for s in schedule.stages)
         strategy = DDPStrategy(find_unused_parameters=partial)
-
-    if accelerator == "cpu":
+    if config.device == "cpu":
         keep_freed_memory()
-    module = CompVAEModule(model.train(), schedule, problem.parts, compile=compile)
-    with without_validation() if compile else nullcontext(), _without_tips():
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    shows = config.progress and not has_bar
+    bars = [Progress()] if shows and sys.stdout.isatty() else []
+    rows = MetricsFile(Path(output) / "metrics.csv", 30.0 if shows and not bars else math.inf)
+    module = CompVAEModule(model.train(), schedule, problem.parts, compile=config.compile)
+    with _quietly(), without_validation(config.compile):
         trainer = L.Trainer(
-            accelerator=accelerator,
+            accelerator=config.device,
             strategy=strategy,
-            devices=devices,
-            num_nodes=num_nodes,
-            precision=precision,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            precision=config.precision,
             max_steps=schedule.num_steps,
-            callbacks=callbacks,
+            accumulate_grad_batches=config.accumulate,
+            log_every_n_steps=config.log_every,
+            callbacks=[rows, *bars, *callbacks, last],
+            plugins=[checkpoint.AtomicCheckpointIO()],
             default_root_dir=output,
-            logger=False,
-            enable_progress_bar=False,
+            logger=logger,
+            enable_progress_bar=has_bar or bool(bars),
             enable_model_summary=False,
         )
-        trainer.fit(
-            module,
-            datamodule=GeneratedData(problem, schedule, seed),
-            ckpt_path=last if resume else None,
-            weights_only=True,
-        )
-    if checkpoint.interrupted:
+        data = GeneratedData(problem, schedule, config.seed)
+        start = path if config.resume else None
+        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    if last.interrupted:
         raise KeyboardInterrupt(
             f"stopped at step {module.step} of {schedule.num_steps}; "
-            f"pass resume=True to continue from {last}"
+            f"pass resume=True to continue from {path}"
         )
     model.zero_grad(set_to_none=True)
     return model.eval()
 
 
-def plain(value: Any) -> Any:
-    """Return a value in terms that a checkpoint may hold: numbers, texts and what is made of them.
-
-    Tensors and arrays are told apart by a digest, other things by the name of their type.
-
-    Example:
-        >>> plain({"period": 100.0, "curves": torch.zeros(2)})
-        {'period': 100.0, 'curves': 'torch.float32 [2] af5570f5a181'}
-    """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
-    if isinstance(value, Tensor):
-        content = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        digest = hashlib.sha256(content).hexdigest()[:12]
-        return f"{value.dtype} {list(value.shape)} {digest}"
-    return type(value).__qualname__
-
-
 @contextmanager
-def _without_tips() -> Iterator[None]:
+def _quietly() -> Iterator[None]:
     """Silence what Lightning says about itself, but not its warnings about the run."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r".*LeafSpec\)` is deprecated")
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*(LeafSpec\)` is deprecated|no `val_dataloader`)")
+        try:
             yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        finally:
             logger.setLevel(level)

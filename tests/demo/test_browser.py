@@ -154,6 +154,6 @@ def test_frequencies_make_another_curve(page, address):
     until(lambda: curves() != before, "the curves stayed as they were")
     time.sleep(1.0)
     before = curves()
-    enter(page, "amount-8", "5")
+    enter(page, "count-8", "5")
     until(lambda: curves() != before, "the curves do not grow with the amount")
     assert own_errors(page, address) == []

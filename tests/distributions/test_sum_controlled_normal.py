@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Distribution, MultivariateNormal, Normal, kl_divergence
 
-from compvae_pyg import SumControlledNormal
+from compvae_pyg.distributions import ResidualSumControlledNormal, SumControlledNormal
 
 D = 3
 SIZES = (3, 0, 1, 5, 2, 0)
@@ -27,8 +27,8 @@ def one_set(size, coupling, seed=0):
     return SumControlledNormal(*parameters(size, seed), coupling=coupling)
 
 
-def dense_laws(q, dense_law, member):
-    """The dense law of the members for which the mask holds, in each coordinate."""
+def dense_distributions(q, dense_law, member):
+    """The dense Gaussian of the members for which the mask holds, in each coordinate."""
     return [
         dense_law(q.loc[member, d], q.scale[member, d], q.coupling_logits[member, d], q.coupling)
         for d in range(q.loc.shape[1])
@@ -63,7 +63,7 @@ def test_densities_and_moments_are_those_of_the_dense_gaussian(
             assert log_prob[s].tolist() == entropy[s].tolist() == kl[s].tolist() == [0.0, 0.0]
             assert q.sum_mean[s].tolist() == q.sum_variance[s].tolist() == [0.0, 0.0]
             continue
-        for d, dense in enumerate(dense_laws(q, dense_law, mine)):
+        for d, dense in enumerate(dense_distributions(q, dense_law, mine)):
             torch.testing.assert_close(log_prob[s, d], dense.log_prob(value[mine, d]))
             torch.testing.assert_close(entropy[s, d], dense.entropy())
             product = MultivariateNormal(p.loc[mine, d], torch.diag(p.scale[mine, d] ** 2))
@@ -72,9 +72,12 @@ def test_densities_and_moments_are_those_of_the_dense_gaussian(
             torch.testing.assert_close(q.mean[mine, d], dense.mean)
             torch.testing.assert_close(q.variance[mine, d], covariance.diagonal())
             torch.testing.assert_close(q.sum_mean[s, d], dense.mean.sum())
-            torch.testing.assert_close(q.sum_law.mean[s, d], dense.mean.sum())
+            torch.testing.assert_close(q.sum_distribution.mean[s, d], dense.mean.sum())
             torch.testing.assert_close(
-                q.sum_law.variance[s, d], covariance.sum(), rtol=1e-6, atol=1e-9 * covariance.max()
+                q.sum_distribution.variance[s, d],
+                covariance.sum(),
+                rtol=1e-6,
+                atol=1e-9 * covariance.max(),
             )
             torch.testing.assert_close(
                 q.sum_variance[s, d], covariance.sum(), rtol=1e-6, atol=1e-9 * covariance.max()
@@ -85,12 +88,12 @@ def test_densities_and_moments_are_those_of_the_dense_gaussian(
 @set_sizes
 def test_transform_is_a_root_of_the_dense_covariance(dense_law, coupling, size):
     q = one_set(size, coupling)
-    # Column j is what a unit of noise in member j does to the members, in every coordinate.
+    # Column j is what a unit of eps in member j does to the members, in every coordinate.
     units = torch.eye(size, dtype=torch.float64).unsqueeze(-1).expand(size, size, D)
     root = (q.transform(units) - q.loc).transpose(0, 1)
-    laws = dense_laws(q, dense_law, slice(None))
+    expected = dense_distributions(q, dense_law, slice(None))
     for d in range(D):
-        torch.testing.assert_close(root[..., d] @ root[..., d].T, laws[d].covariance_matrix)
+        torch.testing.assert_close(root[..., d] @ root[..., d].T, expected[d].covariance_matrix)
 
 
 @couplings
@@ -98,9 +101,9 @@ def test_transform_is_a_root_of_the_dense_covariance(dense_law, coupling, size):
 def test_samples_have_the_moments_of_the_dense_gaussian(dense_law, coupling, size):
     q, draws = one_set(size, coupling), 20_000
     sample = q.rsample((draws,))
-    laws = dense_laws(q, dense_law, slice(None))
+    expected = dense_distributions(q, dense_law, slice(None))
     for d in range(D):
-        loc, covariance = laws[d].mean, laws[d].covariance_matrix
+        loc, covariance = expected[d].mean, expected[d].covariance_matrix
         variance = covariance.diagonal()
         error = (sample[..., d].mean(0) - loc) / (variance / draws).sqrt()
         assert error.abs().max() < 4.5
@@ -112,11 +115,11 @@ def test_samples_have_the_moments_of_the_dense_gaussian(dense_law, coupling, siz
 
 @couplings
 @pytest.mark.parametrize("wide", [True, False])
-def test_a_law_in_units_of_a_prior_is_that_law(batch_of, coupling, wide):
+def test_a_distribution_in_units_of_a_prior_is_that_distribution(batch_of, coupling, wide):
     batch = batch_of(SIZES)
     shift, scale, logits = parameters(len(batch))
     unit = prior(len(batch) if wide else 1)
-    mine = SumControlledNormal.in_units_of(
+    mine = ResidualSumControlledNormal(
         unit, shift, 2.0 * scale.log(), logits, batch, len(SIZES), coupling
     )
     plain = SumControlledNormal(
@@ -124,6 +127,7 @@ def test_a_law_in_units_of_a_prior_is_that_law(batch_of, coupling, wide):
     )
     for name in ("loc", "scale", "rho", "log_null", "sum_variance"):
         torch.testing.assert_close(getattr(mine, name), getattr(plain, name))
+    torch.testing.assert_close(mine.kl_to_prior(), kl_divergence(plain, unit))
     for other in (unit, Normal(unit.loc, unit.scale), prior(len(batch), seed=5)):
         torch.testing.assert_close(kl_divergence(mine, other), kl_divergence(plain, other))
 
@@ -133,7 +137,8 @@ def test_divergence_in_units_of_the_prior_keeps_its_digits_in_32_bits(coupling):
     # Means of 1 with scales of 1e-9: the shift is lost as soon as it is added.
     one, zero, none = torch.ones(1, 1), torch.zeros(1, 1), torch.full((1, 1), -100.0)
     unit = Normal(one, 1e-9 * one)
-    q = SumControlledNormal.in_units_of(unit, 3.0 * one, zero, none, coupling=coupling)
+    q = ResidualSumControlledNormal(unit, 3.0 * one, zero, none, coupling=coupling)
+    assert q.kl_to_prior().item() == pytest.approx(4.5)
     assert kl_divergence(q, unit).item() == pytest.approx(4.5)
 
 
@@ -196,7 +201,7 @@ def test_divergence_is_that_of_the_marginals_and_the_total_correlation(
         if not mine.any():
             assert common[s].tolist() == [0.0, 0.0]
             continue
-        for d, dense in enumerate(dense_laws(q, dense_law, mine)):
+        for d, dense in enumerate(dense_distributions(q, dense_law, mine)):
             apart = Normal(dense.mean, dense.variance.sqrt()).entropy().sum()
             torch.testing.assert_close(common[s, d], apart - dense.entropy(), rtol=1e-6, atol=1e-9)
     alone = torch.zeros(count, 2, dtype=torch.float64)
@@ -281,17 +286,17 @@ def test_weighted_sum_has_the_dense_gaussian_s_moments(batch_of, dense_law, coup
     batch, count = batch_of(sizes), len(sizes)
     q = SumControlledNormal(*parameters(len(batch), seed, 2), batch, count, coupling)
     weight = parameters(len(batch), seed + 1, 1)[0].squeeze(1)
-    law = q.weighted_sum(weight)
+    weighted = q.weighted_sum(weight)
     for s in range(count):
         mine = batch == s
         if not mine.any():
-            assert law.mean[s].tolist() == law.variance[s].tolist() == [0.0, 0.0]
+            assert weighted.mean[s].tolist() == weighted.variance[s].tolist() == [0.0, 0.0]
             continue
-        for d, dense in enumerate(dense_laws(q, dense_law, mine)):
+        for d, dense in enumerate(dense_distributions(q, dense_law, mine)):
             a, covariance = weight[mine], dense.covariance_matrix
-            torch.testing.assert_close(law.mean[s, d], a @ dense.mean)
+            torch.testing.assert_close(weighted.mean[s, d], a @ dense.mean)
             torch.testing.assert_close(
-                law.variance[s, d],
+                weighted.variance[s, d],
                 a @ covariance @ a,
                 rtol=1e-6,
                 atol=1e-9 * covariance.max() * a.square().max(),
@@ -304,9 +309,9 @@ def test_weights_of_one_are_no_weights_and_a_weight_of_zero_leaves_its_member_ou
 ):
     batch = batch_of((3, 1))
     q = SumControlledNormal(*parameters(4), batch, coupling=coupling)
-    law = q.weighted_sum(torch.ones(4))
-    torch.testing.assert_close(law.mean, q.sum_mean)
-    torch.testing.assert_close(law.variance, q.sum_variance)
+    weighted = q.weighted_sum(torch.ones(4))
+    torch.testing.assert_close(weighted.mean, q.sum_mean)
+    torch.testing.assert_close(weighted.variance, q.sum_variance)
     one = q.weighted_sum(torch.tensor([0, 1, 0, 1]))
     torch.testing.assert_close(one.mean, q.mean[[1, 3]])
     torch.testing.assert_close(one.variance, q.variance[[1, 3]])
@@ -317,9 +322,9 @@ def test_equal_weights_keep_a_nearly_certain_sum_certain_in_32_bits():
     q = SumControlledNormal(
         torch.zeros(3, 1), torch.ones(3, 1), torch.full((3, 1), 30.0), coupling="scaled"
     )
-    law = q.weighted_sum(torch.full((3,), 0.1))
-    torch.testing.assert_close(law.stddev, 0.1 * q.sum_variance.sqrt())
-    assert law.stddev.item() == pytest.approx(0.1 * math.sqrt(3.0) * math.exp(-30.0) / 3.0)
+    weighted = q.weighted_sum(torch.full((3,), 0.1))
+    torch.testing.assert_close(weighted.stddev, 0.1 * q.sum_variance.sqrt())
+    assert weighted.stddev.item() == pytest.approx(0.1 * math.sqrt(3.0) * math.exp(-30.0) / 3.0)
 
 
 @couplings
@@ -333,7 +338,7 @@ def test_couplings_coincide_for_equal_scales(coupling):
     torch.testing.assert_close(q.variance, r.variance)
 
 
-# Maps between noise and value
+# Maps between eps and value
 
 
 @couplings
@@ -345,34 +350,34 @@ def test_inverse_undoes_transform(batch_of, coupling, sizes, seed):
     batch = batch_of(sizes)
     q = SumControlledNormal(*parameters(len(batch), seed), batch, len(sizes), coupling)
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(2, len(batch), D, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(q.inverse(q.transform(noise)), noise, rtol=1e-8, atol=1e-8)
-    value = q.loc + noise
+    eps = torch.randn(2, len(batch), D, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(q.inverse(q.transform(eps)), eps, rtol=1e-8, atol=1e-8)
+    value = q.loc + eps
     torch.testing.assert_close(q.transform(q.inverse(value)), value, rtol=1e-8, atol=1e-8)
 
 
 @couplings
-def test_density_of_a_sample_is_known_from_its_noise(batch_of, coupling):
+def test_density_of_a_sample_is_known_from_its_eps(batch_of, coupling):
     q = SumControlledNormal(*parameters(6), batch_of((2, 0, 4)), 3, coupling)
-    noise = torch.randn(5, 6, D, dtype=torch.float64)
-    torch.testing.assert_close(q.log_prob_from_noise(noise), q.log_prob(q.transform(noise)))
+    eps = torch.randn(5, 6, D, dtype=torch.float64)
+    torch.testing.assert_close(q.log_prob_from_eps(eps), q.log_prob(q.transform(eps)))
 
 
 @couplings
-def test_density_from_noise_is_exact_in_32_bits_where_the_sum_is_nearly_certain(coupling):
+def test_density_from_eps_is_exact_in_32_bits_where_the_sum_is_nearly_certain(coupling):
     """At 1 - R of some 1e-9 the inverse of a 32-bit sample is meaningless."""
     loc, scale, _ = parameters(4)
     logits = torch.full_like(loc, 20.0)
-    noise = torch.randn(4, D, dtype=torch.float64)
-    exact = SumControlledNormal(loc, scale, logits, coupling=coupling).log_prob_from_noise(noise)
+    eps = torch.randn(4, D, dtype=torch.float64)
+    exact = SumControlledNormal(loc, scale, logits, coupling=coupling).log_prob_from_eps(eps)
     single = SumControlledNormal(loc.float(), scale.float(), logits.float(), coupling=coupling)
     torch.testing.assert_close(
-        single.log_prob_from_noise(noise.float()), exact.float(), rtol=1e-4, atol=1e-4
+        single.log_prob_from_eps(eps.float()), exact.float(), rtol=1e-4, atol=1e-4
     )
 
 
 @couplings
-def test_sample_is_the_transform_of_the_noise(coupling):
+def test_sample_is_the_transform_of_standard_normal_eps(coupling):
     q = one_set(3, coupling)
     torch.manual_seed(5)
     w = q.rsample((2,))
@@ -384,11 +389,11 @@ def test_sample_is_the_transform_of_the_noise(coupling):
 def test_gradients_are_the_derivatives(batch_of, coupling):
     batch = batch_of((3, 0, 1, 2))
     loc, scale, logits = (x.requires_grad_() for x in parameters(6, channels=2))
-    m, s, noise = (x.detach().requires_grad_() for x in parameters(6, 1, channels=2))
+    m, s, eps = (x.detach().requires_grad_() for x in parameters(6, 1, channels=2))
 
-    def everything(loc, scale, logits, m, s, noise):
+    def everything(loc, scale, logits, m, s, eps):
         q = SumControlledNormal(loc, scale, logits, batch, 4, coupling)
-        w = q.transform(noise)
+        w = q.transform(eps)
         return (
             w,
             q.inverse(m),
@@ -399,7 +404,7 @@ def test_gradients_are_the_derivatives(batch_of, coupling):
             q.sum_variance,
         )
 
-    assert torch.autograd.gradcheck(everything, (loc, scale, logits, m, s, noise))
+    assert torch.autograd.gradcheck(everything, (loc, scale, logits, m, s, eps))
 
 
 @couplings
@@ -522,12 +527,9 @@ def test_no_value_is_read_from_the_device():
 # Being a distribution
 
 
-def test_is_a_torch_distribution_that_cannot_be_expanded(refuses):
+def test_is_a_torch_distribution():
     q = one_set(2, "paper")
     assert isinstance(q, Distribution) and q.has_rsample
-    message = "SumControlledNormal cannot be expanded: its sets are packed"
-    with refuses(NotImplementedError, message):
-        q.expand((2, 1, D))
 
 
 @couplings
@@ -537,49 +539,79 @@ def test_repr(batch_of, coupling):
     assert repr(q) == expected
 
 
+def test_repr_of_one_in_units_of_a_prior_has_its_name():
+    q = ResidualSumControlledNormal(prior(1), *parameters(4))
+    assert repr(q).startswith("ResidualSumControlledNormal(num_parts=4, batch_size=1, channels=3,")
+
+
 def test_default_coupling_is_the_paper_s():
     assert SumControlledNormal(*parameters(2)).coupling == "paper"
+    assert ResidualSumControlledNormal(prior(1), *parameters(2)).coupling == "paper"
 
 
-# Refusals
+# What does not fit
 
 
 def test_unknown_coupling_is_refused(refuses):
-    with refuses(ValueError, "coupling must be 'paper' or 'scaled' (got 'tight')"):
+    with refuses(ValueError, "coupling"):
         SumControlledNormal(*parameters(2), coupling="tight")
 
 
 def test_parameters_of_unfit_shapes_are_refused(refuses):
     loc, scale, logits = parameters(4)
-    with refuses(ValueError, "loc must be [N, D] (got [4])"):
+    with refuses(ValueError, "loc"):
         SumControlledNormal(loc[:, 0], scale[:, 0], logits[:, 0])
-    message = "scale must have the shape of loc (got [3, 3], expected [4, 3])"
-    with refuses(ValueError, message):
+    with refuses(ValueError, "scale"):
         SumControlledNormal(loc, scale[:3], logits)
-    message = "coupling_logits must have the shape of loc (got [4, 1], expected [4, 3])"
-    with refuses(ValueError, message):
+    with refuses(ValueError, "coupling_logits"):
         SumControlledNormal(loc, scale, logits[:, :1])
+    with refuses(ValueError, "shift"):
+        ResidualSumControlledNormal(prior(1), loc[:, 0], scale, logits)
+    with refuses(ValueError, "log_variance"):
+        ResidualSumControlledNormal(prior(1), loc, scale[:3], logits)
+
+
+def test_a_prior_that_does_not_fit_is_refused(refuses):
+    q = one_set(4, "paper")
+    residual = ResidualSumControlledNormal(prior(1), *parameters(4))
+    for unfit in (prior(3), Normal(torch.zeros(1, 2), 1.0), Normal(torch.zeros(2, 4, 3), 1.0)):
+        with refuses(ValueError, "prior"):
+            ResidualSumControlledNormal(unfit, *parameters(4))
+        for mine in (q, residual):
+            with refuses(ValueError, "q"):
+                kl_divergence(mine, unfit)
+    with refuses(TypeError, "prior"):
+        ResidualSumControlledNormal(torch.zeros(4, 3), *parameters(4))
+
+
+@pytest.mark.parametrize("value", [None, 1.0, torch.ones(4, D, dtype=torch.long)])
+def test_parameters_that_are_no_real_tensors_are_refused(refuses, value):
+    loc, scale, logits = parameters(4)
+    with refuses(TypeError, "loc"):
+        SumControlledNormal(value, scale, logits)
+    with refuses(TypeError, "scale"):
+        SumControlledNormal(loc, value, logits)
+    with refuses(TypeError, "coupling_logits"):
+        SumControlledNormal(loc, scale, value)
 
 
 def test_parameters_on_two_devices_are_refused(refuses):
     loc, scale, logits = parameters(4)
-    with refuses(ValueError, "scale must be on the device of loc (got meta, expected cpu)"):
+    with refuses(ValueError, "scale"):
         SumControlledNormal(loc, scale.to("meta"), logits)
 
 
 def test_unfit_batch_is_refused(refuses):
-    message = "batch must have one entry per part (got shape [3], expected [4])"
-    with refuses(ValueError, message):
-        SumControlledNormal(*parameters(4), torch.tensor([0, 0, 1]))
-    with refuses(ValueError, "batch must be sorted (got set 0 after set 1 at part 1)"):
-        SumControlledNormal(*parameters(4), torch.tensor([1, 0, 0, 1]))
+    for unfit in ([0, 0, 1], [1, 0, 0, 1], [0, 0, 2, 2]):
+        with refuses(ValueError, "batch"):
+            SumControlledNormal(*parameters(4), torch.tensor(unfit))
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0])
 def test_scale_that_is_not_positive_is_refused(refuses, bad):
     loc, scale, logits = parameters(2)
     scale[1, 2] = bad
-    with refuses(ValueError, f"scale must be positive (got {bad} at [1, 2])"):
+    with refuses(ValueError, "scale"):
         SumControlledNormal(loc, scale, logits, validate_args=True)
 
 
@@ -587,27 +619,28 @@ def test_scale_that_is_not_positive_is_refused(refuses, bad):
 def test_parameters_that_are_nan_are_refused(refuses, name):
     values = dict(zip(("loc", "scale", "coupling_logits"), parameters(2), strict=True))
     values[name][1, 2] = math.nan
-    with refuses(ValueError, f"{name} must be finite (got nan at [1, 2])"):
+    with refuses(ValueError, name):
         SumControlledNormal(**values, validate_args=True)
 
 
 @couplings
-def test_value_and_noise_of_unfit_shapes_are_refused(refuses, coupling):
+def test_value_and_eps_of_unfit_shapes_are_refused(refuses, coupling):
     q = one_set(4, coupling)
     for shape in ([3, 3], [4, 2], [3], [4, 3, 1]):
         unfit = torch.zeros(shape, dtype=torch.float64)
-        message = f"must be [*, N, D] = ['*', 4, 3] (got {shape})"
-        with refuses(ValueError, f"value {message}"):
-            q.log_prob(unfit)
-        with refuses(ValueError, f"noise {message}"):
-            q.transform(unfit)
+        for method in (q.log_prob, q.inverse):
+            with refuses(ValueError, "value"):
+                method(unfit)
+        for method in (q.transform, q.log_prob_from_eps):
+            with refuses(ValueError, "eps"):
+                method(unfit)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_value_that_is_not_finite_is_refused(refuses, bad):
     value = torch.zeros(4, D, dtype=torch.float64)
     value[2, 1] = bad
-    with refuses(ValueError, "value must be finite (got NaN or infinity)"):
+    with refuses(ValueError, "value"):
         SumControlledNormal(*parameters(4), validate_args=True).log_prob(value)
 
 
@@ -624,9 +657,13 @@ def test_nan_stays_in_its_set_and_coordinate_without_validation(batch_of, coupli
     torch.testing.assert_close(out.nan_to_num(), clean.where(~out.isnan(), clean.new_zeros(())))
 
 
-def test_weights_of_an_unfit_shape_are_refused(refuses):
-    with refuses(ValueError, "weight must be [N] = [3] (got [3, 1])"):
-        one_set(3, "paper").weighted_sum(torch.ones(3, 1))
+def test_unfit_weights_are_refused(refuses):
+    for unfit in (torch.ones(3, 1), torch.ones(2), torch.tensor([1.0, math.nan, 1.0])):
+        with refuses(ValueError, "weight"):
+            one_set(3, "paper").weighted_sum(unfit)
+    for unfit in ([1.0] * 3, torch.ones(3) > 0):
+        with refuses(TypeError, "weight"):
+            one_set(3, "paper").weighted_sum(unfit)
 
 
 @pytest.mark.parametrize("coupling", ["paper", "scaled"])
@@ -634,8 +671,8 @@ def test_a_weighted_sum_without_variance_spoils_no_gradient(coupling):
     leaves = [torch.ones(3, 2, requires_grad=True) for _ in range(3)]
     q = SumControlledNormal(*leaves, coupling=coupling)
     weight = torch.zeros(3, requires_grad=True)
-    law = q.weighted_sum(weight)
-    assert (law.stddev == 0.0).all()
-    (law.mean + law.stddev).sum().backward()
+    weighted = q.weighted_sum(weight)
+    assert (weighted.stddev == 0.0).all()
+    (weighted.mean + weighted.stddev).sum().backward()
     assert all(leaf.grad.isfinite().all() for leaf in (*leaves, weight))
     torch.testing.assert_close(weight.grad, torch.full((3,), 2.0))

@@ -13,6 +13,8 @@ pytest.importorskip("matplotlib")
 from matplotlib.image import imread
 
 from compvae_pyg import CompVAE, Dots, plots
+from compvae_pyg.training import Schedule
+from compvae_pyg.training.schedule import Style
 
 FIGURES = (
     "data",
@@ -74,14 +76,14 @@ def test_help_lists_the_options_with_their_choices(run, tmp_path):
     for option in (
         "--output PATH",
         "--preset {small",
-        "--schedule {roads,paper}",
+        "--schedule {staged,paper}",
         "--aggr {sum,mean}",
         "--seed INT",
         "--devices INT",
         "--num-nodes INT",
         "--accelerator STR",
         "--strategy STR",
-        "--precision {32-true,bf16-mixed}",
+        "--precision {32-true,",
         "--compile",
         "--resume",
         "--num-wholes INT",
@@ -96,5 +98,5 @@ def test_help_lists_the_options_with_their_choices(run, tmp_path):
 def test_the_options_are_those_that_the_problem_offers(example):
     hints = get_type_hints(example.Options)
     assert get_args(hints["preset"]) == Dots.networks
-    assert get_args(hints["schedule"]) == Dots.schedules
-    assert example.Options().schedule == Dots.schedules[0]
+    assert get_args(hints["schedule"]) == get_args(Style)
+    assert Schedule.of(Dots(), example.Options().schedule) == Schedule.of(Dots())

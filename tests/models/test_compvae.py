@@ -353,18 +353,11 @@ def test_inferred_composition_is_the_posterior_s_draw(small_model, seeded, input
     torch.testing.assert_close(composition.w, w)
     torch.testing.assert_close(composition.z, posterior.z_sample)
     assert composition.parts.fields is parts and composition.batch_size == S
+    assert not composition.w.requires_grad and not composition.z_eps.requires_grad
     with seeded(7):
         reconstruction = model.reconstruct(*inputs)
     torch.testing.assert_close(reconstruction, composition.decode().mean)
     assert reconstruction.shape == whole.shape and not reconstruction.requires_grad
-
-
-def test_gradients_flow_from_an_inferred_composition_to_its_own_whole(small_model, inputs):
-    whole, parts, batch, _ = inputs
-    whole = whole.requires_grad_()
-    decoded = small_model().infer(whole, parts, batch, S).decode().mean
-    (gradient,) = torch.autograd.grad(decoded[3].sum(), whole)
-    assert (gradient[3] != 0).all() and (gradient[torch.arange(S) != 3] == 0).all()
 
 
 # Compiling and devices

@@ -20,15 +20,17 @@ from compvae_pyg.models import (
     SeparateEmbedding,
 )
 from compvae_pyg.nn import pack
-from compvae_pyg.problems import (
+from compvae_pyg.problems import Problem, packed_batch
+from compvae_pyg.training import (
+    CompVAEModule,
     Curriculum,
+    GeneratedData,
     LearningRate,
-    Problem,
     Schedule,
     Stage,
-    packed_batch,
+    TrainConfig,
+    train,
 )
-from compvae_pyg.training import CompVAEModule, GeneratedData, train
 from compvae_pyg.training import module as training_module
 
 
@@ -48,7 +50,6 @@ class Tiny(Problem):
     part_fields = ("point",)
     event_shape = (4,)
     networks = ("linear",)
-    schedules = ("three",)
 
     def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Any:
         batch, _ = pack(num_parts)
@@ -73,9 +74,9 @@ class Tiny(Problem):
             self.event_shape,
         )
 
-    def schedule(self, name: str = "three", num_steps: int | None = None) -> Schedule:
+    def schedule(self, num_steps: int = 20) -> Schedule:
         return Schedule(
-            num_steps=num_steps or 20,
+            num_steps=num_steps,
             batch_size=3,
             stages=(
                 Stage("labels", 0.25, inferred="none", loss="squared_error"),
@@ -89,14 +90,11 @@ class Tiny(Problem):
 
 
 class Faults:
-    """Spoils the loss of a model at given steps, and keeps what it was at each.
-
-    It takes the place of the bound in modules that are made after it.
-    """
+    """Spoils the loss of a model at given steps, and keeps what it returned at each."""
 
     def __init__(self, model: CompVAE) -> None:
         self.model = model
-        self.elbo = training_module.staged_elbo
+        self.staged_elbo = training_module.staged_elbo
         self.not_finite: Collection[int] = ()
         self.steep: Collection[int] = ()
         self.crash: int | None = None
@@ -108,12 +106,12 @@ class Faults:
 
     def __call__(self, model: CompVAE, whole: Tensor, *args: Any, **kwargs: Any) -> Elbo:
         if model is not self.model:
-            return self.elbo(model, whole, *args, **kwargs)
+            return self.staged_elbo(model, whole, *args, **kwargs)
         step = len(self.terms)
         self.before(step)
         if step == self.crash:
             raise OSError("power cut")
-        terms = self.elbo(model, whole, *args, **kwargs)
+        terms = self.staged_elbo(model, whole, *args, **kwargs)
         if step in self.not_finite:
             terms = terms._replace(kl_w=terms.kl_w + math.inf)
         if step in self.steep:
@@ -147,14 +145,6 @@ class Recorder(L.Callback):
         self.grad_norm.append(float(torch.stack([g.square().sum() for g in grads]).sum().sqrt()))
 
 
-@pytest.fixture(autouse=True)
-def bound() -> Iterator[None]:
-    """Put the bound back that a test has changed."""
-    staged_elbo = training_module.staged_elbo
-    yield
-    training_module.staged_elbo = staged_elbo
-
-
 @pytest.fixture
 def tiny() -> Tiny:
     return Tiny()
@@ -164,6 +154,13 @@ def tiny() -> Tiny:
 def model(tiny: Tiny) -> CompVAE:
     torch.manual_seed(1)
     return tiny.build()
+
+
+@pytest.fixture(autouse=True)
+def mended() -> Iterator[None]:
+    staged_elbo = training_module.staged_elbo
+    yield
+    training_module.staged_elbo = staged_elbo
 
 
 @pytest.fixture
@@ -177,7 +174,7 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-def module(tiny: Tiny, model: CompVAE, faults: Faults) -> CompVAEModule:
+def module(tiny: Tiny, model: CompVAE) -> CompVAEModule:
     return CompVAEModule(model, tiny.schedule(), tiny.parts, patience=4)
 
 
@@ -189,24 +186,25 @@ def fit(tiny: Tiny, tmp_path: Path) -> Callable[..., L.Trainer]:
         module: CompVAEModule,
         *callbacks: L.Callback,
         data: Any = None,
-        logger: Any = False,
+        val: Any = None,
         **kwargs: Any,
     ) -> L.Trainer:
-        trainer = L.Trainer(
-            accelerator="cpu",
-            max_steps=module.schedule.num_steps,
-            callbacks=list(callbacks),
-            default_root_dir=tmp_path,
-            logger=logger,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+        options = {
+            "max_steps": module.schedule.num_steps,
+            "log_every_n_steps": 5,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "accelerator": "cpu",
+            "default_root_dir": tmp_path,
             **kwargs,
-        )
+        }
+        trainer = L.Trainer(callbacks=list(callbacks), **options)
         if data is None:
             trainer.fit(module, datamodule=GeneratedData(tiny, module.schedule))
         else:
-            trainer.fit(module, data)
+            trainer.fit(module, data, val)
         return trainer
 
     return run
@@ -220,15 +218,16 @@ def run(tiny: Tiny) -> Callable[..., CompVAE]:
         if model is None:
             torch.manual_seed(1)
             model = tiny.build()
+        schedule = kwargs.pop("schedule", tiny.schedule())
+        more = {name: kwargs.pop(name) for name in ("callbacks", "logger") if name in kwargs}
         options = {
-            "schedule": tiny.schedule(),
             "accelerator": "cpu",
             "checkpoint_every": 4,
             "log_every": 3,
             "progress": False,
             **kwargs,
         }
-        return train(tiny, model, output=output, **options)
+        return train(tiny, model, schedule, TrainConfig(output=output, **options), **more)
 
     return call
 
@@ -240,3 +239,10 @@ def read_rows() -> Callable[[Path], list[dict[str, str]]]:
             return list(csv.DictReader(file))
 
     return read
+
+
+@pytest.fixture(scope="session")
+def stored() -> list[Any]:
+    """Twelve wholes of one to four parts, one by one."""
+    sizes = torch.tensor([1, 3, 2, 2, 4, 1, 2, 3, 1, 1, 4, 2])
+    return Tiny().sample(sizes, torch.Generator().manual_seed(7)).to_data_list()

@@ -3,7 +3,7 @@ import torch
 from torch.distributions import Distribution
 
 from compvae_pyg import Sines
-from compvae_pyg.training import train
+from compvae_pyg.training import Schedule, TrainConfig, train
 
 
 @pytest.fixture(autouse=True)
@@ -61,13 +61,13 @@ def test_old_releases_of_torch_are_refused(tmp_path, run, monkeypatch, refuses):
 def test_compiled_training_differs_by_rounding(tmp_path):
     """With torch's own compiler, in all three stages of the sines' course."""
     sines = Sines()
-    schedule = sines.schedule("roads", 12)
+    schedule = Schedule.of(sines, num_steps=12)
     models = {}
     for compile in (False, True):
         torch.manual_seed(0)
         model = sines.build("small", hidden_channels=32)
-        output = tmp_path / str(compile)
         options = {"accelerator": "cpu", "progress": False, "compile": compile}
-        models[compile] = train(sines, model, schedule, output=output, **options).state_dict()
+        config = TrainConfig(output=tmp_path / str(compile), **options)
+        models[compile] = train(sines, model, schedule, config).state_dict()
     for name, value in models[False].items():
         assert torch.allclose(models[True][name], value, rtol=0.0, atol=1e-4), name

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from compvae_pyg.problems import Curriculum
-from compvae_pyg.training import CompVAEModule, GeneratedData, GeneratedDataset
+from compvae_pyg.training import CompVAEModule, Curriculum, GeneratedData, GeneratedDataset
 
 
 def equal(one, other):
@@ -15,9 +14,14 @@ def equal(one, other):
     )
 
 
-def trainer_of(module, rank=0):
-    strategy = SimpleNamespace(root_device=torch.device("cpu"))
-    return SimpleNamespace(lightning_module=module, global_rank=rank, strategy=strategy)
+def trainer_of(module, rank=0, ckpt_path=None, accumulate=1):
+    return SimpleNamespace(
+        lightning_module=module,
+        global_rank=rank,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        ckpt_path=ckpt_path,
+        accumulate_grad_batches=accumulate,
+    )
 
 
 def test_a_batch_depends_on_seed_rank_and_step_alone(tiny):
@@ -56,16 +60,28 @@ def test_a_batch_curriculum_gives_wholes_of_one_size(tiny):
     assert len({size[0] for size in sizes}) > 1
 
 
-def test_batches_begin_at_the_step_of_the_module(tiny, model):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_batches_begin_at_the_step_of_the_module(tiny, model, accumulate):
     schedule = tiny.schedule()
     module = CompVAEModule(model, schedule, tiny.parts)
     module.step = 17
     data = GeneratedData(tiny, schedule, seed=5)
-    data.trainer = trainer_of(module, rank=2)
-    expected = GeneratedDataset(tiny, schedule, seed=5, rank=2)
-    batches = list(data.train_dataloader())
-    assert len(batches) == 3
-    assert all(equal(batches[i], expected[17 + i]) for i in range(3))
+    data.trainer = trainer_of(module, rank=2, accumulate=accumulate)
+    expected = GeneratedDataset(tiny, schedule, seed=5, rank=2, accumulate=accumulate)
+    loader = data.train_dataloader()
+    batches = list(loader)
+    assert len(loader) == len(batches) == 3 * accumulate
+    assert all(equal(batch, expected[17 * accumulate + i]) for i, batch in enumerate(batches))
+    # A trainer that resumes counts those before its checkpoint as well.
+    data.trainer = trainer_of(module, 2, "last.ckpt", accumulate)
+    loader = data.train_dataloader()
+    assert (len(loader), len(list(loader))) == (20 * accumulate, 3 * accumulate)
+
+
+def test_the_batches_of_a_step_have_its_sizes(tiny):
+    data = GeneratedDataset(tiny, replace(tiny.schedule(), batch_size=60), accumulate=3)
+    largest = [int(data[index].ptr.diff().max()) for index in (0, 11, 12, 23, 24)]
+    assert (len(data), largest) == (60, [2, 2, 3, 3, 4])
 
 
 def test_misuse_is_refused(tiny, refuses):
@@ -79,7 +95,4 @@ def test_misuse_is_refused(tiny, refuses):
         GeneratedData(tiny, tiny.schedule(), seed=-1)
     loader = GeneratedData(tiny, tiny.schedule())
     with refuses(RuntimeError, "train_dataloader"):
-        loader.train_dataloader()
-    loader.trainer = trainer_of(torch.nn.Linear(1, 1))
-    with refuses(TypeError, "CompVAEModule"):
         loader.train_dataloader()

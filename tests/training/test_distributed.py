@@ -23,9 +23,9 @@ faults = tiny.Faults(model)
 if rank == 1:
     faults.not_finite = set(options["not_finite"])
 faults.crash = options["crash"]
-model = tiny.train(problem, model, problem.schedule(), output=output, accelerator="cpu",
-                   devices=2, checkpoint_every=4, log_every=10, progress=False,
-                   resume=options["resume"])
+config = tiny.TrainConfig(output=output, accelerator="cpu", devices=2, checkpoint_every=4,
+                          log_every=10, progress=False, resume=options["resume"])
+model = tiny.train(problem, model, problem.schedule(), config)
 kl_w = torch.cat([t.kl_w for t in faults.terms[-10:]]).mean().item()
 torch.save({"weights": model.state_dict(), "kl_w": kl_w}, f"{output}/rank{rank}.pt")
 """

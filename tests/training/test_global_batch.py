@@ -12,7 +12,6 @@ from torch_geometric.data import Batch
 from compvae_pyg.models import Elbo
 from compvae_pyg.training import GeneratedDataset
 from compvae_pyg.training import module as training_module
-from compvae_pyg.training.objective import staged_elbo
 
 fork = multiprocessing.get_context("fork")
 STEPS, WHOLES = 12, 3
@@ -20,18 +19,15 @@ STEPS, WHOLES = 12, 3
 
 def noise_by_rank(ranks):
     """Let the wholes of each rank have noise of that rank and step, whoever evaluates them."""
-    evaluate, step = staged_elbo, 0
+    evaluate, step = training_module.staged_elbo, 0
 
-    def elbo(model, whole, parts, batch, batch_size, **options):
+    def staged_elbo(model, whole, parts, **options):
         nonlocal step
         terms = []
         for place, rank in enumerate(ranks):
-            first = place * WHOLES
-            own = (batch >= first) & (batch < first + WHOLES)
+            rows = range(place * WHOLES, (place + 1) * WHOLES)
             torch.manual_seed(1000 * step + rank)
-            rows = slice(first, first + WHOLES)
-            given = whole[rows], parts[own], batch[own] - first, WHOLES
-            terms.append(evaluate(model, *given, **options))
+            terms.append(evaluate(model, whole[rows], parts.select(rows), **options))
         step += 1
         columns = [torch.cat(column) for column in zip(*(t[:3] for t in terms), strict=True)]
         mean, scale = (
@@ -40,11 +36,11 @@ def noise_by_rank(ranks):
         )
         return Elbo(*columns, Independent(Normal(mean, scale), 1))
 
-    training_module.staged_elbo = elbo
+    training_module.staged_elbo = staged_elbo
 
 
 def schedule_of(tiny, batch_size):
-    return replace(tiny.schedule(num_steps=STEPS), batch_size=batch_size)
+    return replace(tiny.schedule(STEPS), batch_size=batch_size)
 
 
 def join(run, tiny, rank, port, folder):

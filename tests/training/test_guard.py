@@ -31,7 +31,7 @@ def test_a_bad_step_touches_neither_weights_nor_adam(module, faults, recorder, f
         rates = {"lr": recorder.adam[step]["lr"]}
         assert same(recorder.adam[step], recorder.adam[step - 1] | rates)
     assert module.step == 20
-    assert int(module.guard.skipped) == 2
+    assert int(module.guard.state["skipped"]) == 2
     assert all(bool(torch.isfinite(p).all()) for p in module.parameters())
 
 
@@ -56,17 +56,17 @@ def test_training_that_diverges_for_good_is_an_error(module, faults, fit, refuse
         fit(module)
     # Judged after step 16, the first multiple of 4 with such a run behind it.
     assert module.step == 16
-    last = module.schedule.weights(8)
+    last = module.schedule.at(8)
     terms = faults.terms[8]
     expected = (-terms.log_likelihood + last.beta_w * terms.kl_w).mean()
-    assert float(module.guard.last_loss) == pytest.approx(float(expected))
+    assert float(module.guard.state["last_loss"]) == pytest.approx(float(expected))
 
 
 def test_a_run_one_short_of_the_limit_is_no_divergence(module, faults, fit):
     faults.not_finite = {9, 10, 11, 13, 14, 15}
     with pytest.warns(RuntimeWarning):
         fit(module)
-    assert int(module.guard.skipped) == 6
+    assert int(module.guard.state["skipped"]) == 6
 
 
 def test_a_run_that_ends_before_it_is_looked_at_stays_latched():
@@ -83,7 +83,7 @@ def test_the_state_of_a_guard_is_all_it_needs():
     for step, norm in enumerate([GOOD, BAD, BAD]):
         one.judge(step, torch.tensor(0.5 + step), norm)
     other = NonFiniteGuard(patience=5)
-    other.load_state_dict(one.state_dict())
+    other.state = dict(one.state)
     for guard in (one, other):
         for step in range(3, 6):
             guard.judge(step, GOOD, BAD)

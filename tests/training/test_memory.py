@@ -6,7 +6,7 @@ import pytest
 # Page faults of ten rounds that take 64 tensors of 1 MB and free them again.
 SCRIPT = """
 import resource, torch
-from compvae_pyg.training import keep_freed_memory
+from compvae_pyg.runtime import keep_freed_memory
 
 def use():
     held = [torch.zeros(2**18) for _ in range(64)]

@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
 
 from compvae_pyg.training import MetricsFile
 
@@ -29,7 +28,7 @@ def test_rows_say_where_the_schedule_stood(rows, tiny):
     schedule = tiny.schedule()
     for row in rows:
         step = int(row["step"]) - 1
-        weights = schedule.weights(step)
+        weights = schedule.at(step)
         assert row["stage"] == weights.stage.name
         assert int(row["max_parts"]) == schedule.curriculum.max_parts(step)
         assert float(row["learning_rate"]) == pytest.approx(schedule.learning_rate.at(step))
@@ -72,24 +71,9 @@ def test_a_row_without_a_good_step_is_not_a_number(tmp_path, model, faults, run,
     assert [row["elbo_nats"] == "nan" for row in read_rows(tmp_path)] == [False, True] + [False] * 5
 
 
-def test_loggers_of_the_trainer_get_the_numbers(tmp_path, module, fit, read_rows):
-    logger = CSVLogger(tmp_path, name="", version="logged")
-    fit(module, MetricsFile(tmp_path / "metrics.csv", every=5), logger=logger)
-    logged = read_rows(tmp_path / "logged")
-    assert [row["step"] for row in logged] == ["5", "10", "15", "20"]
-    for row, other in zip(read_rows(tmp_path), logged, strict=True):
-        assert "stage" not in other
-        assert all(float(row[name]) == pytest.approx(float(other[name])) for name in other)
-
-
 def test_a_file_with_other_columns_is_not_continued(tmp_path, module, fit, refuses):
     path = tmp_path / "metrics.csv"
     path.write_text("step,loss\n1,2.0\n")
     module.step = 2
     with refuses(ValueError, "metrics.csv"):
         fit(module, MetricsFile(path))
-
-
-def test_rows_must_be_some_steps_apart(tmp_path, refuses):
-    with refuses(ValueError, "every"):
-        MetricsFile(tmp_path / "metrics.csv", every=0)

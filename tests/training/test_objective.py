@@ -3,9 +3,7 @@ import torch
 from torch.distributions import kl_divergence
 
 from compvae_pyg.nn import PackedParts
-from compvae_pyg.problems import Stage, Weights
-from compvae_pyg.training import objective
-from compvae_pyg.training.objective import staged_elbo
+from compvae_pyg.training import Coefficients, Stage, objective, staged_elbo
 
 
 @pytest.fixture
@@ -16,20 +14,20 @@ def evaluated(tiny, model):
 
 def test_with_weights_of_one_it_is_the_negative_bound(evaluated):
     terms, whole = evaluated
-    loss = objective(terms, whole, Weights(Stage("whole", 1.0), 1.0, 1.0))
+    loss = objective(terms, whole, Coefficients(Stage("whole", 1.0), 1.0, 1.0))
     assert torch.allclose(loss, -terms.elbo)
 
 
 def test_each_divergence_has_its_weight(evaluated):
     terms, whole = evaluated
-    loss = objective(terms, whole, Weights(Stage("whole", 1.0), 3.0, 0.5))
+    loss = objective(terms, whole, Coefficients(Stage("whole", 1.0), 3.0, 0.5))
     assert torch.allclose(loss, -terms.log_likelihood + 3.0 * terms.kl_w + 0.5 * terms.kl_z)
 
 
 def test_squared_error_is_that_of_the_mean_summed_over_the_whole(evaluated):
     terms, whole = evaluated
     stage = Stage("labels", 1.0, loss="squared_error")
-    loss = objective(terms, whole, Weights(stage, 3.0, 0.5))
+    loss = objective(terms, whole, Coefficients(stage, 3.0, 0.5))
     mean = terms.likelihood.mean.detach()
     for s in range(3):
         error = sum((float(whole[s, i]) - float(mean[s, i])) ** 2 for i in range(4))

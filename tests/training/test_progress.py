@@ -1,5 +1,9 @@
 import sys
 
+import pytest
+
+from compvae_pyg.training import Progress
+
 
 def test_without_a_terminal_lines_come_first_and_last(tmp_path, run, capsys):
     run(tmp_path, progress=True)
@@ -10,13 +14,32 @@ def test_without_a_terminal_lines_come_first_and_last(tmp_path, run, capsys):
 
 
 def test_a_terminal_shows_a_bar(tmp_path, run, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
     run(tmp_path, progress=True)
-    shown = capsys.readouterr().err.split("\r")[-1]
-    assert "20/20" in shown
-    for word in ("whole:", "elbo", "kl_w", "kl_z", "rmse"):
-        assert word in shown
+    shown = capsys.readouterr()
+    last = shown.out.split("\r")[-1]
+    assert "20/20" in last
+    for word in ("stage=whole", "train/elbo=", "train/kl_w=", "train/kl_z=", "it/s"):
+        assert word in last
+    assert shown.err == ""
+
+
+def test_a_resumed_bar_counts_on_and_times_the_steps_that_it_saw(tmp_path, run, faults, model):
+    rates = []
+
+    class Bar(Progress):
+        def on_train_batch_end(self, *args):
+            super().on_train_batch_end(*args)
+            bar = self.train_progress_bar
+            rates.append((bar.n, bar.total, bar.n - bar.initial))
+
+    faults.crash = 13
+    with pytest.raises(OSError, match="power cut"):
+        run(tmp_path, model, callbacks=[Bar()])
+    rates.clear()
+    run(tmp_path, resume=True, callbacks=[Bar()])
+    assert rates == [(step, 20, step - 12) for step in range(13, 21)]
 
 
 def test_without_progress_nothing_is_said(tmp_path, run, capfd):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from compvae_pyg.training import LastCheckpoint, RandomState
+from compvae_pyg.training import LastCheckpoint
 
 
 def last(output: Path) -> dict:
@@ -160,7 +160,9 @@ def test_sigterm_saves_the_step_at_hand(tmp_path, uninterrupted, model, faults, 
 def test_another_number_of_ranks_is_refused(refuses):
     checkpoint = {"random_states": [{}, {}]}
     with refuses(ValueError, "devices"):
-        RandomState(0).on_load_checkpoint(SimpleNamespace(world_size=1), None, checkpoint)
+        LastCheckpoint("last.ckpt", 1).on_load_checkpoint(
+            SimpleNamespace(world_size=1), None, checkpoint
+        )
 
 
 def test_checkpoints_must_be_some_steps_apart(tmp_path, refuses):
@@ -181,8 +183,8 @@ def die(step):
     if step == 14:
         os.kill(os.getpid(), signal.SIGKILL)
 tiny.Faults(model).before = die
-tiny.train(problem, model, problem.schedule(), output=sys.argv[2], accelerator="cpu",
-           checkpoint_every=4, log_every=3, progress=False)
+tiny.train(problem, model, problem.schedule(), tiny.TrainConfig(
+    output=sys.argv[2], accelerator="cpu", checkpoint_every=4, log_every=3, progress=False))
 """
 
 

@@ -1,7 +1,10 @@
+from dataclasses import asdict
+
 import pytest
 import torch
 
-from compvae_pyg.problems import Curriculum, Schedule, Stage
+from compvae_pyg import Dots, Sines
+from compvae_pyg.training import Curriculum, Schedule, Stage
 
 
 def test_learning_rate_is_the_published_one():
@@ -16,7 +19,7 @@ def test_adam_and_batch_are_the_published_ones():
     schedule = Schedule(500_000, 256)
     assert schedule.betas == (0.5, 0.9)
     assert schedule.max_grad_norm is None
-    weights = schedule.weights(0)
+    weights = schedule.at(0)
     assert (weights.beta_w, weights.beta_z, weights.stage.inferred) == (1.0, 1.0, "all")
     assert weights.stage.loss == "likelihood"
 
@@ -44,17 +47,66 @@ def test_a_batch_curriculum_draws_one_size_for_all():
 
 def test_stages_change_at_their_borders_and_weights_move_geometrically(tiny):
     schedule = tiny.schedule()
-    names = [schedule.weights(step).stage.name for step in range(20)]
+    names = [schedule.at(step).stage.name for step in range(20)]
     assert names == ["labels"] * 5 + ["parts"] * 7 + ["whole"] * 8
-    assert schedule.weights(5).beta_w == 4.0
-    assert schedule.weights(8).beta_w == pytest.approx(4.0 ** (1 - 3 / 7))
-    assert schedule.weights(11).beta_w == pytest.approx(4.0 ** (1 - 6 / 7))
-    assert (schedule.weights(12).beta_w, schedule.weights(12).beta_z) == (1.0, 8.0)
-    assert schedule.weights(16).beta_z == pytest.approx(4.0)
-    assert schedule.weights(20).beta_z == schedule.weights(1000).beta_z == 2.0
+    assert schedule.at(5).beta_w == 4.0
+    assert schedule.at(8).beta_w == pytest.approx(4.0 ** (1 - 3 / 7))
+    assert schedule.at(11).beta_w == pytest.approx(4.0 ** (1 - 6 / 7))
+    assert (schedule.at(12).beta_w, schedule.at(12).beta_z) == (1.0, 8.0)
+    assert schedule.at(16).beta_z == pytest.approx(4.0)
+    assert schedule.at(20).beta_z == schedule.at(1000).beta_z == 2.0
 
 
 def test_rounding_of_shares_moves_no_border():
     stages = tuple(Stage(name, share) for name, share in (("a", 0.1), ("b", 0.2), ("c", 0.7)))
     schedule = Schedule(10, 1, stages=stages)
-    assert [schedule.weights(step).stage.name for step in (0, 1, 2, 3, 9)] == list("abbcc")
+    assert [schedule.at(step).stage.name for step in (0, 1, 2, 3, 9)] == list("abbcc")
+
+
+# Schedules of problems
+
+
+def test_the_published_schedule_of_a_problem_is_that_of_section_4_3():
+    for problem, last in ((Dots(), 8), (Sines(), 16)):
+        schedule = Schedule.of(problem, "paper")
+        assert schedule == Schedule(500_000, 256, curriculum=Curriculum(2, last, 3000))
+    assert Schedule.of(Sines(), "paper", 100).num_steps == 100
+
+
+def test_the_staged_schedule_of_the_dots_learns_labels_parts_and_whole():
+    schedule = Schedule.of(Dots())
+    assert schedule == Schedule.staged(5_500, 192, max_parts=8, initial_rate=1.8e-3)
+    assert [(stage.name, stage.share) for stage in schedule.stages] == [
+        ("labels", 0.2),
+        ("parts", 0.5),
+        ("whole", 0.3),
+    ]
+    assert schedule.at(0).stage.loss == "squared_error"
+    assert schedule.at(1_100) == (schedule.stages[1], 4.0, 1.0)
+    assert schedule.at(3_850) == (schedule.stages[2], 1.0, 10.0)
+    assert {schedule.curriculum.max_parts(step) for step in (0, 5_499)} == {8}
+
+
+def test_the_staged_schedule_of_the_sines_learns_the_parts_before_the_whole():
+    schedule = Schedule.of(Sines(), num_steps=1000)
+    first, last = schedule.at(0), schedule.at(999)
+    assert (first.stage.inferred, last.stage.inferred) == ("parts", "all")
+    assert first.beta_w == pytest.approx(0.05)
+    assert schedule.at(149).beta_w < 1.0
+    assert schedule.at(151).beta_w == schedule.at(799).beta_w == 1.0
+    assert last.beta_z == pytest.approx(1.0, rel=0.02)
+    assert [schedule.curriculum.max_parts(step) for step in (0, 24, 25, 400)] == [1, 1, 2, 16]
+
+
+def test_a_problem_without_numbers_for_training_has_no_staged_schedule(tiny, refuses):
+    with refuses(ValueError, "problem"):
+        Schedule.of(tiny)
+    assert Schedule.of(tiny, "paper").curriculum.last == tiny.max_parts
+    with refuses(ValueError, "style"):
+        Schedule.of(Dots(), "fast")
+
+
+@pytest.mark.parametrize("problem", [Dots(), Sines()])
+def test_a_schedule_is_rebuilt_from_a_dictionary(problem):
+    schedule = Schedule.of(problem)
+    assert Schedule.from_dict(asdict(schedule)) == schedule

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compvae_pyg.problems import LearningRate
+from compvae_pyg.training import LearningRate
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, trained, tiny, model
     [
         ({"devices": 0}, "devices"),
         ({"num_nodes": 0}, "num_nodes"),
-        ({"precision": "16-mixed"}, "precision"),
+        ({"precision": "8-bit"}, "precision"),
         ({"seed": -1}, "seed"),
         ({"log_every": 0}, "log_every"),
         ({"checkpoint_every": 0}, "checkpoint_every"),

@@ -1,5 +1,8 @@
-"""The bound under torch.compile."""
+"""torch on this machine: what it compiles, and which memory it keeps."""
 
+from __future__ import annotations
+
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
@@ -7,7 +10,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch.distributions import Distribution
 
-__all__ = ["check_compiler", "compiled", "without_validation"]
+__all__ = ["check_compiler", "compiled", "keep_freed_memory", "without_validation"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -15,7 +18,7 @@ _OLDEST_TORCH = "2.8"
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Return the function under ``torch.compile``, for batches of all shapes.
+    """Return a function under ``torch.compile``, for batches of all shapes.
 
     Random numbers are those of eager mode, so that results differ by rounding alone.
 
@@ -46,7 +49,7 @@ def check_compiler(device: torch.device | str) -> None:
 
 
 @contextmanager
-def without_validation() -> Iterator[None]:
+def without_validation(without: bool = True) -> Iterator[None]:
     """Let distributions not check their arguments, which cannot be compiled, for a while.
 
     torch turns these checks off for good when it compiles for the first time.
@@ -59,8 +62,29 @@ def without_validation() -> Iterator[None]:
         True
     """
     validates = Distribution._validate_args
-    Distribution.set_default_validate_args(False)
+    Distribution.set_default_validate_args(validates and not without)
     try:
         yield
     finally:
         Distribution.set_default_validate_args(validates)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that its tensors free, up to 2 GiB of it.
+
+    A training step frees all that it took. glibc hands most of it back to the system, and the next
+    step gets it back page by page, which ``docs/performance.md`` measures. Only tensors of less
+    than 32 MiB are kept. On systems without glibc nothing happens.
+
+    Returns:
+        Whether it could be arranged.
+
+    Example:
+        >>> arranged = keep_freed_memory()
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>.
+    return bool(mallopt(-1, 2**31 - 1) and mallopt(-3, 32 * 2**20))

@@ -1,0 +1,75 @@
+"""What the programs share that train a model and evaluate it (extra ``train``)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from compvae_pyg.training import TrainConfig, TrainingDivergedError
+
+__all__ = ["RunOptions", "is_first_process", "one_line_errors"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(TrainConfig):
+    """Options of a run, whatever its problem, with the explanations that ``--help`` shows.
+
+    Example:
+        >>> RunOptions(output=Path("outputs/mine"), seed=3).report_arguments()["num_wholes"]
+        1000
+    """
+
+    output: Path
+    """Folder for the model, its metrics, its evaluation and its figures."""
+    steps: int | None = None
+    """Number of training steps; by default the schedule's own."""
+    num_parts: tuple[int, ...] = ()
+    """Numbers of parts in the evaluation; by default up to several times those of training."""
+    num_wholes: int = 1000
+    """Number of wholes that each row of the evaluation comes from."""
+
+    def report_arguments(self) -> dict[str, Any]:
+        """Return those of :func:`~compvae_pyg.reports.write_report`, by name."""
+        names = ("output", "num_parts", "num_wholes", "seed")
+        return {name: getattr(self, name) for name in names}
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the program with a line, not a traceback, for what its user can mend.
+
+    That is an argument out of its range, a folder that holds another run or cannot be written to, a
+    training that diverged and one that was stopped by Ctrl-C.
+
+    Raises:
+        SystemExit: For any of these.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        text = f"{stop} (on the command line: --resume)" if str(stop) else "stopped"
+        print(text, file=sys.stderr)
+        raise SystemExit(130) from None
+    except (FileExistsError, FileNotFoundError) as error:
+        hint = "on the command line: --resume, or --output FOLDER"
+        raise SystemExit(f"error: {error} ({hint})") from None
+    except (TrainingDivergedError, ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the one of the processes that train together which writes files.
+
+    Lightning starts a program anew for each device, so that after training all of them go on.
+
+    Example:
+        >>> is_first_process()
+        True
+    """
+    return int(getattr(rank_zero_only, "rank", 0)) == 0

@@ -1,0 +1,289 @@
+"""How training proceeds: which latents are sampled when, how many parts, which learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from compvae_pyg.nn.checks import check_choice, check_count, check_number, check_type
+from compvae_pyg.problems import Problem
+
+__all__ = ["Coefficients", "Curriculum", "LearningRate", "Schedule", "Stage"]
+
+Inferred = Literal["none", "parts", "all"]
+Loss = Literal["likelihood", "squared_error"]
+Per = Literal["whole", "batch"]
+Style = Literal["staged", "paper"]
+
+
+def _check_pair(pair: Any, name: str) -> None:
+    check_type(pair, name, tuple)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be two numbers (got {len(pair)})")
+    for number in pair:
+        check_number(number, name)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of training: its loss, see :func:`objective`, and its share of all steps.
+
+    Attributes:
+        name: Its name in logs.
+        share: Share of all steps, in (0, 1].
+        inferred: Which latents are sampled from the posterior, see :func:`staged_elbo`.
+        loss: ``"likelihood"`` or ``"squared_error"``.
+        beta_w: First and last coefficient of the divergence of the parts' latents, between which it
+            moves geometrically.
+        beta_z: First and last coefficient of the divergence of the whole's latent.
+        anneal: Share of the stage after which the coefficients have their last values, in (0, 1].
+    """
+
+    name: str
+    share: float
+    inferred: Inferred = "all"
+    loss: Loss = "likelihood"
+    beta_w: tuple[float, float] = (1.0, 1.0)
+    beta_z: tuple[float, float] = (1.0, 1.0)
+    anneal: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice(self.inferred, "inferred", get_args(Inferred))
+        check_choice(self.loss, "loss", get_args(Loss))
+        for pair, name in ((self.beta_w, "beta_w"), (self.beta_z, "beta_z")):
+            _check_pair(pair, name)
+            check_number(min(pair), name, positive=True)
+        for share, name in ((self.share, "share"), (self.anneal, "anneal")):
+            check_number(share, name, positive=True)
+            if share > 1.0:
+                raise ValueError(f"{name} must lie in (0, 1] (got {share})")
+
+
+class Coefficients(NamedTuple):
+    """The stage of a step and the coefficients of its divergences."""
+
+    stage: Stage
+    beta_w: float
+    beta_z: float
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """Numbers of parts of the wholes of a batch, uniform from 1 to a bound that rises.
+
+    Attributes:
+        first: Bound at the first step.
+        last: Bound in the end.
+        every: Steps from one increment of the bound to the next; 0 starts at ``last``.
+        per: One number for each ``"whole"``, or one for all of a ``"batch"`` (as in the paper).
+    """
+
+    first: int = 2
+    last: int = 8
+    every: int = 3000
+    per: Per = "whole"
+
+    def __post_init__(self) -> None:
+        check_choice(self.per, "per", get_args(Per))
+        check_count(self.first, "first")
+        check_count(self.last, "last")
+        if self.first > self.last:
+            raise ValueError(f"first must not exceed last (got {self.first} and {self.last})")
+        check_count(self.every, "every", at_least=0)
+
+    def max_parts(self, step: int) -> int:
+        """Return the largest number of parts at a step."""
+        return min(self.first + step // self.every, self.last) if self.every else self.last
+
+    def sizes(self, step: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
+        """Draw the numbers of parts of one batch, ``[batch_size]``, on the CPU."""
+        shape = (1 if self.per == "batch" else batch_size,)
+        sizes = torch.randint(1, self.max_parts(step) + 1, shape, generator=generator)
+        return sizes.expand(batch_size)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """A learning rate that is halved at regular intervals.
+
+    Attributes:
+        initial: The rate at first.
+        final: The rate below which it does not fall.
+        halving: Steps between two halvings.
+        hold: Steps before the first interval begins.
+        warmup: Steps during which the rate rises linearly from 0.
+    """
+
+    initial: float = 1e-4
+    final: float = 1e-6
+    halving: int = 20_000
+    hold: int = 0
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        check_number(self.initial, "initial", positive=True)
+        check_number(self.final, "final")
+        if self.final < 0.0:
+            raise ValueError(f"final must not be negative (got {self.final})")
+        check_count(self.halving, "halving")
+        check_count(self.hold, "hold", at_least=0)
+        check_count(self.warmup, "warmup", at_least=0)
+
+    @classmethod
+    def for_run(cls, num_steps: int, initial: float) -> LearningRate:
+        """Return a rate for a run of any length: constant for half of it, then halved six times.
+
+        Example:
+            >>> LearningRate.for_run(10_000, initial=1e-3).at(9_999) * 64
+            0.001
+        """
+        halving, hold = max(1, int(0.09 * num_steps)), int(0.45 * num_steps)
+        return cls(initial, initial / 64, halving, hold, warmup=min(200, num_steps // 10))
+
+    def at(self, step: int) -> float:
+        """Return the rate of a step."""
+        halvings = max(0, step - self.hold) // self.halving
+        rate = max(self.initial * 0.5**halvings, self.final)
+        return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A training schedule; by default the published one (section 4.3) but for its length.
+
+    Attributes:
+        num_steps: Number of steps of the optimiser.
+        batch_size: Number of wholes in a batch.
+        stages: Stages in their order; their shares sum to 1.
+        curriculum: Numbers of parts.
+        learning_rate: Learning rate of Adam.
+        betas: Adam's decay rates.
+        max_grad_norm: Bound on the norm of the gradient; ``None`` for none.
+
+    Example:
+        >>> schedule = Schedule(100, stages=(
+        ...     Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)), Stage("whole", 0.5)))
+        >>> schedule.at(0).beta_w, schedule.at(99).stage.name
+        (4.0, 'whole')
+    """
+
+    num_steps: int
+    batch_size: int = 256
+    stages: tuple[Stage, ...] = (Stage("whole", 1.0),)
+    curriculum: Curriculum = Curriculum()
+    learning_rate: LearningRate = LearningRate()
+    betas: tuple[float, float] = (0.5, 0.9)
+    max_grad_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        check_count(self.num_steps, "num_steps")
+        check_count(self.batch_size, "batch_size")
+        check_type(self.stages, "stages", tuple)
+        for stage in self.stages:
+            check_type(stage, "stages", Stage)
+        check_type(self.curriculum, "curriculum", Curriculum)
+        check_type(self.learning_rate, "learning_rate", LearningRate)
+        _check_pair(self.betas, "betas")
+        if not 0.0 <= min(self.betas) <= max(self.betas) < 1.0:
+            raise ValueError(f"betas must lie in [0, 1) (got {self.betas})")
+        if self.max_grad_norm is not None:
+            check_number(self.max_grad_norm, "max_grad_norm", positive=True)
+        total = sum(stage.share for stage in self.stages)
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"stages must have shares that sum to 1 (got {total:g})")
+
+    @classmethod
+    def staged(
+        cls,
+        num_steps: int,
+        batch_size: int,
+        *,
+        max_parts: int,
+        initial_rate: float,
+        shares: tuple[float, float, float] = (0.2, 0.5, 0.3),
+        beta_w: float = 4.0,
+        anneal: float = 1.0,
+        rise: float = 0.0,
+    ) -> Schedule:
+        r"""Return a staged schedule: one kind of latents is learned after the other.
+
+        In stage ``labels`` the decoder learns from the labels of the parts, with all latents at the
+        means of their priors. In stage ``parts`` the latents of the parts are sampled from the
+        posterior, in stage ``whole`` that of the whole as well: the loss is the ELBO in the end.
+
+        Args:
+            num_steps: Number of steps.
+            batch_size: Number of wholes in a batch.
+            max_parts: Wholes have 1 to so many parts.
+            initial_rate: Learning rate, see :meth:`LearningRate.for_run`.
+            shares: Shares of the three stages in all steps; a stage of share 0 is left out.
+            beta_w: First :math:`\beta_w` of stage ``parts``, which moves to 1. :math:`\beta_z`
+                falls from 10 to 1 in stage ``whole``.
+            anneal: Share of stage ``parts`` after which :math:`\beta_w` is 1.
+            rise: Share of all steps in which the bound on the number of parts rises from 1; with 0
+                it is ``max_parts`` at once.
+
+        Example:
+            >>> schedule = Schedule.staged(1000, 64, max_parts=4, initial_rate=2e-3)
+            >>> [schedule.at(step).stage.name for step in (0, 500, 999)]
+            ['labels', 'parts', 'whole']
+        """
+        check_count(num_steps, "num_steps")
+        check_count(max_parts, "max_parts")
+        options: tuple[dict[str, Any], ...] = (
+            {"name": "labels", "inferred": "none", "loss": "squared_error"},
+            {"name": "parts", "inferred": "parts", "beta_w": (beta_w, 1.0), "anneal": anneal},
+            {"name": "whole", "beta_z": (10.0, 1.0)},
+        )
+        stages = (Stage(share=s, **stage) for s, stage in zip(shares, options, strict=True) if s)
+        every = max(1, int(rise * num_steps / max_parts)) if rise else 0
+        curriculum = Curriculum(1 if rise else max_parts, max_parts, every)
+        rate = LearningRate.for_run(num_steps, initial_rate)
+        return cls(num_steps, batch_size, tuple(stages), curriculum, rate, betas=(0.9, 0.98))
+
+    @classmethod
+    def of(
+        cls, problem: Problem, style: Style = "staged", num_steps: int | None = None
+    ) -> Schedule:
+        """Return a schedule by the numbers of a problem, see :class:`~compvae_pyg.Problem`.
+
+        Args:
+            problem: The problem.
+            style: ``"staged"``, see :meth:`staged`, or ``"paper"``, as published: 500,000 steps.
+            num_steps: Another number of steps.
+        """
+        check_type(problem, "problem", Problem)
+        check_choice(style, "style", get_args(Style))
+        numbers = problem.training if style == "staged" else {"num_steps": 500_000}
+        if not numbers:
+            raise ValueError(f"problem must have numbers for training (got {problem.name!r})")
+        numbers = {**numbers, **({} if num_steps is None else {"num_steps": num_steps})}
+        if style == "paper":
+            return cls(**numbers, curriculum=Curriculum(last=problem.max_parts))
+        return cls.staged(**numbers, max_parts=problem.max_parts)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Schedule:
+        """Return the schedule that :func:`dataclasses.asdict` made a dictionary of."""
+        stages = tuple(Stage(**stage) for stage in values["stages"])
+        curriculum = Curriculum(**values["curriculum"])
+        rate = LearningRate(**values["learning_rate"])
+        return cls(**{**values, "stages": stages, "curriculum": curriculum, "learning_rate": rate})
+
+    def at(self, step: int) -> Coefficients:
+        """Return the stage of a step, numbered from 0, and its coefficients."""
+        start, total = 0, 0.0
+        for stage in self.stages:
+            total += stage.share
+            # In whole steps: a sum of shares such as 0.1 + 0.2 is not exactly 0.3.
+            end = round(total * self.num_steps)
+            if step < end or stage is self.stages[-1]:
+                break
+            start = end
+        moved = min((step - start) / max(1.0, stage.anneal * (end - start)), 1.0)
+        values = (low * (high / low) ** moved for low, high in (stage.beta_w, stage.beta_z))
+        return Coefficients(stage, *values)
