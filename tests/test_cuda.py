@@ -7,7 +7,7 @@ import torch
 
 from compvae_pyg import CompVAEEncoder, Dots, Sines
 from compvae_pyg.nn import PackedParts
-from compvae_pyg.training import GeneratedDataset, objective
+from compvae_pyg.training import GeneratedDataset, Schedule, objective
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -18,7 +18,7 @@ PROBLEMS = {"dots": Dots(), "sines": Sines()}
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_step_does_not_wait_for_the_device(name, precision):
     problem, device = PROBLEMS[name], torch.device("cuda")
-    schedule = replace(problem.schedule("roads"), batch_size=16)
+    schedule = replace(Schedule.of(problem), batch_size=16)
     model = problem.build("small").to(device)
     dataset = GeneratedDataset(problem, schedule, device=device)
     optimiser = torch.optim.Adam(model.parameters(), fused=True)
@@ -28,7 +28,7 @@ def test_a_step_does_not_wait_for_the_device(name, precision):
         batch = dataset[last]
         with torch.autocast("cuda", precision, enabled=precision != torch.float32):
             terms = model.elbo(batch.whole, problem.parts(batch), batch.batch, batch.num_graphs)
-        objective(terms, batch.whole, schedule.weights(last)).mean().backward()
+        objective(terms, batch.whole, schedule.at(last)).mean().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1e3)
         optimiser.step()
         optimiser.zero_grad()

@@ -5,7 +5,7 @@ import torch
 
 from compvae_pyg import Dots
 from compvae_pyg.evaluation import evaluate_dots
-from compvae_pyg.training import train
+from compvae_pyg.training import Schedule, TrainConfig, train
 
 
 @pytest.mark.slow
@@ -14,7 +14,8 @@ def test_two_minutes_of_training_compose_images_of_the_sites_asked_for(tmp_path)
     dots = Dots()
     torch.manual_seed(0)
     model = dots.build("small")
-    train(dots, model, dots.schedule("roads", 1_500), output=tmp_path, seed=0, progress=False)
+    config = TrainConfig(output=tmp_path, progress=False)
+    train(dots, model, Schedule.of(dots, num_steps=1_500), config)
     rows = {
         row.num_parts: row
         for row in evaluate_dots(model, dots, num_parts=(1, 4, 8), num_wholes=500)

@@ -305,7 +305,7 @@ class SumControlledNormal(Distribution):
         if any(size < 0 for size in shape):
             raise ValueError(f"sample_shape must not be negative (got {sample_shape})")
         # A generator that is None does not compile for shapes that change.
-        source = {} if generator is None else {"generator": generator}
+        source: dict[str, Any] = {} if generator is None else {"generator": generator}
         dtype, device = self.loc.dtype, self.loc.device
         return self.transform(torch.randn(shape, dtype=dtype, device=device, **source))
 
@@ -506,7 +506,7 @@ class ResidualSumControlledNormal(SumControlledNormal):
         validate_args: bool | None = None,
     ) -> None:
         _check_parameters(shift=shift, log_variance=log_variance, coupling_logits=coupling_logits)
-        check_normal(prior, "prior", *shift.shape, shift.device)
+        check_normal(prior, "prior", shift.shape[0], shift.shape[1], shift.device)
         self.prior = prior
         self.shift = shift
         self.log_variance = log_variance
@@ -536,7 +536,7 @@ class ResidualSumControlledNormal(SumControlledNormal):
 
 @register_kl(SumControlledNormal, Normal)
 def _kl_sum_controlled_normal_normal(p: SumControlledNormal, q: Normal) -> Tensor:
-    check_normal(q, "q", *p.loc.shape, p.loc.device)
+    check_normal(q, "q", p.loc.shape[0], p.loc.shape[1], p.loc.device)
     # Ratios of scales are formed before they are squared, to spare small scales an underflow.
     ratio = p.scale / q.scale
     return _divergence(p, q, (p.loc - q.loc) / q.scale, ratio, 2.0 * ratio.log())
@@ -544,7 +544,7 @@ def _kl_sum_controlled_normal_normal(p: SumControlledNormal, q: Normal) -> Tenso
 
 @register_kl(ResidualSumControlledNormal, Normal)
 def _kl_residual_sum_controlled_normal_normal(p: ResidualSumControlledNormal, q: Normal) -> Tensor:
-    check_normal(q, "q", *p.loc.shape, p.loc.device)
+    check_normal(q, "q", p.loc.shape[0], p.loc.shape[1], p.loc.device)
     unit = p.prior.scale / q.scale
     shift = torch.addcmul((p.prior.loc - q.loc) / q.scale, unit, p.shift)
     return _divergence(p, q, shift, unit * p._ratio, p.log_variance + 2.0 * unit.log())
@@ -562,7 +562,8 @@ def _divergence(
     # A difference loses no more than the rounding error of the square of the ratio.
     major = None if _is_seen(ratio.detach() < 4.0) else p._major
     own = _minor(ratio, major)
-    twice = (own - 1.0) * (own + 1.0) - log_variance + shift * shift
+    change = torch.expm1(log_variance) if major is None else (own - 1.0) * (own + 1.0)
+    twice = change - log_variance + shift * shift
     share = p.rho * own
     if p.coupling == "paper":
         change = share * torch.sub(p._spread(p._sizes()) * share, own, alpha=2.0)

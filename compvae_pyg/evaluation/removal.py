@@ -34,7 +34,7 @@ class RemovalRow(EvaluationRow):
         reconstruction_rmse: Difference of the reconstruction to the observed whole.
         removal_rmse: Difference of the whole after the removal to that ground truth.
         settled_rmse: The same after the latents are inferred once more, from this mean whole.
-        generated_rmse: That of a whole generated anew from the parts that stay: what observing gains.
+        generated_rmse: That of a whole generated anew from the parts left: what observing gains.
         kept_rmse: That of the reconstruction, nothing removed: how much a part matters.
     """
 

@@ -145,7 +145,14 @@ class Composition:
             batch = check_index(0 if batch is None else batch, self.batch_size, new.device, "batch")
             batch = batch.expand(new.num_parts) if batch.shape[0] == 1 else batch
             check_shape(batch, "batch", (new.num_parts,))
-            new = new.in_sets(batch, self.batch_size)
+            new = PackedParts(
+                new.fields,
+                batch,
+                self.batch_size,
+                count=new.count,
+                weight=new.weight,
+                validate=False,
+            )
         self._check_parts(new, "parts")
         return self._join(new, self._latents(new, w, generator))
 

@@ -80,7 +80,8 @@ class PackedParts:
         count: How many parts :math:`n_i` a row stands for, ``[N]``, integers or real numbers, not
             negative; ``None`` means 1.
         weight: Factor :math:`a_i` of each part in sums, ``[N]``, of any sign; ``None`` means 1.
-        validate: Whether to check the arguments. Without, ``batch`` and ``batch_size`` are needed.
+        validate: Whether to check the arguments. Without, ``batch`` and ``batch_size`` are needed,
+            and what is summed up or broadcast must be sorted all the same.
 
     Shapes:
         - **fields:** :math:`(N, *)`, **batch:** :math:`(N)`, **count, weight:** :math:`(N)`
@@ -290,10 +291,6 @@ class PackedParts:
     def with_fields(self, fields: Fields) -> PackedParts:
         """Return the same sets with other descriptions, which are not checked."""
         return self._rows(lambda value: value, self.batch, self.batch_size, fields)
-
-    def in_sets(self, batch: Tensor, batch_size: int) -> PackedParts:
-        """Return the same parts in other sets, which are not checked and need not be sorted."""
-        return self._rows(lambda value: value, batch, batch_size)
 
     def map(self, function: Callable[..., Tensor], *others: PackedParts) -> PackedParts:
         """Return the same sets with a function applied to each field, and to those of others."""

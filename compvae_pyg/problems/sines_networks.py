@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
+from torch_geometric.utils import scatter
 
 from compvae_pyg.distributions import Coupling, floor_log_variance
 from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
 from compvae_pyg.nn.checks import check_categories, check_options
-from compvae_pyg.nn.packed import at_least_float32
+from compvae_pyg.nn.packed import at_least_float32, gather
 from compvae_pyg.problems.building_blocks import StandardNormal, gaussian_compvae, whole_posterior
 
 __all__ = ["build_sines_small"]
@@ -150,10 +151,11 @@ class SpectralEmbedding(nn.Module):
         table = (shown * size).view(-1, self.res.channels)
         table = torch.cat([table, self.act(self.res(self.act(table)))], dim=-1)
         row = batch * self.num_categories + category
-        alike = sets.in_sets(row, whole.shape[0] * self.num_categories)
-        num_alike = alike.broadcast(alike.sizes(whole.dtype)).unsqueeze(1)
-        counts = torch.cat([num_alike, sets.broadcast(size)], dim=1).log()
-        looked_up = torch.cat([alike.broadcast(table), counts], dim=-1)
+        # Rows are not sorted: what packed parts sum up lies set by set.
+        ones = torch.ones_like(row, dtype=size.dtype)
+        alike = scatter(ones, row, 0, table.shape[0], reduce="sum")
+        counts = torch.cat([gather(alike, row).unsqueeze(1), sets.broadcast(size)], dim=1).log()
+        looked_up = torch.cat([gather(table, row), counts.to(table.dtype)], dim=-1)
         return self.whole(self.act(shown)), self.category(category) + self.part(looked_up)
 
 

@@ -109,8 +109,7 @@ def test_a_row_depends_on_its_arguments_alone(untrained, dots):
 
 def test_wholes_differ_from_those_of_a_training_with_the_same_seed(dots):
     pytest.importorskip("lightning")
-    from compvae_pyg.problems import Curriculum, Schedule
-    from compvae_pyg.training import GeneratedDataset
+    from compvae_pyg.training import Curriculum, GeneratedDataset, Schedule
 
     schedule = Schedule(3, 4, curriculum=Curriculum(1, 1, every=0))
     seen = GeneratedDataset(dots, schedule, seed=0)

@@ -571,7 +571,8 @@ def test_wholes_that_do_not_belong_together_are_refused(refuses, a, small_model,
     with refuses(ValueError, "other"):
         a - b
     # The same part in another whole is not the one.
-    moved = dataclasses.replace(a, parts=a.parts.in_sets(torch.tensor([0, 0, 2, 2, 2, 4]), S))
+    elsewhere = PackedParts(a.parts.fields, torch.tensor([0, 0, 2, 2, 2, 4]), S)
+    moved = dataclasses.replace(a, parts=elsewhere)
     with refuses(ValueError, "other"):
         a - moved
     with pytest.raises(TypeError):

@@ -19,14 +19,12 @@ class Counts(Problem):
         return packed_batch({"value": value}, num_parts.view(-1, 1).float(), num_parts)
 
 
-def test_a_problem_needs_no_networks_and_no_course_of_training(refuses):
+def test_a_problem_needs_no_networks(refuses):
     counts = Counts()
     data = counts.sample(torch.tensor([2, 1]))
     assert list(counts.parts(data)) == ["value"] and data.whole.tolist() == [[2.0], [1.0]]
     with refuses(ValueError, "networks"):
         counts.build("small")
-    with refuses(ValueError, "schedule"):
-        counts.schedule("roads")
 
 
 def test_networks_are_found_under_the_name_of_the_problem_and_saved_with_its_parameters():

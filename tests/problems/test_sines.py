@@ -7,7 +7,7 @@ from torch_geometric.data import Batch
 
 from compvae_pyg.nn import pack
 from compvae_pyg.nn.checks import check_categories
-from compvae_pyg.problems import Curriculum, Sines, render_sines
+from compvae_pyg.problems import Sines, render_sines
 
 
 def summed(category, amplitude, phase, nonlinearity=3.0, period=100.0, num_samples=200):
@@ -167,33 +167,6 @@ def test_a_batch_taken_apart_and_collated_again_equals_itself():
         assert torch.equal(again[name], data[name]), name
 
 
-def test_the_published_course_is_that_of_section_4_3():
-    schedule = Sines().schedule("paper")
-    assert (schedule.num_steps, schedule.batch_size) == (500_000, 256)
-    assert schedule.betas == (0.5, 0.9)
-    assert schedule.curriculum == Curriculum(2, 16, 3000)
-    assert [schedule.curriculum.max_parts(step) for step in (0, 2999, 3000, 42_000, 499_999)] == [
-        2,
-        2,
-        3,
-        16,
-        16,
-    ]
-    rates = [schedule.learning_rate.at(step) for step in (0, 20_000, 499_999)]
-    assert rates == [1e-4, 5e-5, 1e-6]
-
-
-def test_the_short_course_opens_the_parts_before_the_whole():
-    schedule = Sines().schedule("roads", num_steps=1000)
-    first, last = schedule.weights(0), schedule.weights(999)
-    assert (first.stage.inferred, last.stage.inferred) == ("parts", "all")
-    assert first.beta_w == pytest.approx(0.05)
-    assert schedule.weights(300).beta_w == schedule.weights(799).beta_w == 1.0
-    assert last.beta_z == pytest.approx(1.0, rel=0.02)
-    assert schedule.curriculum.max_parts(0) == 1
-    assert schedule.curriculum.max_parts(400) == 16
-
-
 @pytest.mark.parametrize(
     ("parts", "error", "name"),
     [
@@ -239,8 +212,6 @@ def test_parameters_out_of_range_are_refused(refuses, option, name):
 def test_unknown_names_are_refused(refuses):
     with refuses(ValueError, "networks"):
         Sines().build("large")
-    with refuses(ValueError, "schedule"):
-        Sines().schedule("fast")
 
 
 def test_the_truth_can_be_drawn_again_from_what_it_tells():

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from compvae_pyg import Sines
+from compvae_pyg import CompVAE, Sines
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.problems.sines_networks import (
     CategoryRows,
@@ -123,3 +123,18 @@ def test_curves_may_lie_in_memory_in_any_order():
         features = model.embedding(data.whole, parts, data.batch)
         assert_close(model.embedding(columns, parts, data.batch), features)
     assert model.elbo(columns, parts, *order).elbo.shape == (3,)
+
+
+def test_thousands_of_parts_are_embedded_as_they_are_few_at_a_time():
+    model, sines = CompVAE.from_pretrained("sines-small"), Sines()
+    data = sines.sample(torch.full((600,), 5), torch.Generator().manual_seed(0))
+    category, batch = data.category, data.batch
+    with torch.no_grad():
+        whole, parts = model.embedding(data.whole, {"category": category}, batch)
+        for first in range(0, 600, 100):
+            rows = slice(5 * first, 5 * (first + 100))
+            few = model.embedding(
+                data.whole[first : first + 100], {"category": category[rows]}, batch[rows] - first
+            )
+            torch.testing.assert_close(whole[first : first + 100], few[0])
+            torch.testing.assert_close(parts[rows], few[1])

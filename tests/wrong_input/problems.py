@@ -1,16 +1,11 @@
-"""Problems and schedules."""
+"""Problems."""
 
 import functools
-import math
 
 import torch
 
 from compvae_pyg import CompVAE, Dots, Sines
 from compvae_pyg.problems import (
-    Curriculum,
-    LearningRate,
-    Schedule,
-    Stage,
     build_placed,
     cut_patches,
     place_patches,
@@ -59,8 +54,6 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     dots, sines = Dots(), Sines()
     out: dict[str, Entry] = {}
 
-    # Problems and schedules
-
     numbers = {**NUMBERS, **MISSING, "negative": at_random(-1)}
     for problem in (dots, sines):
         out[f"{problem.name}.sample"] = Entry(
@@ -80,14 +73,6 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
                 "unknown_option": {"a number": always(1)},
             },
         )
-        out[f"{problem.name}.schedule"] = Entry(
-            problem.schedule,
-            {"name": "roads", "num_steps": 100},
-            {
-                "name": {"text": always("fast"), **MISSING, "a number": always(1)},
-                "num_steps": {k: v for k, v in count(1).items() if k != "None"},
-            },
-        )
     out["Sines"] = Entry(
         Sines,
         {},
@@ -100,71 +85,6 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "phase_std": {**NO_NUMBER, **MISSING, "negative": always(-0.1)},
         },
     )
-    out["Schedule"] = Entry(
-        Schedule,
-        {"num_steps": 10, "batch_size": 2},
-        {
-            "num_steps": count(1),
-            "batch_size": count(1),
-            "stages": {
-                "none": always(()),
-                "shares short of 1": always((Stage("a", 0.5),)),
-                "text": always("abc"),
-                **MISSING,
-            },
-            "curriculum": {**MISSING, "a number": always(3)},
-            "learning_rate": {**MISSING, "a number": always(1e-3)},
-            "betas": {
-                **MISSING,
-                "one": always((0.9,)),
-                "a number": always(0.9),
-                "too large": always((0.9, 1.0)),
-                "negative": always((-0.1, 0.9)),
-            },
-            "max_grad_norm": {**NO_NUMBER, "zero": always(0.0), "negative": always(-1.0)},
-        },
-    )
-    betas = {
-        **MISSING,
-        "one": always((1.0,)),
-        "a number": always(1.0),
-        "zero": always((0.0, 1.0)),
-        "text": always(("a", "b")),
-        "NaN": always((1.0, math.nan)),
-    }
-    out["Stage"] = Entry(
-        Stage,
-        {"name": "a", "share": 1.0},
-        {
-            "share": {**NO_NUMBER, **MISSING, "zero": always(0.0), "too large": always(1.5)},
-            "inferred": {**MISSING, "text": always("some")},
-            "loss": {**MISSING, "text": always("absolute")},
-            "beta_w": betas,
-            "beta_z": betas,
-        },
-    )
-    out["Curriculum"] = Entry(
-        Curriculum,
-        {"first": 2, "last": 5, "every": 10},
-        {
-            "first": {**count(1), "above the last": always(6)},
-            "last": {**count(1), "below the first": always(1)},
-            "every": count(0),
-            "per": {**MISSING, "text": always("part")},
-        },
-    )
-    out["LearningRate"] = Entry(
-        LearningRate,
-        {},
-        {
-            "initial": {**NO_NUMBER, **MISSING, "zero": always(0.0), "negative": always(-1.0)},
-            "final": {**NO_NUMBER, **MISSING, "negative": always(-1.0)},
-            "halving": count(1),
-            "hold": count(0),
-            "warmup": count(0),
-        },
-    )
-
     # Parts at places
 
     number, total = len(sizes), sum(sizes)

@@ -1,23 +1,23 @@
-"""Training, which must refuse before it writes anything."""
+"""Schedules, and training, which must refuse before it writes anything."""
 
+import math
 import os
 import tempfile
 from importlib.util import find_spec
 from typing import Any
 
 from compvae_pyg import Dots
-from compvae_pyg.problems import Schedule
 from wrong_input.models import model_of
-from wrong_input.values import MISSING, Entry, Wrong, always, count
+from wrong_input.values import MISSING, NO_NUMBER, Entry, Wrong, always, count
 
 
-def trained(**arguments: Any) -> Any:
+def trained(problem: Any, model: Any, schedule: Any, **config: Any) -> Any:
     """Train in a folder of its own, which a refusal is to leave empty."""
-    from compvae_pyg.training import train
+    from compvae_pyg.training import TrainConfig, train
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return train(**{"output": folder, **arguments})
+            return train(problem, model, schedule, TrainConfig(**{"output": folder, **config}))
         except (TypeError, ValueError):
             if os.listdir(folder):
                 raise RuntimeError("training wrote before it refused") from None
@@ -28,34 +28,111 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     """Entry points; the sizes of the sets do not matter."""
     if find_spec("lightning") is None:
         return {}
+    from compvae_pyg.training import Curriculum, LearningRate, Schedule, Stage
+
     text: dict[str, Wrong] = {"text": always("abc"), **MISSING}
     choice: dict[str, Wrong] = {**text, "a number": always(3)}
     truth: dict[str, Wrong] = {**text, "a number": always(1)}
-    return {
+    given = {
+        "problem": Dots(),
+        "model": model_of(Dots(), channels=2, hidden_channels=8),
+        "schedule": Schedule(num_steps=1, batch_size=2),
+    }
+    counts = ("accumulate", "devices", "num_nodes", "checkpoint_every", "log_every")
+    out = {
         "train": Entry(
             trained,
+            {**given, "accelerator": "cpu", "progress": False},
             {
-                "problem": Dots(),
-                "model": model_of(Dots(), channels=2, hidden_channels=8),
-                "schedule": Schedule(num_steps=1, batch_size=2),
-                "accelerator": "cpu",
-                "progress": False,
-            },
-            {
-                "problem": text,
-                "model": text,
-                "schedule": text,
+                **dict.fromkeys(given, text),
                 "output": {**MISSING, "a number": always(3)},
                 "seed": count(0),
-                **{
-                    name: count(1)
-                    for name in ("devices", "num_nodes", "checkpoint_every", "log_every")
-                },
-                "accelerator": choice,
-                "strategy": choice,
-                "precision": choice,
-                "resume": truth,
-                "progress": truth,
+                **{name: count(1) for name in counts},
+                **dict.fromkeys(("accelerator", "strategy", "precision"), choice),
+                **dict.fromkeys(("resume", "compile", "progress"), truth),
             },
-        )
+        ),
+        "Schedule.of": Entry(
+            Schedule.of,
+            {"problem": Dots(), "style": "staged", "num_steps": 100},
+            {
+                "problem": text,
+                "style": choice,
+                "num_steps": {k: v for k, v in count(1).items() if k != "None"},
+            },
+        ),
+        "Schedule.staged": Entry(
+            Schedule.staged,
+            {"num_steps": 100, "batch_size": 4, "max_parts": 3, "initial_rate": 1e-3},
+            {
+                **{name: count(1) for name in ("num_steps", "batch_size", "max_parts")},
+                "beta_w": {**NO_NUMBER, **MISSING, "zero": always(0.0)},
+                "anneal": {**NO_NUMBER, **MISSING, "too large": always(1.5)},
+            },
+        ),
     }
+    out["Schedule"] = Entry(
+        Schedule,
+        {"num_steps": 10, "batch_size": 2},
+        {
+            "num_steps": count(1),
+            "batch_size": count(1),
+            "stages": {
+                "none": always(()),
+                "shares short of 1": always((Stage("a", 0.5),)),
+                "text": always("abc"),
+                **MISSING,
+            },
+            "curriculum": {**MISSING, "a number": always(3)},
+            "learning_rate": {**MISSING, "a number": always(1e-3)},
+            "betas": {
+                **MISSING,
+                "one": always((0.9,)),
+                "a number": always(0.9),
+                "too large": always((0.9, 1.0)),
+                "negative": always((-0.1, 0.9)),
+            },
+            "max_grad_norm": {**NO_NUMBER, "zero": always(0.0), "negative": always(-1.0)},
+        },
+    )
+    betas = {
+        **MISSING,
+        "one": always((1.0,)),
+        "a number": always(1.0),
+        "zero": always((0.0, 1.0)),
+        "text": always(("a", "b")),
+        "NaN": always((1.0, math.nan)),
+    }
+    out["Stage"] = Entry(
+        Stage,
+        {"name": "a", "share": 1.0},
+        {
+            "share": {**NO_NUMBER, **MISSING, "zero": always(0.0), "too large": always(1.5)},
+            "inferred": {**MISSING, "text": always("some")},
+            "loss": {**MISSING, "text": always("absolute")},
+            "beta_w": betas,
+            "beta_z": betas,
+        },
+    )
+    out["Curriculum"] = Entry(
+        Curriculum,
+        {"first": 2, "last": 5, "every": 10},
+        {
+            "first": {**count(1), "above the last": always(6)},
+            "last": {**count(1), "below the first": always(1)},
+            "every": count(0),
+            "per": {**MISSING, "text": always("part")},
+        },
+    )
+    out["LearningRate"] = Entry(
+        LearningRate,
+        {},
+        {
+            "initial": {**NO_NUMBER, **MISSING, "zero": always(0.0), "negative": always(-1.0)},
+            "final": {**NO_NUMBER, **MISSING, "negative": always(-1.0)},
+            "halving": count(1),
+            "hold": count(0),
+            "warmup": count(0),
+        },
+    )
+    return out
