@@ -254,11 +254,7 @@ class SumControlledNormal(Distribution):
     # Maps between eps and values, densities
 
     def transform(self, eps: Tensor) -> Tensor:
-        r"""Map standard normal :math:`\varepsilon`, ``[*, N, D]``, to a sample.
-
-        Raises:
-            ValueError: If ``eps`` is not ``[*, N, D]``.
-        """
+        r"""Map standard normal :math:`\varepsilon`, ``[*, N, D]``, to a sample."""
         self._check_packed(eps, "eps")
         own = eps if self.coupling == "paper" else self.scale * eps
         noise = self._sum(_minor(own, self._major))
@@ -275,9 +271,6 @@ class SumControlledNormal(Distribution):
         r"""The :math:`\varepsilon` that :meth:`transform` maps to ``value``, ``[*, N, D]``.
 
         By Sherman-Morrison, :math:`S^{-1} = I + \rho \mathbf{1}^\top / (1 - R)`.
-
-        Raises:
-            ValueError: If ``value`` is not ``[*, N, D]``.
         """
         return self._inverse(value).to(value.dtype)
 
@@ -331,9 +324,6 @@ class SumControlledNormal(Distribution):
         r"""Log-density of ``transform(eps)`` in nats, ``[*, S, D]``.
 
         For one's own samples: it spares the inverse, which loses digits as :math:`1 - R` vanishes.
-
-        Raises:
-            ValueError: If ``eps`` is not ``[*, N, D]``.
         """
         self._check_packed(eps, "eps")
         return self._log_density(eps, self._log_scale)
@@ -470,15 +460,8 @@ class ResidualSumControlledNormal(SumControlledNormal):
         prior: :math:`\mathcal{N}(m, s^2)`, whose shape broadcasts with ``[N, D]``.
         shift: :math:`\hat\mu`, ``[N, D]``.
         log_variance: :math:`\hat\nu`, ``[N, D]``.
-        coupling_logits: :math:`\tilde\rho`, ``[N, D]``.
-        batch: As in :class:`SumControlledNormal`.
-        batch_size: As in :class:`SumControlledNormal`.
-        coupling: ``"paper"`` or ``"scaled"``.
-        validate_args: As in :class:`torch.distributions.Distribution`.
 
-    Raises:
-        TypeError: If an argument is of another type.
-        ValueError: As :class:`SumControlledNormal`.
+    The others, and what is raised, are those of :class:`SumControlledNormal`.
 
     Example:
         >>> zero = torch.zeros(2, 1)

@@ -325,10 +325,8 @@ class CompVAE(PretrainedMixin, nn.Module):
         Args:
             counts: How many parts of each kind a whole has, ``[S, C]``: integers or real numbers,
                 not negative; see :meth:`CompVAEGenerator.counts_prior`.
-            parts: Fields of the kinds, C rows each.
-            weight: Weight :math:`a` of every part of a kind, ``[C]``, of any sign; by default 1.
-            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead of taking
-                its mean.
+            parts: Fields of the kinds, C rows each; their weights are ``[C]``.
+            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
 
         Example:
             >>> from compvae_pyg.problems import Sines

@@ -49,11 +49,7 @@ class Posterior(NamedTuple):
     w: SumControlledNormal
 
     def w_sum(self, weight: Tensor | None = None) -> Normal:
-        r"""Return the distribution of :math:`\tilde w = \sum_i a_i w_i`, over ``[S, w_channels]``.
-
-        Args:
-            weight: :math:`a`, ``[N]``; by default 1.
-        """
+        r"""Return the distribution of :math:`\sum_i a_i w_i`, over ``[S, w_channels]``."""
         return self.w.sum_distribution if weight is None else self.w.weighted_sum(weight)
 
 
@@ -216,13 +212,8 @@ class CompVAEEncoder(nn.Module):
             part_eps: :math:`\varepsilon`, ``[N, part_channels]``; by default it is drawn.
             generator: Source of the randomness; by default the global one.
 
-        Returns:
-            The posterior, and the draw of ``z`` on which it is conditioned.
-
         Raises:
-            TypeError: If an argument is of another type than the weights.
-            ValueError: If a shape or a device does not fit the others, or the aggregation needs
-                ``edge_index``.
+            TypeError, ValueError: If an argument does not fit, or ``edge_index`` is needed.
             IndexError: If ``edge_index`` names a part that is not there.
         """
         sets = batch if isinstance(batch, PackedParts) else PackedParts(parts, batch, batch_size)

@@ -166,15 +166,10 @@ class CompVAEGenerator(nn.Module):
         r"""Draw the latents from the prior and return :math:`p(x \mid z, \tilde w)`.
 
         Args:
-            parts: Fields of the parts, N rows each; or packed parts, or a PyG ``Batch``.
-            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
-            batch_size: Number of sets :math:`S`; needed when sets are empty.
+            parts: Fields of the parts, N rows each; or packed parts, or a PyG ``Batch``. What goes
+                with them (``batch``, ``batch_size``, ``count``, ``weight``), and what is raised, is
+                that of :class:`~compvae_pyg.nn.PackedParts`.
             generator: Source of the randomness; by default the global one.
-            **options: ``count`` and ``weight``, see :class:`~compvae_pyg.nn.PackedParts`.
-
-        Raises:
-            TypeError: If an argument is of another type.
-            ValueError: If an argument does not fit the parts.
         """
         parts = self.pack(parts, batch, batch_size, **options)
         w = normal_sample(self.prior_w(parts), generator)
@@ -186,10 +181,6 @@ class CompVAEGenerator(nn.Module):
         Args:
             w_sum: Latents of the aggregates, ``[S, D_w]``.
             generator: Source of the randomness; by default the global one.
-
-        Raises:
-            TypeError: If an argument is of another type.
-            ValueError: If ``w_sum`` is not a matrix.
         """
         check_real(w_sum, "w_sum")
         check_shape(w_sum, "w_sum", ("S", "D_w"))
@@ -230,8 +221,7 @@ class CompVAEGenerator(nn.Module):
             weight: Weight :math:`a` of every part of a kind, ``[C]``, of any sign; by default 1.
 
         Raises:
-            TypeError: If ``counts`` is not a tensor of numbers.
-            ValueError: If it is not ``[S, C]``, negative or not finite, or ``weight`` does not fit.
+            TypeError, ValueError: If ``counts`` or ``weight`` is not as above.
         """
         parts = self.pack(parts, weight=weight)
         check_type(counts, "counts", Tensor)

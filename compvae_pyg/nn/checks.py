@@ -229,12 +229,7 @@ def check_event(likelihood: Distribution, event_shape: Sequence[int]) -> None:
 def check_index(
     index: Tensor | Sequence[int] | int, count: int, device: torch.device, name: str = "index"
 ) -> Tensor:
-    """Return a choice among ``count`` things, a mask or numbers, as a vector of their numbers.
-
-    Raises:
-        TypeError: If ``index`` holds neither integers nor truth values.
-        ValueError: If a mask is not ``[count]``, or a number is out of range.
-    """
+    """Return a choice among ``count`` things, a mask or numbers, as a vector of their numbers."""
     if not isinstance(index, Tensor):
         try:
             given = torch.as_tensor(index)
@@ -299,12 +294,7 @@ def check_options(builder: Callable[..., Built]) -> Callable[..., Built]:
 def check_categories(
     parts: Tensor | Mapping[str, Tensor], num_categories: int, name: str = "category"
 ) -> Tensor:
-    """Return the category of each part, ``[N]``, from the field that holds them.
-
-    Raises:
-        TypeError: If ``parts`` lacks the field, or it does not hold 64-bit integers.
-        ValueError: If it is not ``[N]``, or a category is not in ``[0, num_categories)``.
-    """
+    """Return the category of each part, ``[N]``, from the field that holds them."""
     (category,) = _fields(parts, name)
     if category.dtype != torch.long:
         raise TypeError(f"{name} must hold 64-bit integers (got {category.dtype})")
@@ -322,12 +312,7 @@ def check_categories(
 def check_places(
     parts: Tensor | Mapping[str, Tensor], num_categories: int, name: str = "category"
 ) -> tuple[Tensor, Tensor]:
-    """Return category ``[N]`` and position, the field ``pos``, ``[N, 2]``, of parts.
-
-    Raises:
-        TypeError: If ``parts`` lacks a field, or one holds numbers of another kind.
-        ValueError: If a shape, a device or a value is out of range.
-    """
+    """Return category ``[N]`` and position, the field ``pos``, ``[N, 2]``, of parts."""
     _, pos = _fields(parts, name, "pos")
     category = check_categories(parts, num_categories, name)
     check_real(pos, "pos")

@@ -117,9 +117,7 @@ class GraphBlock(MessagePassing):
             New states, ``[N, out_channels]``.
 
         Raises:
-            TypeError: If an argument is of another type.
-            ValueError: If a shape or a device does not fit the others, ``batch`` is not sorted, or
-                ``edge_index`` is needed.
+            TypeError, ValueError: If an argument does not fit, or ``edge_index`` is needed.
             IndexError: If ``edge_index`` names a part that is not there.
         """
         parts = self._check(x, edge_index, batch, batch_size, context)

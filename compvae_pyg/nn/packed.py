@@ -69,8 +69,9 @@ class NullSoftmax(NamedTuple):
 class PackedParts:
     r"""The parts of a batch of sets, checked once, when it is made.
 
-    Nothing in it changes: an operation returns another one. A row stands for one part, or, with
-    ``count``, for so many independent parts of one description: a multiset is rows with counts.
+    Nothing in it changes: an operation returns another one, and raises a ``TypeError`` or
+    ``ValueError`` for what does not fit. A row stands for one part, or, with ``count``, for so many
+    independent parts of one description: a multiset is rows with counts.
 
     Args:
         fields: Descriptions of the parts: one tensor, or named ones, ``N`` rows each.
@@ -138,15 +139,8 @@ class PackedParts:
 
         Args:
             parts: Fields; or a PyG ``Data`` or ``Batch``, whose node-level attributes are the
-                fields; or parts that are packed already, and are returned as they are.
-            batch: Set of each part, ``[N]``, sorted; ``None`` means one set.
-            batch_size: Number of sets :math:`S`.
-            count: How many parts a row stands for, ``[N]``.
-            weight: Factor of each part in sums, ``[N]``.
-
-        Raises:
-            TypeError: If an argument is of another type.
-            ValueError: If an argument is out of range, or given beside parts that have their own.
+                fields; or parts that are packed already, and are returned as they are. The other
+                arguments are those of the class, and not given beside parts that have their own.
 
         Example:
             >>> graph = Data(pos=torch.zeros(3, 2), num_nodes=3)
@@ -208,11 +202,8 @@ class PackedParts:
         Half-precision values are added in 32 bits.
 
         Args:
-            values: One row for each part, ``[N, ...]`` along ``dim``.
+            values: One row for each part, ``[N, ...]`` along ``dim``; in the result, for each set.
             dim: The dimension that holds the parts.
-
-        Returns:
-            ``values`` with :math:`S` sums in place of :math:`N` rows.
 
         Example:
             >>> parts = PackedParts(torch.zeros(3), torch.tensor([0, 0, 2]), 3)
@@ -244,11 +235,8 @@ class PackedParts:
         The transpose of :meth:`sum`.
 
         Args:
-            values: One row for each set, ``[S, ...]`` along ``dim``.
+            values: One row for each set, ``[S, ...]`` along ``dim``; in the result, for each part.
             dim: The dimension that holds the sets.
-
-        Returns:
-            ``values`` with :math:`N` rows in place of :math:`S`.
 
         Example:
             >>> parts = PackedParts(torch.zeros(3), torch.tensor([0, 0, 1]))
@@ -320,10 +308,6 @@ class PackedParts:
         Args:
             index: Which rows go: a mask, ``[N]``, or numbers, one or several.
 
-        Raises:
-            TypeError: If ``index`` holds neither integers nor truth values.
-            ValueError: If it is out of range.
-
         Example:
             >>> PackedParts(torch.arange(3), torch.tensor([0, 0, 1])).without(0).fields
             tensor([1, 2])
@@ -337,10 +321,6 @@ class PackedParts:
 
         Args:
             sets: Which sets: a mask, ``[S]``, or numbers, one or several.
-
-        Raises:
-            TypeError: If ``sets`` holds neither integers nor truth values.
-            ValueError: If it is out of range.
 
         Example:
             >>> parts = PackedParts(torch.arange(3), torch.tensor([0, 0, 1])).select([1, 0, 1])
@@ -360,10 +340,6 @@ class PackedParts:
 
         Args:
             other: As many sets, in which ``batch`` need not be sorted, of the same fields.
-
-        Raises:
-            TypeError: If a field holds numbers of another kind.
-            ValueError: If the number of sets, fields, shapes or devices differ.
 
         Example:
             >>> one = PackedParts(torch.tensor([1, 2]), torch.tensor([0, 1]))
@@ -417,9 +393,6 @@ class PackedParts:
 
         One piece takes no synchronisation with the device.
 
-        Raises:
-            ValueError: If ``chunk_size`` is not positive.
-
         Example:
             >>> parts = PackedParts(torch.arange(4), torch.tensor([0, 0, 1, 3]), 4)
             >>> [(chunk.fields, chunk.batch) for _, chunk in parts.split(2)]
@@ -444,9 +417,6 @@ class PackedParts:
         Args:
             num_parts: Number of rows of the result; what is missing goes into its last set.
             num_sets: Number of sets of the result; by default one more than there are.
-
-        Raises:
-            ValueError: If there are no parts, or more parts or sets than the result may have.
 
         Example:
             >>> PackedParts(torch.tensor([3, 1, 4]), torch.tensor([0, 0, 1])).pad(5).batch
@@ -508,11 +478,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Return ``batch``, ``[N]``, and ``ptr``, ``[S + 1]``, of sets of the given sizes, ``[S]``.
 
-    Sizes on the CPU spare a synchronisation with the ``device`` of the result.
-
-    Raises:
-        TypeError: If ``num_parts`` is not a tensor.
-        ValueError: If ``num_parts`` is not a vector of non-negative integers.
+    Sizes are integers, not negative; on the CPU they spare a synchronisation with the ``device`` of
+    the result.
 
     Example:
         >>> pack(torch.tensor([2, 0, 1]))
