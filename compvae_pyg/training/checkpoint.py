@@ -67,9 +67,6 @@ class LastCheckpoint(ModelCheckpoint):
 
     Attributes:
         interrupted: Whether Ctrl-C ended training.
-
-    Raises:
-        ValueError: While resuming, if the checkpoint was made by another number of ranks.
     """
 
     def __init__(
@@ -146,12 +143,11 @@ class LastCheckpoint(ModelCheckpoint):
         self._random_state = states[trainer.global_rank]
 
     def read(self) -> dict[str, Any]:
-        """Return the checkpoint.
+        """Return the checkpoint; no code in it is executed.
 
         Raises:
-            ValueError: If it belongs to another run, and says what differs; if it is damaged, no
-                checkpoint of training, or made by a release whose checkpoints this one does not
-                read. No code in it is executed.
+            ValueError: If it is damaged, of another kind or format, or of another run: what differs
+                is said.
         """
         try:
             checkpoint = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)

@@ -33,9 +33,8 @@ __all__ = ["CompVAEModule"]
 class CompVAEModule(L.LightningModule):
     r"""Trains, validates and tests a :class:`~compvae_pyg.models.CompVAE`.
 
-    Any source of PyG batches will do: :class:`GeneratedData`, or a
-    :class:`torch_geometric.loader.DataLoader` over ``Data`` objects that hold the fields of the
-    parts, ``whole`` (``[1, *event]``) and ``num_nodes``.
+    It takes PyG batches from any loader: their ``Data`` objects hold the fields of the parts,
+    ``whole`` (``[1, *event]``) and ``num_nodes``.
 
     A step whose loss or gradient norm is not finite is skipped before it touches the weights or the
     state of the optimiser, whichever it is, on all ranks alike. It is counted, and after
@@ -51,7 +50,7 @@ class CompVAEModule(L.LightningModule):
 
     Args:
         model: What is trained; or its ``config``, to build it.
-        schedule: Stages, learning rate, Adam's decay rates and the bound on the gradient's norm.
+        schedule: The training schedule.
         parts: Function of a batch that returns the fields of its parts, such as
             :meth:`Problem.parts <compvae_pyg.problems.Problem.parts>`; by default all attributes
             with a row for each part.

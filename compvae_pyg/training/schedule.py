@@ -213,19 +213,16 @@ class Schedule:
 
         In stage ``labels`` the decoder learns from the labels of the parts, with all latents at the
         means of their priors. In stage ``parts`` the latents of the parts are sampled from the
-        posterior, in stage ``whole`` that of the whole as well: the loss is the ELBO in the end.
+        posterior, in stage ``whole`` that of the whole as well, whose :math:`\beta_z` falls from 10
+        to 1: the loss is the negative ELBO in the end.
 
         Args:
-            num_steps: Number of steps.
-            batch_size: Number of wholes in a batch.
             max_parts: Wholes have 1 to so many parts.
             initial_rate: Learning rate, see :meth:`LearningRate.for_run`.
             shares: Shares of the three stages in all steps; a stage of share 0 is left out.
-            beta_w: First :math:`\beta_w` of stage ``parts``, which moves to 1. :math:`\beta_z`
-                falls from 10 to 1 in stage ``whole``.
+            beta_w: First :math:`\beta_w` of stage ``parts``, which moves to 1.
             anneal: Share of stage ``parts`` after which :math:`\beta_w` is 1.
-            rise: Share of all steps in which the bound on the number of parts rises from 1; with 0
-                it is ``max_parts`` at once.
+            rise: Share of all steps in which the bound on the number of parts rises from 1.
 
         Example:
             >>> schedule = Schedule.staged(1000, 64, max_parts=4, initial_rate=2e-3)
@@ -249,12 +246,9 @@ class Schedule:
     def of(
         cls, problem: Problem, style: Style = "staged", num_steps: int | None = None
     ) -> Schedule:
-        """Return a schedule by the numbers of a problem, see :class:`~compvae_pyg.Problem`.
+        """Return a schedule by the numbers of a problem, of another number of steps if given.
 
-        Args:
-            problem: The problem.
-            style: ``"staged"``, see :meth:`staged`, or ``"paper"``, as published: 500,000 steps.
-            num_steps: Another number of steps.
+        The style is ``"staged"``, see :meth:`staged`, or ``"paper"``, as published: 500,000 steps.
         """
         check_type(problem, "problem", Problem)
         check_choice(style, "style", get_args(Style))

@@ -123,11 +123,9 @@ def train(
         logger: Loggers of Lightning, which get what :class:`CompVAEModule` logs.
 
     Raises:
-        TypeError: If an argument is of another type.
         ValueError: If torch cannot compile, or the checkpoint is damaged or belongs to a run of
             another problem, model, schedule, seed or number of devices.
-        FileExistsError: If the folder holds a checkpoint and ``resume`` is false.
-        FileNotFoundError: If it holds none and ``resume`` is true.
+        FileExistsError, FileNotFoundError: If ``resume`` does not fit what the folder holds.
         OSError: If a file cannot be written; the last checkpoint is then as it was.
         TrainingDivergedError: If the loss is not finite for many steps in a row.
         KeyboardInterrupt: On Ctrl-C, after the checkpoint is saved.
