@@ -160,7 +160,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             whole, parts, batch, batch_size, generator=generator, **options
         )
         w_sum = normal_sample(posterior.w_sum(parts.weight), generator)
-        kl_w = kl_divergence(posterior.w, w_prior).sum(dim=-1)
+        kl_w = posterior.kl_w(w_prior)
         return self.bound(whole, posterior, w_sum, kl_w)
 
     def posterior(

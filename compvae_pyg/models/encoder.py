@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
+from torch.distributions import Normal, kl_divergence
 from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.nn.inits import reset
 
@@ -51,6 +51,12 @@ class Posterior(NamedTuple):
     def w_sum(self, weight: Tensor | None = None) -> Normal:
         r"""Return the distribution of :math:`\sum_i a_i w_i`, over ``[S, w_channels]``."""
         return self.w.sum_distribution if weight is None else self.w.weighted_sum(weight)
+
+    def kl_w(self, w_prior: Normal) -> Tensor:
+        """Return the divergence of the parts' latents from the prior that they are inferred by."""
+        if isinstance(self.w, ResidualSumControlledNormal):  # its units are those of the prior
+            return self.w.kl_to_prior().sum(dim=-1)
+        return kl_divergence(self.w, w_prior).sum(dim=-1)
 
 
 class CompVAEEncoder(nn.Module):

@@ -7,7 +7,6 @@ from typing import TypeVar, get_args
 
 import torch
 from torch import Tensor
-from torch.distributions import kl_divergence
 
 from compvae_pyg.models import CompVAE, Elbo
 from compvae_pyg.models.generator import normal_sample, standard_normal
@@ -54,7 +53,7 @@ def staged_elbo(
         noise = standard_normal(whole.new_empty(parts.batch_size, model.encoder.z_channels))
         posterior = model.posterior(whole, parts, w_prior=w_prior, z=noise)
         w_sum = normal_sample(posterior.w_sum(parts.weight))
-        kl_w = kl_divergence(posterior.w, w_prior).sum(dim=-1)
+        kl_w = posterior.kl_w(w_prior)
     likelihood = model.generator.likelihood(w_sum, model.generator.prior_z(w_sum).mean)
     check_event(likelihood, model.event_shape)
     return Elbo(likelihood.log_prob(whole), kl_w, zero, likelihood)
