@@ -437,7 +437,13 @@ def test_a_registered_model_is_rebuilt_from_the_checkpoint_alone(tmp_path):
     schedule = Schedule.staged(1, 2, max_parts=3, initial_rate=1e-3, shares=(0.0, 1.0, 0.0))
     module = CompVAEModule(model, schedule, patience=7, by_num_parts=(1, 2))
     path = tmp_path / "saved.ckpt"
-    trainer = L.Trainer(accelerator="cpu", max_steps=1, logger=False, enable_progress_bar=False)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+    )
     trainer.fit(module, DataLoader(sines.sample(torch.tensor([1, 2])).to_data_list(), 2))
     trainer.save_checkpoint(path)
     # No code in it is executed.
