@@ -24,8 +24,8 @@ from torch.distributions import Distribution, Independent, kl_divergence
 
 from benchmarks.measure import Products, interleave
 from compvae_pyg import Dots, Sines, SumControlledNormal
+from compvae_pyg.distributions.normal import normal_sample
 from compvae_pyg.models import CompVAE, Elbo
-from compvae_pyg.models.generator import normal_sample
 from compvae_pyg.problems import Problem
 from compvae_pyg.runtime import compiled
 from compvae_pyg.training import GeneratedDataset, Schedule, gradient_norm, objective

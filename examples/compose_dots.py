@@ -13,6 +13,7 @@ import tyro
 
 from compvae_pyg import CompVAE, Dots
 from compvae_pyg.evaluation import evaluate_removal, format_table, write_evaluation
+from compvae_pyg.models import attribute
 from compvae_pyg.plots import Operation, plot_attribution, plot_operations
 from compvae_pyg.problems import COLORS
 
@@ -88,7 +89,7 @@ def main(options: Options) -> None:
 
     # How much of the information about an image each of its sites carries.
     data = dots.sample(torch.tensor([1, 3, 5, 7]), torch.Generator().manual_seed(options.seed))
-    shares = model.attribute(data.whole, dots.parts(data), data.batch, data.num_graphs)
+    shares = attribute(model, data.whole, dots.parts(data), data.batch, data.num_graphs)
     names = [list(COLORS)[color] for color in data.color]
     plot_attribution(data.whole, shares, names, colors=PALETTE[data.color], pos=data.pos).savefig(
         options.output / "attribution.png"

@@ -14,6 +14,7 @@ import tyro
 
 from compvae_pyg import CompVAE, Sines
 from compvae_pyg.evaluation import evaluate_removal, format_table, write_evaluation
+from compvae_pyg.models import attribute
 from compvae_pyg.plots import Operation, plot_attribution, plot_operations
 
 
@@ -76,7 +77,7 @@ def main(options: Options) -> None:
 
     # How much of the information about a curve each of its waves carries.
     data = sines.sample(torch.tensor([1, 2, 4, 6]), torch.Generator().manual_seed(options.seed))
-    shares = model.attribute(data.whole, sines.parts(data), data.batch, data.num_graphs)
+    shares = attribute(model, data.whole, sines.parts(data), data.batch, data.num_graphs)
     names = [rf"$\ell={number + 1}$" for number in data.category]
     plot_attribution(data.whole, shares, names).savefig(options.output / "attribution.png")
 

@@ -8,12 +8,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal, constraints, register_kl
+from torch.distributions import Distribution, Independent, Normal, constraints, register_kl
 
-from compvae_pyg.nn.checks import check_count, check_number, check_real, check_type
+from compvae_pyg.nn.checks import check_count, check_generator, check_number, check_real, check_type
 from compvae_pyg.nn.packed import at_least_float32
 
-__all__ = ["LogVarianceNormal", "NormalNetwork", "floor_log_variance"]
+__all__ = [
+    "LogVarianceNormal",
+    "NormalNetwork",
+    "floor_log_variance",
+    "normal_sample",
+    "sample",
+    "standard_normal",
+]
 
 _LOG_2PI = math.log(2.0 * math.pi)
 # Deviations are formed in units of so many standard deviations: the reciprocal of the smallest
@@ -209,3 +216,33 @@ def root(variance: Tensor) -> Tensor:
     """
     none = variance == 0.0
     return torch.where(none, 0.0, torch.where(none, 1.0, variance).sqrt())
+
+
+def standard_normal(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw standard normal noise of the shape and type of a tensor, from an explicit source."""
+    check_generator(generator, like.device)
+    if generator is None:  # which, given, does not compile for shapes that change
+        return torch.randn(like.shape, dtype=like.dtype, device=like.device)
+    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
+
+
+def normal_sample(normal: Normal, generator: torch.Generator | None = None) -> Tensor:
+    """Draw from a Gaussian with gradients, from an explicit source of randomness."""
+    return normal.mean + normal.stddev * standard_normal(normal.mean, generator)
+
+
+@torch.no_grad()
+def sample(distribution: Distribution, generator: torch.Generator | None = None) -> Tensor:
+    """Draw from any distribution, without gradients, from an explicit source of randomness."""
+    check_generator(generator)
+    if generator is None:
+        return distribution.sample()
+    inner = distribution.base_dist if isinstance(distribution, Independent) else distribution
+    device = distribution.mean.device
+    if isinstance(inner, Normal) and generator.device.type == device.type:
+        return normal_sample(inner, generator)
+    # Other distributions draw from the global source alone, which is lent a seed for it.
+    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        return distribution.sample()

@@ -10,19 +10,19 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal, constraints, register_kl
 from torch.distributions.utils import lazy_property
 
-from compvae_pyg.distributions.normal import log_scale, root
+from compvae_pyg.distributions.normal import log_scale, root, standard_normal
 from compvae_pyg.nn.checks import (
     check_choice,
-    check_device,
-    check_generator,
+    check_finite,
     check_normal,
-    check_real,
+    check_packed,
+    check_positive,
     check_row_numbers,
-    check_shape,
+    check_same_shape,
+    check_sample_shape,
     check_type,
-    check_values,
 )
-from compvae_pyg.nn.packed import PackedParts
+from compvae_pyg.nn.packed import PackedParts, sets_of
 
 __all__ = ["Coupling", "ResidualSumControlledNormal", "SumControlledNormal"]
 
@@ -119,27 +119,23 @@ class SumControlledNormal(Distribution):
         coupling: Coupling = "paper",
         validate_args: bool | None = None,
     ) -> None:
-        _check_parameters(loc=loc, scale=scale, coupling_logits=coupling_logits)
+        check_same_shape(("N", "D"), loc=loc, scale=scale, coupling_logits=coupling_logits)
         check_choice(coupling, "coupling", get_args(Coupling))
         self.loc = loc
         self.scale = scale
         self.coupling_logits = coupling_logits
         self.coupling = coupling
-        if isinstance(batch, PackedParts):
-            self.sets = PackedParts.of(batch, None, batch_size)
-        else:
-            self.sets = PackedParts(loc, batch, batch_size)
+        self.sets = sets_of(loc, "loc", batch, batch_size)
         # rho is the share of its set's total noise that each member gives back.
         self.rho, self.log_null = self.sets.softmax_with_null(coupling_logits)
-        shape = torch.Size([self.batch_size, loc.shape[1]])
-        super().__init__(batch_shape=shape, validate_args=False)
-        # Its own checks, which say in a line what is wrong and where.
-        self._validate_args = (
-            Distribution._validate_args if validate_args is None else bool(validate_args)
-        )
-        self._check_finite(loc=loc, scale=scale, coupling_logits=coupling_logits)
-        if self._validate_args and _can_look(scale):
-            check_values(scale, scale > 0, "scale must be positive")
+        # Own checks of values, which say in a line what is wrong and where.
+        validates = self._validate_args if validate_args is None else bool(validate_args)
+        super().__init__(torch.Size([self.batch_size, loc.shape[1]]), validate_args=False)
+        self._validate_args = validates
+        if validates:
+            check_finite(loc, "loc")
+            check_finite(coupling_logits, "coupling_logits")
+            check_positive(scale, "scale")
 
     @property
     def batch(self) -> Tensor:
@@ -167,10 +163,7 @@ class SumControlledNormal(Distribution):
         r"""Mean :math:`\mu`, ``[N, D]``."""
         return self.loc
 
-    @property
-    def mode(self) -> Tensor:
-        r"""Mode :math:`\mu`, ``[N, D]``."""
-        return self.loc
+    mode = mean
 
     @property
     def variance(self) -> Tensor:
@@ -180,18 +173,11 @@ class SumControlledNormal(Distribution):
     @property
     def stddev(self) -> Tensor:
         """Standard deviation of each member, ``[N, D]``."""
-        kept = 1.0 - self.rho
-        if self.coupling == "paper":
-            others = root(self._spread(self._sizes()) - 1.0) * self.scale
-        else:
-            own = self.scale.square()
-            others = root((self._spread(self._total_variance) - own).clamp(min=0.0))
-        if self._major is not None:
-            kept = torch.lerp(kept, self._spread(self._kept_by_major), self._major.expand_as(kept))
-            if self.coupling == "scaled":
-                rest = root(self._sum(_minor(own, self._major)))
-                others = torch.lerp(others, self._spread(rest), self._major)
-        return _hypot(kept * self.scale, self.rho * others)
+        others = self.rho * self._noise_of_others * self.scale
+        # Not none, where the gradient would be NaN.
+        return torch.hypot(
+            self._kept * self.scale, others.clamp(min=torch.finfo(others.dtype).tiny)
+        )
 
     @property
     def marginals(self) -> Normal:
@@ -214,7 +200,7 @@ class SumControlledNormal(Distribution):
         if self.coupling == "paper":
             scale = self._residual_norm(self.scale)
         else:
-            scale = torch.exp(self.log_null) * root(self._total_variance)
+            scale = torch.exp(self.log_null) * root(self._sum(self.scale.square()))
         return Normal(self.sum_mean, scale, validate_args=False)
 
     def weighted_sum(self, weight: Tensor) -> Normal:
@@ -255,16 +241,9 @@ class SumControlledNormal(Distribution):
 
     def transform(self, eps: Tensor) -> Tensor:
         r"""Map standard normal :math:`\varepsilon`, ``[*, N, D]``, to a sample."""
-        self._check_packed(eps, "eps")
+        check_packed(eps, "eps", self.loc)
         own = eps if self.coupling == "paper" else self.scale * eps
-        noise = self._sum(_minor(own, self._major))
-        if self._major is None:
-            deviation = own - self.rho * self._spread(noise)
-        else:
-            kept, by_major = self._kept_by_major, self._sum(own * self._major)
-            deviation = own - self.rho * self._spread(noise + by_major)
-            of_major = self._spread(kept * by_major - (1.0 - kept) * noise)
-            deviation = torch.lerp(deviation, of_major, self._major.expand_as(deviation))
+        deviation = self._kept * own - self.rho * self._sum_of_others(own)
         return self.loc + (self.scale * deviation if self.coupling == "paper" else deviation)
 
     def inverse(self, value: Tensor) -> Tensor:
@@ -272,11 +251,8 @@ class SumControlledNormal(Distribution):
 
         By Sherman-Morrison, :math:`S^{-1} = I + \rho \mathbf{1}^\top / (1 - R)`.
         """
-        return self._inverse(value).to(value.dtype)
-
-    def _inverse(self, value: Tensor) -> Tensor:
         # In 64 bits: the sum of what nearly cancels is divided by 1 - R.
-        self._check_packed(value, "value")
+        check_packed(value, "value", self.loc)
         own = value.double() - self.loc.double()
         if self.coupling == "paper":
             own = own / self._wide_scale
@@ -284,23 +260,12 @@ class SumControlledNormal(Distribution):
         largest = math.log(torch.finfo(torch.float64).max)
         half = torch.exp((0.5 * self.coupling_logits.double()).clamp(max=largest))
         eps = own + self._spread(self._sum(own)) * half * half
-        return eps if self.coupling == "paper" else eps / self._wide_scale
+        return (eps if self.coupling == "paper" else eps / self._wide_scale).to(value.dtype)
 
     def rsample(self, sample_shape: Any = (), generator: torch.Generator | None = None) -> Tensor:
         """Draw samples through which gradients flow, ``[*sample_shape, N, D]``."""
-        check_generator(generator, self.loc.device)
-        try:
-            shape = torch.Size(sample_shape) + self.loc.shape
-        except TypeError as error:
-            raise TypeError(
-                f"sample_shape must be a tuple of integers (got {sample_shape!r})"
-            ) from error
-        if any(size < 0 for size in shape):
-            raise ValueError(f"sample_shape must not be negative (got {sample_shape})")
-        # A generator that is None does not compile for shapes that change.
-        source: dict[str, Any] = {} if generator is None else {"generator": generator}
-        dtype, device = self.loc.dtype, self.loc.device
-        return self.transform(torch.randn(shape, dtype=dtype, device=device, **source))
+        shape = check_sample_shape(sample_shape) + self.loc.shape
+        return self.transform(standard_normal(self.loc.expand(shape), generator))
 
     def sample(self, sample_shape: Any = (), generator: torch.Generator | None = None) -> Tensor:
         """Draw samples, ``[*sample_shape, N, D]``."""
@@ -316,8 +281,10 @@ class SumControlledNormal(Distribution):
         Raises:
             ValueError: If ``value`` is not ``[*, N, D]``, or, with validation, not finite.
         """
-        eps = self._inverse(value)
-        self._check_finite(value=value)
+        check_packed(value, "value", self.loc)
+        if self._validate_args:
+            check_finite(value, "value")
+        eps = self.inverse(value.double())
         return self._log_density(eps, self._wide_scale.log()).to(value.dtype)
 
     def log_prob_from_eps(self, eps: Tensor) -> Tensor:
@@ -325,7 +292,7 @@ class SumControlledNormal(Distribution):
 
         For one's own samples: it spares the inverse, which loses digits as :math:`1 - R` vanishes.
         """
-        self._check_packed(eps, "eps")
+        check_packed(eps, "eps", self.loc)
         return self._log_density(eps, self._log_scale)
 
     def _log_density(self, eps: Tensor, log_scale: Tensor) -> Tensor:
@@ -357,57 +324,54 @@ class SumControlledNormal(Distribution):
             >>> SumControlledNormal(one, one, logits).total_correlation()  # log(5 / 3)
             tensor([[0.5108]])
         """
-        if self.coupling == "paper":
-            ratio = self._spread(self._sizes())
-        else:
-            ratio = self._spread(self._total_variance) / self.scale.square()
-        minor = _minor(self.rho, self._major)
+        ratio = 1.0 + self._noise_of_others.square()
+        minor = self.rho.masked_fill(self._is_major, 0.0)
         own = 0.5 * torch.log1p(minor * (minor * ratio - 2.0))
-        if self._major is not None:
-            deviation = self.stddev / self.scale
-            major = self._major.expand_as(deviation)
-            own = own + torch.lerp(torch.ones_like(deviation), deviation, major).log()
+        own = torch.where(self._is_major, (self.stddev / self.scale).log(), own)
         # A member alone has nothing in common with others, whose 1 - R may be no number.
         return torch.where(self._sizes() > 1.0, self._sum(own) - self.log_null, 0.0)
 
-    # Where a member, the major one of its set, keeps next to nothing of its noise, this is not
-    # formed as a difference. It is one that is alone; or, scaled, whose rho exceeds 1/2.
+    # A member of rho > 1/2, of which a set has one at most, may keep next to nothing of its own
+    # noise: what it keeps, and what the others are, is not formed as a difference.
 
     @lazy_property
-    def _major(self) -> Tensor | None:
-        """1 for major members and 0 for others, ``[N, 1 or D]``; None if there are none."""
+    def _is_major(self) -> Tensor:
+        return self.rho.detach() > 0.5
+
+    @lazy_property
+    def _kept(self) -> Tensor:
+        r"""What a member keeps of its own noise, :math:`1 - \rho_i`."""
+        by_major = torch.exp(self.log_null) + self._sum(self.rho.masked_fill(self._is_major, 0.0))
+        return torch.where(self._is_major, self._spread(by_major), 1.0 - self.rho)
+
+    def _sum_of_others(self, value: Tensor) -> Tensor:
+        others = self._sum(value.masked_fill(self._is_major, 0.0))
+        return torch.where(
+            self._is_major, self._spread(others), self._spread(self._sum(value)) - value
+        )
+
+    @lazy_property
+    def _noise_of_others(self) -> Tensor:
+        """Standard deviation of the sum of the others' noise, in units of a member's scale."""
         if self.coupling == "paper":
-            minor = self._spread(self._sizes()) != 1.0
-        else:
-            minor = self.rho.detach() <= 0.5
-        return None if _is_seen(minor) else 1.0 - minor.to(self.rho.dtype)
-
-    @lazy_property
-    def _kept_by_major(self) -> Tensor:
-        return torch.exp(self.log_null) + self._sum(_minor(self.rho, self._major))
-
-    @lazy_property
-    def _total_variance(self) -> Tensor:
-        # Of members without coupling.
-        return self._sum(self.scale.square())
+            return root(self._spread(self._sizes()) - 1.0)
+        return root(self._sum_of_others(self.scale.square()).clamp(min=0.0)) / self.scale
 
     def _residual_norm(self, own: Tensor, weight: Tensor | None = None) -> Tensor:
         r"""Return :math:`\sqrt{\sum_j b_j (x_j - \sum_i x_i \rho_i)^2}`, ``[S, D]``."""
         # As deviations from the largest of a set, so that equal ones leave 1 - R as it is, and in
         # units of the largest term. What is detached cancels from the result.
-        index = self.batch.unsqueeze(-1).expand_as(own)
-        zeros = own.new_zeros(self._batch_shape)
-        low, high = (
-            torch.scatter_reduce(zeros, 0, index, own.detach(), reduce, include_self=False)
-            for reduce in ("amin", "amax")
-        )
+        high = self._largest(own)
         less = own - self._spread(high)
         shared = high * torch.exp(self.log_null) - self._sum(less * self.rho)
-        first, last = shared.detach(), shared.detach() + low - high
-        unit = torch.maximum(first.abs(), last.abs()).clamp(min=torch.finfo(own.dtype).tiny)
-        terms = less * self._spread(1.0 / unit) + self._spread(shared / unit)
-        square = terms * terms if weight is None else weight * (terms * terms)
-        return unit * root(self._sum(square))
+        terms = less + self._spread(shared)
+        unit = self._largest(terms.abs()).clamp(min=torch.finfo(own.dtype).tiny)
+        square = (terms / self._spread(unit)).square()
+        return unit * root(self._sum(square if weight is None else weight * square))
+
+    def _largest(self, value: Tensor) -> Tensor:
+        index, start = self.batch.unsqueeze(-1).expand_as(value), value.new_zeros(self._batch_shape)
+        return start.scatter_reduce(0, index, value.detach(), "amax", include_self=False)
 
     @property
     def _log_scale(self) -> Tensor:
@@ -426,25 +390,9 @@ class SumControlledNormal(Distribution):
     def _sizes(self) -> Tensor:
         return self.sets.sizes(self.loc.dtype).unsqueeze(-1)
 
-    def _check_packed(self, value: Tensor, name: str) -> None:
-        check_real(value, name)
-        if value.dim() < 2 or value.shape[-2:] != self.loc.shape:
-            raise ValueError(
-                f"{name} must be [*, N, D] = {['*', *self.loc.shape]} (got {list(value.shape)})"
-            )
-        check_device(value, name, self.loc.device, "loc")
-
-    def _check_finite(self, **values: Tensor) -> None:
-        for name, value in values.items():
-            if self._validate_args and _can_look(value):
-                check_values(value, torch.isfinite(value), f"{name} must be finite")
-
     def __repr__(self) -> str:
-        return (
-            f"{self.__class__.__name__}(num_parts={self.loc.shape[0]}, "
-            f"batch_size={self.batch_size}, channels={self.loc.shape[1]}, "
-            f"coupling={self.coupling!r})"
-        )
+        sizes = f"{self.loc.shape[0]}, batch_size={self.batch_size}, channels={self.loc.shape[1]}"
+        return f"{self.__class__.__name__}(num_parts={sizes}, coupling={self.coupling!r})"
 
 
 class ResidualSumControlledNormal(SumControlledNormal):
@@ -483,26 +431,18 @@ class ResidualSumControlledNormal(SumControlledNormal):
         shift: Tensor,
         log_variance: Tensor,
         coupling_logits: Tensor,
-        batch: Tensor | PackedParts | None = None,
-        batch_size: int | None = None,
-        coupling: Coupling = "paper",
-        validate_args: bool | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
-        _check_parameters(shift=shift, log_variance=log_variance, coupling_logits=coupling_logits)
+        shape, logits = ("N", "D"), coupling_logits
+        check_same_shape(shape, shift=shift, log_variance=log_variance, coupling_logits=logits)
         check_normal(prior, "prior", shift.shape[0], shift.shape[1], shift.device)
         self.prior = prior
         self.shift = shift
         self.log_variance = log_variance
         self._ratio = torch.exp(0.5 * log_variance)
-        super().__init__(
-            prior.loc + prior.scale * shift,
-            prior.scale * self._ratio,
-            coupling_logits,
-            batch,
-            batch_size,
-            coupling,
-            validate_args,
-        )
+        loc, scale = prior.loc + prior.scale * shift, prior.scale * self._ratio
+        super().__init__(loc, scale, logits, *args, **kwargs)
 
     def kl_to_prior(self) -> Tensor:
         r"""Return :math:`\mathrm{KL}(q \| \mathcal{N}(m, s^2))` in nats, ``[S, D]``."""
@@ -542,54 +482,8 @@ def _divergence(
     :math:`\sum_i [\hat\mu_i^2 + r_i^2 - 1 - \hat\nu_i - 2 \rho_i r_i^2] + \sum_i b_i - 2 \log(1-R)`
     with :math:`b_i = K (\rho_i r_i)^2` or :math:`\rho_i^2 \sum_j \sigma_j^2 / s_i^2`.
     """
-    # A difference loses no more than the rounding error of the square of the ratio.
-    major = None if _is_seen(ratio.detach() < 4.0) else p._major
-    own = _minor(ratio, major)
-    change = torch.expm1(log_variance) if major is None else (own - 1.0) * (own + 1.0)
-    twice = change - log_variance + shift * shift
-    share = p.rho * own
-    if p.coupling == "paper":
-        change = share * torch.sub(p._spread(p._sizes()) * share, own, alpha=2.0)
-        twice = p._sum(twice + change)
-    else:
-        twice = p._sum(torch.sub(twice, share * own, alpha=2.0))
-        share = _minor(p.rho, major) / q.scale
-        twice = twice + p._total_variance * p._sum(share * share)
-    if major is not None:
-        kept = p._kept_by_major
-        twice = twice + (kept * p._sum(ratio * major)).square()
-        if p.coupling == "scaled":
-            share = (1.0 - kept) * p._sum(major / q.scale)
-            twice = twice + p._sum(_minor(p.scale, major).square()) * share.square()
-    return 0.5 * twice - p.log_null
-
-
-def _minor(value: Tensor, major: Tensor | None) -> Tensor:
-    return value if major is None else value * (1.0 - major)
-
-
-def _hypot(kept: Tensor, others: Tensor) -> Tensor:
-    # Not none, where the gradient would be NaN.
-    return torch.hypot(kept, others.clamp(min=torch.finfo(others.dtype).tiny))
-
-
-def _can_look(value: Tensor) -> bool:
-    """Return whether values can be looked at for free: on the CPU, and not while tracing."""
-    if torch.compiler.is_compiling() or value.device.type != "cpu":
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is None  # as under vmap
-
-
-def _is_seen(condition: Tensor) -> bool:
-    """Return whether something is known to hold for all entries."""
-    return _can_look(condition) and bool(condition.all())
-
-
-def _check_parameters(**parameters: Tensor) -> None:
-    (first, like), *others = parameters.items()
-    check_real(like, first)
-    check_shape(like, first, ("N", "D"))
-    for name, value in others:
-        check_real(value, name)
-        check_shape(value, name, like.shape)
-        check_device(value, name, like.device, first)
+    share = p.rho * ratio
+    kept = (p._kept * ratio).square() - 1.0
+    own = torch.where(p._is_major, kept, torch.expm1(log_variance) - share * (2.0 * ratio - share))
+    others = (share * p._noise_of_others).square()
+    return 0.5 * p._sum(own + others - log_variance + shift * shift) - p.log_null

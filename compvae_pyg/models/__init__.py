@@ -1,6 +1,6 @@
 """The model of wholes and parts."""
 
-from compvae_pyg.models.attribution import Attribution
+from compvae_pyg.models.attribution import Attribution, attribute
 from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.compvae import CompVAE, Elbo
 from compvae_pyg.models.embedding import SeparateEmbedding
@@ -25,6 +25,7 @@ __all__ = [
     "PretrainedMixin",
     "Ranking",
     "SeparateEmbedding",
+    "attribute",
     "build_architecture",
     "model_card",
     "rank_parts",

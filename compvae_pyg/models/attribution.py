@@ -1,11 +1,21 @@
 """Which part carries how much of the information about its whole."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
 from torch import Tensor
+from torch.distributions import kl_divergence
 from torch_geometric.utils import scatter
 
-__all__ = ["Attribution"]
+from compvae_pyg.nn.checks import check_model
+
+if TYPE_CHECKING:
+    from compvae_pyg.models.compvae import CompVAE
+    from compvae_pyg.nn import AnyParts
+
+__all__ = ["Attribution", "attribute"]
 
 
 class Attribution(NamedTuple):
@@ -35,3 +45,33 @@ class Attribution(NamedTuple):
         """All information in the parts of each set, that of :class:`Elbo`, ``[S]``."""
         total = scatter(self.parts, self.batch, 0, self.common.shape[0], reduce="sum")
         return total + self.common
+
+
+@torch.no_grad()
+def attribute(
+    model: CompVAE,
+    whole: Tensor,
+    parts: AnyParts,
+    batch: Tensor | None = None,
+    batch_size: int | None = None,
+    *,
+    generator: torch.Generator | None = None,
+) -> Attribution:
+    r"""Split the information about a whole by its parts.
+
+    At one draw of :math:`z`, as :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`, whose ``kl_w`` is
+    split, and whose arguments and errors these are.
+
+    Example:
+        >>> from compvae_pyg.problems import Dots
+        >>> data = Dots().sample(torch.tensor([2, 3]))
+        >>> shares = attribute(Dots().build("small"), data.whole, data)
+        >>> shares.parts.shape, shares.common.shape
+        (torch.Size([5]), torch.Size([2]))
+    """
+    check_model(model)
+    parts = model.generator.pack(parts, batch, batch_size)
+    w_prior = model.generator.prior_w(parts)
+    w = model.posterior(whole, parts, w_prior=w_prior, generator=generator).w
+    alone = kl_divergence(w.marginals, w_prior).sum(dim=-1)
+    return Attribution(alone, w.total_correlation().sum(dim=-1), parts.batch)

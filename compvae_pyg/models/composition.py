@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from compvae_pyg.models.generator import CompVAEGenerator, normal_sample, sample, standard_normal
+from compvae_pyg.distributions.normal import normal_sample, sample, standard_normal
+from compvae_pyg.models.generator import CompVAEGenerator
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_alike,
@@ -19,6 +20,7 @@ from compvae_pyg.nn.checks import (
     check_real,
     check_shape,
     check_type,
+    check_union,
 )
 
 __all__ = ["Composition"]
@@ -153,7 +155,7 @@ class Composition:
                 weight=new.weight,
                 validate=False,
             )
-        self._check_parts(new, "parts")
+        check_union(new, self.parts, "parts")
         return self._join(new, self._latents(new, w, generator))
 
     def remove(self, index: Index) -> Composition:
@@ -304,12 +306,7 @@ class Composition:
         check_type(other, "other", Composition)
         if other.generator is not self.generator:
             raise ValueError("other must be a composition of the same model (got that of another)")
-        self._check_parts(other.parts, "other")
-
-    def _check_parts(self, parts: PackedParts, name: str) -> None:
-        if parts.batch_size != self.batch_size:
-            raise ValueError(f"{name} must have {self.batch_size} sets (got {parts.batch_size})")
-        check_alike(parts.fields, self.parts.fields)
+        check_union(other.parts, self.parts, "other")
 
     def __repr__(self) -> str:
         return (

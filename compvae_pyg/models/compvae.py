@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal, kl_divergence
+from torch.distributions import Distribution, Normal
 from torch_geometric.nn.inits import reset
+from typing_extensions import Unpack
 
-from compvae_pyg.models.attribution import Attribution
+from compvae_pyg.distributions.normal import normal_sample, sample, standard_normal
 from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
-from compvae_pyg.models.generator import CompVAEGenerator, normal_sample, sample, standard_normal
+from compvae_pyg.models.generator import CompVAEGenerator
 from compvae_pyg.models.hub import PretrainedMixin
 from compvae_pyg.models.likelihood import importance_log_weights, log_mean_exp
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_count,
     check_event,
-    check_real,
     check_shape,
     check_type,
-    check_values,
     check_wholes,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from compvae_pyg.nn.packed import PartOptions
+from compvae_pyg.nn.packed import PartOptions
 
 __all__ = ["CompVAE", "Elbo"]
 
@@ -156,12 +151,10 @@ class CompVAE(PretrainedMixin, nn.Module):
         The sum of the parts' latents is drawn from its own distribution, see
         :meth:`Posterior.w_sum <compvae_pyg.models.Posterior.w_sum>`.
         """
-        whole, parts, w_prior, posterior = self._infer(
-            whole, parts, batch, batch_size, generator=generator, **options
-        )
-        w_sum = normal_sample(posterior.w_sum(parts.weight), generator)
-        kl_w = posterior.kl_w(w_prior)
-        return self.bound(whole, posterior, w_sum, kl_w)
+        sets = batch, batch_size
+        whole, parts, w_prior, q = self._infer(whole, parts, *sets, generator=generator, **options)
+        w_sum = normal_sample(q.w_sum(parts.weight), generator)
+        return self.bound(whole, q, w_sum, q.kl_w(w_prior))
 
     def posterior(
         self,
@@ -181,9 +174,8 @@ class CompVAE(PretrainedMixin, nn.Module):
             w_prior: :meth:`CompVAEGenerator.prior_w` of the parts, where it is known already.
             z: The latent of the wholes to condition on, ``[S, D_z]``; by default it is drawn.
         """
-        return self._infer(
-            whole, parts, batch, batch_size, w_prior=w_prior, z=z, generator=generator, **options
-        )[-1]
+        given: Any = {"w_prior": w_prior, "z": z, "generator": generator}
+        return self._infer(whole, parts, batch, batch_size, **given, **options)[-1]
 
     def bound(self, whole: Tensor, posterior: Posterior, w_sum: Tensor, kl_w: Tensor) -> Elbo:
         r"""Return the terms of the bound at latents that were drawn: the last step.
@@ -248,34 +240,6 @@ class CompVAE(PretrainedMixin, nn.Module):
             self, whole, parts, num_samples, chunk_size, generator=generator
         )
         return log_mean_exp(log_weights)
-
-    @torch.no_grad()
-    def attribute(
-        self,
-        whole: Tensor,
-        parts: AnyParts,
-        batch: Tensor | None = None,
-        batch_size: int | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ) -> Attribution:
-        r"""Split the information about a whole by its parts.
-
-        At one draw of :math:`z`, as :meth:`elbo`, whose ``kl_w`` is split.
-
-        Example:
-            >>> from compvae_pyg.problems import Dots
-            >>> dots = Dots()
-            >>> data = dots.sample(torch.tensor([2, 3]))
-            >>> shares = dots.build("small").attribute(data.whole, dots.parts(data), data.batch)
-            >>> shares.parts.shape, shares.common.shape
-            (torch.Size([5]), torch.Size([2]))
-        """
-        _, parts, w_prior, (_, _, w) = self._infer(
-            whole, parts, batch, batch_size, generator=generator
-        )
-        alone = kl_divergence(w.marginals, w_prior).sum(dim=-1)
-        return Attribution(alone, w.total_correlation().sum(dim=-1), parts.batch)
 
     # Wholes from parts, and compositions
 
@@ -387,11 +351,10 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> images.remove(0).decode().mean.shape
             torch.Size([2, 3, 32, 32])
         """
-        _, parts, _, (_, z, q) = self._infer(
-            whole, parts, batch, batch_size, generator=generator, **options
-        )
-        w = q.rsample(generator=generator)
-        return Composition(self.generator, parts, w, z).with_latents(z=z)
+        sets = batch, batch_size
+        _, parts, _, q = self._infer(whole, parts, *sets, generator=generator, **options)
+        w = q.w.rsample(generator=generator)
+        return Composition(self.generator, parts, w, q.z_sample).with_latents(z=q.z_sample)
 
     @torch.no_grad()
     def reconstruct(self, *args: Any, **options: Any) -> Tensor:
@@ -405,33 +368,27 @@ class CompVAE(PretrainedMixin, nn.Module):
         self,
         whole: Tensor,
         parts: AnyParts,
-        batch: Tensor | None,
-        batch_size: int | None,
-        *,
+        *sets: Any,
         w_prior: Normal | None = None,
         z: Tensor | None = None,
         generator: torch.Generator | None = None,
-        **options: Unpack[PartOptions],
+        **options: Any,
     ) -> tuple[Tensor, PackedParts, Normal, Posterior]:
         """Return wholes and parts, checked, with the prior and the posterior of their latents."""
-        whole, parts = self._enter(whole, parts, batch, batch_size, **options)
+        whole, parts = self._enter(whole, parts, *sets, **options)
         w_prior = self.generator.prior_w(parts) if w_prior is None else w_prior
-        relative_to = w_prior if self.residual_posterior else None
-        features = self._features(whole, parts)
-        posterior = self.encoder(*features, parts, w_prior=relative_to, z=z, generator=generator)
+        given = {"w_prior": w_prior if self.residual_posterior else None, "z": z}
+        posterior = self.encoder(*self._features(whole, parts), parts, generator=generator, **given)
         # They would be broadcast.
         check_shape(w_prior.loc, "w_prior's result", posterior.w.loc.shape)
         return whole, parts, w_prior, posterior
 
     def _enter(
-        self, whole: Tensor, parts: AnyParts, *sets: Any, **options: Unpack[PartOptions]
+        self, whole: Tensor, parts: AnyParts, *sets: Any, **options: Any
     ) -> tuple[Tensor, PackedParts]:
         """Return wholes, in at least 32 bits, and their parts, checked."""
-        check_real(whole, "whole")
         parts = self.generator.pack(parts, *sets, **options)
-        check_wholes(whole, parts.batch_size, self.event_shape, parts.device)
-        if parts.count is not None:
-            check_values(parts.count, parts.count > 0, "count must be positive in what is observed")
+        check_wholes(whole, parts, self.event_shape)
         return whole.to(torch.promote_types(self.generator.dtype, torch.float32)), parts
 
     def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:

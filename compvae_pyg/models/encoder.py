@@ -2,8 +2,7 @@
 
 import copy
 import math
-from types import NoneType
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +16,17 @@ from compvae_pyg.distributions import (
     ResidualSumControlledNormal,
     SumControlledNormal,
 )
-from compvae_pyg.models.generator import standard_normal
+from compvae_pyg.distributions.normal import standard_normal
 from compvae_pyg.nn import GraphBlock, PackedParts, Residual
 from compvae_pyg.nn.checks import (
     check_choice,
-    check_features,
-    check_given,
-    check_normal,
-    check_set_rows,
+    check_complete,
+    check_encoder_input,
+    check_heads,
     check_sizes,
     check_type,
 )
-from compvae_pyg.nn.packed import at_least_float32
+from compvae_pyg.nn.packed import at_least_float32, sets_of
 
 __all__ = ["CompVAEEncoder", "Posterior", "PosteriorInit"]
 
@@ -132,13 +130,7 @@ class CompVAEEncoder(nn.Module):
         check_sizes(w_channels=w_channels, z_channels=z_channels)
         check_type(aggr, "aggr", str, Aggregation)
         check_choice(coupling, "coupling", get_args(Coupling))
-        check_choice(posterior_init, "posterior_init", get_args(PosteriorInit))
-        check_type(z_head, "z_head", nn.Module, NoneType)
-        check_type(w_head, "w_head", nn.Module, NoneType)
-        if w_head is not None and posterior_init != "linear":
-            raise ValueError(
-                f"posterior_init must be 'linear' with a w_head (got {posterior_init!r})"
-            )
+        check_heads(z_head, w_head, posterior_init, get_args(PosteriorInit))
         self.whole_channels = whole_channels
         self.part_channels = part_channels
         self.hidden_channels = hidden_channels
@@ -151,39 +143,19 @@ class CompVAEEncoder(nn.Module):
         self.z_head = z_head or nn.Sequential(
             Residual(whole_channels), nn.ELU(), nn.Linear(whole_channels, 2 * z_channels)
         )
+        inputs = [part_channels] + [hidden_channels] * (num_blocks - 1)
+        contexts = [whole_channels + z_channels] + [0] * (num_blocks - 1)
         self.blocks = nn.ModuleList(
-            GraphBlock(
-                part_channels if k == 0 else hidden_channels,
-                hidden_channels,
-                context_channels=whole_channels + z_channels if k == 0 else 0,
-                aggr=copy.deepcopy(aggr),
-            )
-            for k in range(num_blocks)
+            GraphBlock(channels, hidden_channels, context, aggr=copy.deepcopy(aggr))
+            for channels, context in zip(inputs, contexts, strict=True)
         )
         self.act = nn.ELU()
-        self.head_reads_parts = w_head is not None
-        self.w_head = w_head or nn.Linear(hidden_channels, 3 * w_channels)
-        self._init_w_head()
+        self.w_head = w_head or _Head(hidden_channels, 3 * w_channels, posterior_init)
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
         for network in (self.z_head, self.blocks, self.w_head):
             reset(network)
-        self._init_w_head()
-
-    @torch.no_grad()
-    def _init_w_head(self) -> None:
-        if self.posterior_init == "linear":
-            return
-        low, head = self.posterior_init == "low_variance", cast(nn.Linear, self.w_head)
-        for rows, gain, bias in zip(
-            zip(head.weight.chunk(3), head.bias.chunk(3), strict=True),  # loc, variance, coupling
-            (1.5 if low else 0.1, 0.1, 0.1),
-            (0.0, 2.0 * math.log(0.1) if low else 0.0, -3.0),
-            strict=True,
-        ):
-            rows[0].mul_(gain)
-            rows[1].fill_(bias)
 
     def forward(
         self,
@@ -222,17 +194,10 @@ class CompVAEEncoder(nn.Module):
             TypeError, ValueError: If an argument does not fit, or ``edge_index`` is needed.
             IndexError: If ``edge_index`` names a part that is not there.
         """
-        sets = batch if isinstance(batch, PackedParts) else PackedParts(parts, batch, batch_size)
-        check_features(parts, "parts", (sets.num_parts, self.part_channels), self)
-        check_features(whole, "whole", ("S", self.whole_channels), self)
-        check_set_rows(whole, "whole", sets.batch_size, parts.device)
-        if w_prior is not None:
-            check_normal(w_prior, "w_prior", parts.shape[0], self.w_channels, parts.device)
-        check_given(z, "z", (sets.batch_size, self.z_channels), parts.device)
-        check_given(z_eps, "z_eps", (sets.batch_size, self.z_channels), parts.device)
-        check_given(part_eps, "part_eps", parts.shape, parts.device)
+        sets = sets_of(parts, "parts", batch, batch_size)
+        check_encoder_input(self, whole, parts, sets.batch_size, w_prior, z, z_eps, part_eps)
         if edge_index is None:
-            cast(GraphBlock, self.blocks[0])._check_complete()  # before anything is drawn
+            check_complete(self.blocks[0], GraphBlock.message)  # before anything is drawn
         z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
         z_posterior = LogVarianceNormal(z_loc, z_log_variance, validate_args=False)
         if z is None:
@@ -245,8 +210,7 @@ class CompVAEEncoder(nn.Module):
         for block in self.blocks:
             h = self.act(block(h, edge_index, sets, context=context))
             context = None
-        out = at_least_float32(self.w_head(h, parts) if self.head_reads_parts else self.w_head(h))
-        loc, log_variance, logits = out.chunk(3, dim=-1)
+        loc, log_variance, logits = at_least_float32(self.w_head(h, parts)).chunk(3, dim=-1)
         where = (sets, None, self.coupling, False)
         if w_prior is None:
             w = SumControlledNormal(loc, torch.exp(0.5 * log_variance), logits, *where)
@@ -257,9 +221,30 @@ class CompVAEEncoder(nn.Module):
         return Posterior(z_posterior, z, w)
 
     def __repr__(self) -> str:
-        return (
-            f"{self.__class__.__name__}({self.whole_channels}, {self.part_channels}, "
-            f"hidden_channels={self.hidden_channels}, w_channels={self.w_channels}, "
-            f"z_channels={self.z_channels}, num_blocks={len(self.blocks)}, "
-            f"coupling={self.coupling!r})"
-        )
+        names = ("hidden_channels", "w_channels", "z_channels", "coupling")
+        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        sizes = f"{self.whole_channels}, {self.part_channels}, num_blocks={len(self.blocks)}"
+        return f"{self.__class__.__name__}({sizes}, {options})"
+
+
+class _Head(nn.Linear):
+    """A Linear of the states to means, log-variances and coupling logits."""
+
+    def __init__(self, in_channels: int, out_channels: int, init: PosteriorInit) -> None:
+        self.init = init
+        super().__init__(in_channels, out_channels)
+
+    def forward(self, states: Tensor, parts: Tensor | None = None) -> Tensor:
+        return super().forward(states)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.init == "linear":
+            return
+        low = self.init == "low_variance"
+        gains = (1.5 if low else 0.1, 0.1, 0.1)  # of means, log-variances and logits
+        biases = (0.0, 2.0 * math.log(0.1) if low else 0.0, -3.0)
+        for k in range(3):
+            self.weight.chunk(3)[k].mul_(gains[k])
+            self.bias.chunk(3)[k].fill_(biases[k])

@@ -3,61 +3,27 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Normal
 from torch_geometric.nn.inits import reset
+from typing_extensions import Unpack
 
-from compvae_pyg.distributions.normal import root
+from compvae_pyg.distributions.normal import normal_sample, root
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
 from compvae_pyg.nn.checks import (
-    check_device,
-    check_generator,
+    check_counts_matrix,
+    check_likelihood,
     check_normal,
     check_real,
     check_shape,
     check_type,
-    check_values,
 )
+from compvae_pyg.nn.packed import PartOptions
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from compvae_pyg.nn.packed import PartOptions
-
-__all__ = ["CompVAEGenerator", "normal_sample", "sample", "standard_normal"]
-
-
-def standard_normal(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw standard normal noise of the shape and type of a tensor, from an explicit source."""
-    check_generator(generator, like.device)
-    if generator is None:  # which, given, does not compile for shapes that change
-        return torch.randn(like.shape, dtype=like.dtype, device=like.device)
-    return torch.randn(like.shape, dtype=like.dtype, device=like.device, generator=generator)
-
-
-def normal_sample(normal: Normal, generator: torch.Generator | None = None) -> Tensor:
-    """Draw from a Gaussian with gradients, from an explicit source of randomness."""
-    return normal.mean + normal.stddev * standard_normal(normal.mean, generator)
-
-
-@torch.no_grad()
-def sample(distribution: Distribution, generator: torch.Generator | None = None) -> Tensor:
-    """Draw from any distribution, without gradients, from an explicit source of randomness."""
-    check_generator(generator)
-    if generator is None:
-        return distribution.sample()
-    inner = distribution.base_dist if isinstance(distribution, Independent) else distribution
-    device = distribution.mean.device
-    if isinstance(inner, Normal) and generator.device.type == device.type:
-        return normal_sample(inner, generator)
-    # Other distributions draw from the global source alone, which is lent a seed for it.
-    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        return distribution.sample()
+__all__ = ["CompVAEGenerator"]
 
 
 class CompVAEGenerator(nn.Module):
@@ -145,13 +111,7 @@ class CompVAEGenerator(nn.Module):
     def likelihood(self, w_sum: Tensor, z: Tensor) -> Distribution:
         r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
         likelihood = self.decoder(self._cast(w_sum), self._cast(z))
-        check_type(likelihood, "decoder's result", Distribution)
-        if likelihood.batch_shape != w_sum.shape[:1]:
-            raise ValueError(
-                f"decoder must return a distribution of batch shape {[w_sum.shape[0]]} (got "
-                f"{list(likelihood.batch_shape)}, event shape {list(likelihood.event_shape)}): "
-                "see event_dims of NormalNetwork"
-            )
+        check_likelihood(likelihood, w_sum.shape[0])
         return likelihood
 
     def forward(
@@ -224,13 +184,7 @@ class CompVAEGenerator(nn.Module):
             TypeError, ValueError: If ``counts`` or ``weight`` is not as above.
         """
         parts = self.pack(parts, weight=weight)
-        check_type(counts, "counts", Tensor)
-        if counts.dtype == torch.bool or counts.is_complex():
-            raise TypeError(f"counts must hold integers or real numbers (got {counts.dtype})")
-        check_shape(counts, "counts", ("S", parts.num_parts))
-        check_device(counts, "counts", parts.device, "the parts")
-        check_values(counts, torch.isfinite(counts), "counts must be finite")
-        check_values(counts, counts >= 0, "counts must not be negative")
+        check_counts_matrix(counts, parts.num_parts, parts.device)
         prior = self.prior_w(parts)
         # In 64 bits: counts in the thousands survive neither autocast nor the products of ten bits
         # that GPUs are often allowed to make of 32.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from compvae_pyg.models.generator import standard_normal
+from compvae_pyg.distributions.normal import standard_normal
 from compvae_pyg.nn import PackedParts
 
 __all__ = ["CommonNoise", "importance_log_weights", "log_mean_exp"]

@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
+from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.aggr import MeanAggregation, SumAggregation
+from torch_geometric.utils import is_sparse
 
 Built = TypeVar("Built")
 
@@ -127,6 +130,50 @@ def check_features(value: Any, name: str, shape: Sequence[int | str], module: nn
     check_fits(value, name, module)
 
 
+def check_complete(block: MessagePassing, message: Callable[..., Tensor]) -> None:
+    """Raise a ValueError if messages pass in another way than sums and means of ``message`` do."""
+    if type(block.aggr_module) not in (SumAggregation, MeanAggregation):  # or a subclass
+        raise ValueError(
+            f"edge_index must be given with aggr={block.aggr!r} (got None, which only 'sum' and "
+            "'mean' can do without)"
+        )
+    own, base = type(block), MessagePassing
+    plain = {"message": message, "aggregate": base.aggregate, "update": base.update}
+    plain["message_and_aggregate"] = base.message_and_aggregate
+    changed = [
+        step for step, f in plain.items() if getattr(own, step) is not f or step in block.__dict__
+    ]
+    # PyG writes a propagate into each class but for those that have one of their own.
+    if own._orig_propagate is own._jinja_propagate is not base.propagate:
+        changed.append("propagate")
+    for step in ("propagate", "message", "aggregate"):
+        hooks = (f"_{step}_forward_hooks", f"_{step}_forward_pre_hooks")
+        changed += [name for name in hooks if getattr(block, name)]
+    if block.explain:
+        changed.append("explain")
+    if changed:
+        raise ValueError(
+            "edge_index must be given where message passing is changed (got None, with "
+            f"{', '.join(changed)})"
+        )
+
+
+def check_edges(edge_index: Any, x: Tensor) -> None:
+    """Raise unless these are edges between parts; sparse adjacency matrices are left to PyG."""
+    if is_sparse(edge_index):
+        return
+    check_type(edge_index, "edge_index", Tensor)
+    if edge_index.dtype not in (torch.long, torch.int):
+        raise TypeError(f"edge_index must hold integers (got {edge_index.dtype})")
+    check_shape(edge_index, "edge_index", (2, "E"))
+    check_device(edge_index, "edge_index", x.device, "the parts")
+    if _can_look(edge_index):
+        outside = (edge_index < 0) | (edge_index >= x.shape[0])
+        if bool(outside.any()):
+            got = int(edge_index[outside][0])
+            raise IndexError(f"edge_index must lie in [0, {x.shape[0]}) (got {got})")
+
+
 def check_generator(generator: Any, device: torch.device | None = None) -> None:
     """Raise unless the value is a source of randomness for a device, or None, the global one."""
     check_type(generator, "generator", torch.Generator, NoneType)
@@ -170,7 +217,7 @@ def check_values(value: Tensor, good: Tensor, demand: str) -> None:
     Values are looked at on the CPU alone, where that costs no synchronisation, and not while
     compiling.
     """
-    if value.device.type != "cpu" or torch.compiler.is_compiling() or bool(good.all()):
+    if not _can_look(value) or bool(good.all()):
         return
     at = (~good).nonzero()[0].tolist()
     raise ValueError(f"{demand} (got {value[tuple(at)].item()} at {at})")
@@ -178,12 +225,50 @@ def check_values(value: Tensor, good: Tensor, demand: str) -> None:
 
 def check_finite(value: Tensor, name: str) -> None:
     """Raise a ValueError if a number is not finite; on the CPU alone, as :func:`check_values`."""
-    if value.device.type != "cpu" or torch.compiler.is_compiling():
+    if not _can_look(value):
         return
     # The sum is not finite if a number is not, and several times as fast as to look at each. It may
     # also overflow, so that then each is looked at.
     if not math.isfinite(float(value.detach().sum())):
         check_values(value, torch.isfinite(value), f"{name} must be finite")
+
+
+def check_positive(value: Tensor, name: str) -> None:
+    """Raise a ValueError unless all numbers are positive and finite, as :func:`check_values`."""
+    check_finite(value, name)
+    check_values(value, value > 0, f"{name} must be positive")
+
+
+def check_same_shape(shape: Sequence[int | str], **values: Tensor) -> None:
+    """Raise unless all values are tensors of real numbers of one shape, on one device."""
+    (first, like), *others = values.items()
+    check_real(like, first)
+    check_shape(like, first, shape)
+    for name, value in others:
+        check_real(value, name)
+        check_shape(value, name, like.shape)
+        check_device(value, name, like.device, first)
+
+
+def check_packed(value: Tensor, name: str, like: Tensor) -> None:
+    """Raise unless these are samples of packed sets, ``[*, N, D]``, as ``like``, ``[N, D]``, is."""
+    check_real(value, name)
+    if value.dim() < 2 or value.shape[-2:] != like.shape:
+        raise ValueError(
+            f"{name} must be [*, N, D] = {['*', *like.shape]} (got {list(value.shape)})"
+        )
+    check_device(value, name, like.device, "loc")
+
+
+def check_sample_shape(shape: Any) -> torch.Size:
+    """Return the shape in which samples are asked for, a sequence of integers, not negative."""
+    try:
+        size = torch.Size(shape)
+    except TypeError as error:
+        raise TypeError(f"sample_shape must be a tuple of integers (got {shape!r})") from error
+    if any(length < 0 for length in size):
+        raise ValueError(f"sample_shape must not be negative (got {shape})")
+    return size
 
 
 def check_set_rows(value: Tensor, name: str, batch_size: int, device: torch.device) -> None:
@@ -206,15 +291,68 @@ def check_given(
         check_device(value, name, device, "the parts")
 
 
-def check_wholes(
-    whole: Tensor, batch_size: int, event_shape: Sequence[int], device: torch.device
+def check_heads(z_head: Any, w_head: Any, posterior_init: Any, choices: Sequence[str]) -> None:
+    """Raise unless an encoder's heads are modules or None, and the initialisation is of its own."""
+    check_type(z_head, "z_head", nn.Module, NoneType)
+    check_type(w_head, "w_head", nn.Module, NoneType)
+    check_choice(posterior_init, "posterior_init", choices)
+    if w_head is not None and posterior_init != "linear":
+        raise ValueError(f"posterior_init must be 'linear' with a w_head (got {posterior_init!r})")
+
+
+def check_encoder_input(
+    encoder: Any,
+    whole: Any,
+    parts: Any,
+    batch_size: int,
+    w_prior: Normal | None,
+    z: Tensor | None,
+    z_eps: Tensor | None,
+    part_eps: Tensor | None,
 ) -> None:
-    """Raise unless these are finite wholes, ``[S, *event]``, one for each set."""
+    """Raise unless these are features of wholes and parts, and what the latents are drawn with."""
+    check_features(parts, "parts", ("N", encoder.part_channels), encoder)
+    check_features(whole, "whole", ("S", encoder.whole_channels), encoder)
+    check_set_rows(whole, "whole", batch_size, parts.device)
+    if w_prior is not None:
+        check_normal(w_prior, "w_prior", parts.shape[0], encoder.w_channels, parts.device)
+    check_given(z, "z", (batch_size, encoder.z_channels), parts.device)
+    check_given(z_eps, "z_eps", (batch_size, encoder.z_channels), parts.device)
+    check_given(part_eps, "part_eps", parts.shape, parts.device)
+
+
+def check_wholes(whole: Any, parts: Any, event_shape: Sequence[int]) -> None:
+    """Raise unless these are finite wholes, ``[S, *event]``, one for each set of packed parts."""
+    check_real(whole, "whole")
     check_shape(whole, "whole", ("S", *event_shape))
-    check_set_rows(whole, "whole", batch_size, device)
+    check_set_rows(whole, "whole", parts.batch_size, parts.device)
     if whole.shape[0] == 0:
         raise ValueError(f"whole must hold at least one whole (got {list(whole.shape)})")
     check_finite(whole, "whole")
+    if parts.count is not None:
+        check_values(parts.count, parts.count > 0, "count must be positive in what is observed")
+
+
+def check_likelihood(likelihood: Any, batch_size: int) -> None:
+    """Raise unless a decoder returns a distribution of one batch dimension, that of the wholes."""
+    check_type(likelihood, "decoder's result", Distribution)
+    if likelihood.batch_shape != (batch_size,):
+        raise ValueError(
+            f"decoder must return a distribution of batch shape {[batch_size]} (got "
+            f"{list(likelihood.batch_shape)}, event shape {list(likelihood.event_shape)}): "
+            "see event_dims of NormalNetwork"
+        )
+
+
+def check_counts_matrix(counts: Any, num_kinds: int, device: torch.device) -> None:
+    """Raise unless these are counts of kinds, ``[S, num_kinds]``, finite and not negative."""
+    check_type(counts, "counts", Tensor)
+    if counts.dtype == torch.bool or counts.is_complex():
+        raise TypeError(f"counts must hold integers or real numbers (got {counts.dtype})")
+    check_shape(counts, "counts", ("S", num_kinds))
+    check_device(counts, "counts", device, "the parts")
+    check_values(counts, torch.isfinite(counts), "counts must be finite")
+    check_values(counts, counts >= 0, "counts must not be negative")
 
 
 def check_event(likelihood: Distribution, event_shape: Sequence[int]) -> None:
@@ -425,6 +563,55 @@ def check_row_numbers(value: Tensor | None, name: str, batch: Tensor) -> None:
     check_values(value, torch.isfinite(value), f"{name} must be finite")
 
 
+def check_parts(
+    fields: Tensor | Mapping[str, Tensor],
+    batch: Tensor | None,
+    batch_size: int | None,
+    count: Tensor | None,
+    weight: Tensor | None,
+) -> tuple[Tensor, int]:
+    """Return ``batch`` and ``batch_size`` of parts, completed, after checks of all they have."""
+    num_parts, device = check_fields(fields)
+    batch, batch_size = check_batch(num_parts, batch, batch_size, device)
+    for name, value in (("count", count), ("weight", weight)):
+        check_row_numbers(value, name, batch)
+    if count is not None:
+        check_values(count, count >= 0, "count must not be negative")
+    return batch, batch_size
+
+
+def check_left_out(parts: Any, **given: Any) -> None:
+    """Raise a ValueError if something is given beside parts that have their own."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} must be left out beside a {type(parts).__name__} (got both)")
+
+
+def check_padding(num_parts: Any, num_sets: Any, own_parts: int, own_sets: int) -> None:
+    """Raise unless parts can be padded to a number of parts and sets."""
+    check_count(num_parts, "num_parts")
+    check_count(num_sets, "num_sets")
+    if not 0 < own_parts <= num_parts:
+        raise ValueError(
+            "num_parts must be at least that of the batch, which must not be empty "
+            f"(got {num_parts} for {own_parts})"
+        )
+    if own_sets >= num_sets:
+        raise ValueError(f"num_sets must exceed that of the batch (got {num_sets} for {own_sets})")
+
+
+def check_set_sizes(sizes: Any, name: str) -> None:
+    """Raise unless these are sizes of sets: 64-bit integers, ``[S]``, not negative."""
+    check_type(sizes, name, Tensor)
+    if sizes.dim() != 1 or sizes.dtype != torch.long:
+        raise ValueError(
+            f"{name} must be a vector of 64-bit integers "
+            f"(got {sizes.dtype}, shape {list(sizes.shape)})"
+        )
+    if sizes.numel() > 0 and int(sizes.min()) < 0:
+        raise ValueError(f"{name} must not be negative (got {int(sizes.min())})")
+
+
 def check_alike(fields: Tensor | Mapping[str, Tensor], like: Tensor | Mapping[str, Tensor]) -> None:
     """Raise unless parts have fields of the same names, types, shapes and device as others."""
     theirs, mine = ({"parts": f} if isinstance(f, Tensor) else f for f in (fields, like))
@@ -437,6 +624,13 @@ def check_alike(fields: Tensor | Mapping[str, Tensor], like: Tensor | Mapping[st
         check_device(value, name, mine[name].device, "the parts")
 
 
+def check_union(other: Any, parts: Any, name: str) -> None:
+    """Raise unless packed parts have as many sets, and fields of the same kind, as others."""
+    if other.batch_size != parts.batch_size:
+        raise ValueError(f"{name} must have {parts.batch_size} sets (got {other.batch_size})")
+    check_alike(other.fields, parts.fields)
+
+
 def _fields(parts: Tensor | Mapping[str, Tensor], *names: str) -> list[Tensor]:
     if isinstance(parts, Tensor) or not set(names) <= set(parts):
         got = "a tensor" if isinstance(parts, Tensor) else sorted(parts)
@@ -445,6 +639,13 @@ def _fields(parts: Tensor | Mapping[str, Tensor], *names: str) -> list[Tensor]:
     for name in names:
         check_type(parts[name], name, Tensor)
     return [parts[name] for name in names]
+
+
+def _can_look(value: Tensor) -> bool:
+    """Return whether values can be looked at for free: on the CPU, and not while tracing."""
+    if torch.compiler.is_compiling() or value.device.type != "cpu":
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is None  # as under vmap
 
 
 def _short(value: Any) -> str:

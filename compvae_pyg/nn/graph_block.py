@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
-from torch_geometric.nn.aggr import Aggregation, MeanAggregation, SumAggregation
+from torch_geometric.nn.aggr import Aggregation, MeanAggregation
 from torch_geometric.nn.inits import reset
-from torch_geometric.utils import is_sparse
 
 from compvae_pyg.nn.checks import (
+    check_complete,
     check_count,
-    check_device,
+    check_edges,
     check_features,
     check_shape,
     check_type,
 )
-from compvae_pyg.nn.packed import PackedParts, at_least_float32
+from compvae_pyg.nn.packed import PackedParts, at_least_float32, sets_of
 from compvae_pyg.nn.residual import Residual, elu
 
 __all__ = ["GraphBlock", "SplitLinear"]
@@ -120,7 +120,16 @@ class GraphBlock(MessagePassing):
             TypeError, ValueError: If an argument does not fit, or ``edge_index`` is needed.
             IndexError: If ``edge_index`` names a part that is not there.
         """
-        parts = self._check(x, edge_index, batch, batch_size, context)
+        check_features(x, "x", ("N", self.in_channels), self)
+        if edge_index is None:
+            check_complete(self, GraphBlock.message)
+        else:
+            check_edges(edge_index, x)
+            # The edges say all there is to say of the sets but for their context.
+            batch, batch_size = (None, None) if context is None else (batch, batch_size)
+        parts = sets_of(x, "x", batch, batch_size)
+        if context is not None or self.context_channels:
+            check_features(context, "context", (parts.batch_size, self.context_channels), self)
         message = self.message_net(x, context, parts)
         if edge_index is not None:
             received = self.propagate(edge_index, message=message, size=None)
@@ -137,57 +146,6 @@ class GraphBlock(MessagePassing):
     def message(self, message_j: Tensor) -> Tensor:
         """Return what each edge carries: its source's message, unchanged."""
         return message_j
-
-    def _check(
-        self,
-        x: Tensor,
-        edge_index: Tensor | None,
-        batch: Tensor | PackedParts | None,
-        batch_size: int | None,
-        context: Tensor | None,
-    ) -> PackedParts:
-        """Return the sets in which the parts lie, after checks of all arguments."""
-        check_features(x, "x", ("N", self.in_channels), self)
-        if edge_index is None:
-            self._check_complete()
-        else:
-            _check_edges(edge_index, x)
-        if isinstance(batch, PackedParts):
-            parts = PackedParts.of(batch, None, batch_size)
-            check_shape(x, "x", (parts.num_parts, self.in_channels))
-            check_device(x, "x", parts.device, "batch")
-        elif edge_index is not None and context is None:
-            parts = PackedParts(x)
-        else:
-            parts = PackedParts(x, batch, batch_size)
-        if context is not None or self.context_channels:
-            check_features(context, "context", (parts.batch_size, self.context_channels), self)
-        return parts
-
-    def _check_complete(self) -> None:
-        """Raise a ValueError if messages pass in another way than sums and means do."""
-        if type(self.aggr_module) not in (SumAggregation, MeanAggregation):  # or a subclass
-            raise ValueError(
-                f"edge_index must be given with aggr={self.aggr!r} (got None, which only 'sum' and "
-                "'mean' can do without)"
-            )
-        own = type(self)
-        changed = [
-            step
-            for step, plain in _STEPS.items()
-            if getattr(own, step) is not plain or step in self.__dict__
-        ]
-        # PyG writes a propagate into each class but for those that have one of their own.
-        if own._orig_propagate is own._jinja_propagate is not MessagePassing.propagate:
-            changed.append("propagate")
-        changed += [hooks for hooks in _HOOKS if getattr(self, hooks)]
-        if self.explain:
-            changed.append("explain")
-        if changed:
-            raise ValueError(
-                "edge_index must be given where message passing is changed (got None, with "
-                f"{', '.join(changed)})"
-            )
 
     def __repr__(self) -> str:
         context = f", context_channels={self.context_channels}" if self.context_channels else ""
@@ -219,7 +177,6 @@ class SplitLinear(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        *,
         received_channels: int = 0,
         context_channels: int = 0,
     ) -> None:
@@ -229,7 +186,7 @@ class SplitLinear(nn.Module):
         self.own = nn.Linear(in_channels, out_channels)
         self.received, self.context = (
             nn.Linear(channels, out_channels, bias=False) if channels else None
-            for channels in (received_channels, context_channels)
+            for channels in self.channels[1:]
         )
         self.reset_parameters()
 
@@ -269,13 +226,9 @@ class _Message(nn.Module):
         self.lin2 = nn.Linear(channels, channels)
         self.residual = Residual(channels)
 
-    def forward(
-        self, x: Tensor, context: Tensor | None = None, parts: PackedParts | None = None
-    ) -> Tensor:
-        h = x
-        if context is not None and parts is not None:
-            h = torch.cat([parts.broadcast(context), x], dim=-1)
-        h = h + self.lin2(elu(self.lin1(x, context=context, parts=parts)))
+    def forward(self, x: Tensor, context: Tensor | None, parts: PackedParts) -> Tensor:
+        own = x if context is None else torch.cat([parts.broadcast(context), x], dim=-1)
+        h = own + self.lin2(elu(self.lin1(x, None, context, parts)))
         return self.residual(elu(h))
 
 
@@ -286,49 +239,11 @@ class _Update(nn.Module):
         super().__init__()
         channels = context_channels + in_channels
         self.received_residual = Residual(channels)
-        self.lin = SplitLinear(
-            in_channels,
-            out_channels,
-            received_channels=channels,
-            context_channels=context_channels,
-        )
+        self.lin = SplitLinear(in_channels, out_channels, channels, context_channels)
         self.residual = Residual(out_channels)
 
     def forward(
-        self,
-        x: Tensor,
-        received: Tensor,
-        context: Tensor | None = None,
-        parts: PackedParts | None = None,
+        self, x: Tensor, received: Tensor, context: Tensor | None, parts: PackedParts
     ) -> Tensor:
         received = self.received_residual(torch.tanh(received))
         return self.residual(elu(self.lin(x, received, context, parts)))
-
-
-_STEPS = {
-    "message": GraphBlock.message,
-    "aggregate": MessagePassing.aggregate,
-    "update": MessagePassing.update,
-    "message_and_aggregate": MessagePassing.message_and_aggregate,
-}
-_HOOKS = [
-    f"_{step}_forward{pre}_hooks"
-    for step in ("propagate", "message", "aggregate")
-    for pre in ("", "_pre")
-]
-
-
-def _check_edges(edge_index: Tensor, x: Tensor) -> None:
-    """Raise unless these are edges between parts; sparse adjacency matrices are left to PyG."""
-    if is_sparse(edge_index):
-        return
-    check_type(edge_index, "edge_index", Tensor)
-    if edge_index.dtype not in (torch.long, torch.int):
-        raise TypeError(f"edge_index must hold integers (got {edge_index.dtype})")
-    check_shape(edge_index, "edge_index", (2, "E"))
-    check_device(edge_index, "edge_index", x.device, "the parts")
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        outside = (edge_index < 0) | (edge_index >= x.shape[0])
-        if bool(outside.any()):
-            got = int(edge_index[outside][0])
-            raise IndexError(f"edge_index must lie in [0, {x.shape[0]}) (got {got})")

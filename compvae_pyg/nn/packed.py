@@ -6,6 +6,7 @@ A batch of :math:`S` sets with :math:`N` parts in all is *packed*: parts lie in 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -16,14 +17,15 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from compvae_pyg.nn.checks import (
-    check_alike,
-    check_batch,
     check_count,
-    check_fields,
+    check_device,
     check_index,
-    check_row_numbers,
-    check_type,
-    check_values,
+    check_left_out,
+    check_padding,
+    check_parts,
+    check_set_sizes,
+    check_shape,
+    check_union,
 )
 
 __all__ = [
@@ -50,6 +52,7 @@ class PartOptions(TypedDict, total=False):
 
 # Added one by one, 32-bit numbers lose a digit for every ten times as many. More rows than _LONG
 # are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
+_NO_FIELDS = ("batch", "ptr", "whole")
 _LONG = 2048
 _LOG_BLOCK = 4
 
@@ -111,12 +114,7 @@ class PackedParts:
         validate: bool = True,
     ) -> None:
         if validate:
-            num_parts, device = check_fields(fields)
-            batch, batch_size = check_batch(num_parts, batch, batch_size, device)
-            for name, value in (("count", count), ("weight", weight)):
-                check_row_numbers(value, name, batch)
-            if count is not None:
-                check_values(count, count >= 0, "count must not be negative")
+            batch, batch_size = check_parts(fields, batch, batch_size, count, weight)
         elif batch is None or batch_size is None:
             raise ValueError("batch and batch_size must be given where validate=False (got None)")
         self.fields = fields
@@ -139,34 +137,28 @@ class PackedParts:
 
         Args:
             parts: Fields; or a PyG ``Data`` or ``Batch``, whose node-level attributes are the
-                fields; or parts that are packed already, and are returned as they are. The other
-                arguments are those of the class, and not given beside parts that have their own.
+                fields, and which has its own ``batch``; or parts that are packed already, which
+                have all of their own, and are returned as they are. The other arguments are those
+                of the class, and not given beside what has its own.
 
         Example:
             >>> graph = Data(pos=torch.zeros(3, 2), num_nodes=3)
             >>> PackedParts.of(graph)
             PackedParts(num_parts=3, batch_size=1, fields=['pos'])
         """
-        if isinstance(parts, (PackedParts, Data)) and (batch is not None or batch_size is not None):
-            raise ValueError(f"batch must be left out beside a {type(parts).__name__} (got both)")
         if isinstance(parts, PackedParts):
-            if count is None and weight is None:
-                return parts
-            fields, batch, batch_size = parts.fields, parts.batch, parts.batch_size
-            for name, value, own in (
-                ("count", count, parts.count),
-                ("weight", weight, parts.weight),
-            ):
-                if value is not None and own is not None:
-                    raise ValueError(f"{name} must not be given twice (got that of parts as well)")
-            count = parts.count if count is None else count
-            weight = parts.weight if weight is None else weight
-        elif isinstance(parts, Data):
-            fields, batch = _fields_of(parts), parts.get("batch")
+            check_left_out(parts, batch=batch, batch_size=batch_size, count=count, weight=weight)
+            return parts
+        if isinstance(parts, Data):
+            check_left_out(parts, batch=batch, batch_size=batch_size)
+            batch = parts.get("batch")
             batch_size = 1 if batch is None else parts.num_graphs
-        else:
-            fields = parts
-        return cls(fields, batch, batch_size, count=count, weight=weight)
+            parts = {
+                name: value
+                for name, value in parts.to_dict().items()
+                if isinstance(value, Tensor) and parts.is_node_attr(name) and name not in _NO_FIELDS
+            }
+        return cls(parts, batch, batch_size, count=count, weight=weight)
 
     @property
     def num_parts(self) -> int:
@@ -278,7 +270,9 @@ class PackedParts:
 
     def with_fields(self, fields: Fields) -> PackedParts:
         """Return the same sets with other descriptions, which are not checked."""
-        return self._rows(lambda value: value, self.batch, self.batch_size, fields)
+        same = copy.copy(self)
+        same.fields = fields
+        return same
 
     def map(self, function: Callable[..., Tensor], *others: PackedParts) -> PackedParts:
         """Return the same sets with a function applied to each field, and to those of others."""
@@ -288,11 +282,10 @@ class PackedParts:
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> PackedParts:
         """Return the parts on a device, and fields of real numbers in another type."""
-        device = self.device if device is None else device
+        batch = self.batch.to(device=device)
         moved = self
-        if torch.device(device) != self.device:
-            batch = self.batch.to(device)
-            moved = self._rows(lambda value: value.to(device), batch, self.batch_size)
+        if batch is not self.batch:
+            moved = self._rows(lambda value: value.to(device=device), batch, self.batch_size)
         if dtype is None:
             return moved
         return moved.map(lambda value: value.to(dtype) if value.is_floating_point() else value)
@@ -346,32 +339,22 @@ class PackedParts:
             >>> one.cat(PackedParts(torch.tensor([3]), torch.tensor([0]), 2)).fields
             tensor([1, 3, 2])
         """
-        if other.batch_size != self.batch_size:
-            raise ValueError(
-                f"other must have {self.batch_size} sets, as many (got {other.batch_size})"
-            )
-        check_alike(other.fields, self.fields)
+        check_union(other, self, "other")
         batch, order = torch.sort(torch.cat([self.batch, other.batch]), stable=True)
 
         def join(old: Tensor, new: Tensor) -> Tensor:
             return torch.cat([old, new]).index_select(0, order)
 
-        ones = torch.ones_like(self.batch), torch.ones_like(other.batch)
-
-        def join_or_ones(*values: Tensor | None) -> Tensor | None:
-            if values == (None, None):
+        def join_or_ones(name: str) -> Tensor | None:
+            old, new = getattr(self, name), getattr(other, name)
+            if old is None and new is None:
                 return None
-            old, new = (o if v is None else v for v, o in zip(values, ones, strict=True))
-            return join(old, new)
+            old = torch.ones_like(self.batch) if old is None else old
+            return join(old, torch.ones_like(other.batch) if new is None else new)
 
-        return PackedParts(
-            _map(join, self.fields, other.fields),
-            batch,
-            self.batch_size,
-            count=join_or_ones(self.count, other.count),
-            weight=join_or_ones(self.weight, other.weight),
-            validate=False,
-        )
+        fields, more = _map(join, self.fields, other.fields), ("count", "weight")
+        options = {name: join_or_ones(name) for name in more}
+        return PackedParts(fields, batch, self.batch_size, **options, validate=False)
 
     def repeat(self, times: int) -> PackedParts:
         """Return copies of all sets, one copy of all after the other.
@@ -382,11 +365,11 @@ class PackedParts:
         """
         shift = torch.arange(times, device=self.device) * self.batch_size
         batch = (self.batch + shift.unsqueeze(1)).flatten()
-        return self._rows(
-            lambda value: value.repeat(times, *[1] * (value.dim() - 1)),
-            batch,
-            times * self.batch_size,
-        )
+
+        def tile(value: Tensor) -> Tensor:
+            return value.repeat(times, *[1] * (value.dim() - 1))
+
+        return self._rows(tile, batch, times * self.batch_size)
 
     def split(self, chunk_size: int) -> Iterator[tuple[slice, PackedParts]]:
         """Yield pieces of at most ``chunk_size`` sets: which sets, and their parts.
@@ -422,47 +405,27 @@ class PackedParts:
             >>> PackedParts(torch.tensor([3, 1, 4]), torch.tensor([0, 0, 1])).pad(5).batch
             tensor([0, 0, 1, 2, 2])
         """
-        check_count(num_parts, "num_parts")
         num_sets = self.batch_size + 1 if num_sets is None else num_sets
-        check_count(num_sets, "num_sets")
-        if not 0 < self.num_parts <= num_parts:
-            raise ValueError(
-                f"num_parts must be at least that of the batch, which must not be empty "
-                f"(got {num_parts} for {self.num_parts})"
-            )
-        if self.batch_size >= num_sets:
-            raise ValueError(
-                f"num_sets must exceed that of the batch (got {num_sets} for {self.batch_size})"
-            )
+        check_padding(num_parts, num_sets, self.num_parts, self.batch_size)
         slack = num_parts - self.num_parts
         batch = torch.cat([self.batch, self.batch.new_full((slack,), num_sets - 1)])
-        return self._rows(
-            lambda value: torch.cat([value, value[:1].expand(slack, *value.shape[1:])]),
-            batch,
-            num_sets,
-        )
+        more = torch.cat([torch.arange(self.num_parts), torch.zeros(slack, dtype=torch.long)])
+        more = more.to(self.device)
+        return self._rows(lambda value: value.index_select(0, more), batch, num_sets)
 
     def _rows(
-        self,
-        function: Callable[[Tensor], Tensor],
-        batch: Tensor,
-        batch_size: int,
-        fields: Fields | None = None,
+        self, function: Callable[[Tensor], Tensor], batch: Tensor, batch_size: int
     ) -> PackedParts:
         """Return the parts with a function applied to all that has a row for each."""
         count, weight = (None if v is None else function(v) for v in (self.count, self.weight))
-        fields = _map(function, self.fields) if fields is None else fields
+        fields = _map(function, self.fields)
         return PackedParts(fields, batch, batch_size, count=count, weight=weight, validate=False)
 
     def __repr__(self) -> str:
-        names = "" if isinstance(self.fields, Tensor) else f", fields={sorted(self.fields)}"
-        more = "".join(
-            f", {name}" for name in ("count", "weight") if getattr(self, name) is not None
-        )
-        return (
-            f"{self.__class__.__name__}(num_parts={self.num_parts}, "
-            f"batch_size={self.batch_size}{names}{more})"
-        )
+        sizes = [f"num_parts={self.num_parts}", f"batch_size={self.batch_size}"]
+        names = [] if isinstance(self.fields, Tensor) else [f"fields={sorted(self.fields)}"]
+        more = [name for name in ("count", "weight") if getattr(self, name) is not None]
+        return f"{self.__class__.__name__}({', '.join(sizes + names + more)})"
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -475,6 +438,18 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def sets_of(
+    rows: Tensor, name: str, batch: Tensor | PackedParts | None, batch_size: int | None
+) -> PackedParts:
+    """Return the sets in which rows, ``[N, ...]``, lie: packed before, or now."""
+    if not isinstance(batch, PackedParts):
+        return PackedParts(rows, batch, batch_size)
+    sets = PackedParts.of(batch, None, batch_size)
+    check_shape(rows, name, (sets.num_parts, *rows.shape[1:]))
+    check_device(rows, name, sets.device, "batch")
+    return sets
+
+
 def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Return ``batch``, ``[N]``, and ``ptr``, ``[S + 1]``, of sets of the given sizes, ``[S]``.
 
@@ -485,29 +460,12 @@ def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor,
         >>> pack(torch.tensor([2, 0, 1]))
         (tensor([0, 0, 2]), tensor([0, 2, 2, 3]))
     """
-    check_type(num_parts, "num_parts", Tensor)
-    if num_parts.dim() != 1 or num_parts.dtype != torch.long:
-        raise ValueError(
-            "num_parts must be a vector of 64-bit integers "
-            f"(got {num_parts.dtype}, shape {list(num_parts.shape)})"
-        )
+    check_set_sizes(num_parts, "num_parts")
     total = int(num_parts.sum())
-    if num_parts.numel() > 0 and int(num_parts.min()) < 0:
-        raise ValueError(f"num_parts must not be negative (got {int(num_parts.min())})")
     num_parts = num_parts.to(device or num_parts.device, non_blocking=True)
     ptr = torch.nn.functional.pad(num_parts.cumsum(0), (1, 0))
     index = torch.arange(num_parts.shape[0], device=num_parts.device)
     return index.repeat_interleave(num_parts, output_size=total), ptr
-
-
-def _fields_of(data: Data) -> dict[str, Tensor]:
-    """Return the node-level attributes of a graph, but for what says which graph they are of."""
-    apart = ("batch", "ptr", "whole")
-    return {
-        name: value
-        for name, value in data.to_dict().items()
-        if name not in apart and isinstance(value, Tensor) and data.is_node_attr(name)
-    }
 
 
 def _map(function: Callable[..., Tensor], *fields: Fields) -> Fields:
@@ -519,9 +477,8 @@ def _map(function: Callable[..., Tensor], *fields: Fields) -> Fields:
 
 def _index(batch: Tensor, values: Tensor, dim: int) -> Tensor:
     """Return ``batch`` expanded to the other dimensions of values."""
-    dim = dim % values.dim()
-    shape = [batch.shape[0] if d == dim else 1 for d in range(values.dim())]
-    sizes = [batch.shape[0] if d == dim else size for d, size in enumerate(values.shape)]
+    shape, sizes = [1] * values.dim(), list(values.shape)
+    shape[dim] = sizes[dim] = batch.shape[0]
     return batch.view(shape).expand(sizes)
 
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
-from compvae_pyg.nn.checks import check_count, check_fits, check_real, check_shape
+from compvae_pyg.nn.checks import check_count, check_features, check_type
 
 __all__ = ["Residual", "elu"]
 
@@ -47,9 +47,8 @@ class Residual(nn.Module):
             TypeError: If ``x`` does not hold numbers of the type of the weights.
             ValueError: If it is not ``[*, channels]``, or on another device than the weights.
         """
-        check_real(x, "x")
-        check_shape(x, "x", ("*",) * (x.dim() - 1) + (self.channels,))
-        check_fits(x, "x", self)
+        check_type(x, "x", Tensor)
+        check_features(x, "x", ("*",) * (x.dim() - 1) + (self.channels,), self)
         return x + self.lin2(elu(self.lin1(x)))
 
     def __repr__(self) -> str:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from compvae_pyg.distributions.normal import normal_sample
 from compvae_pyg.models import CompVAE
-from compvae_pyg.models.generator import normal_sample
 from compvae_pyg.nn import AnyParts
 from compvae_pyg.nn.checks import check_device, check_model, check_real, check_shape, check_type
 

@@ -8,8 +8,8 @@ from typing import TypeVar, get_args
 import torch
 from torch import Tensor
 
+from compvae_pyg.distributions.normal import normal_sample, standard_normal
 from compvae_pyg.models import CompVAE, Elbo
-from compvae_pyg.models.generator import normal_sample, standard_normal
 from compvae_pyg.nn import AnyParts
 from compvae_pyg.nn.checks import check_choice, check_event
 from compvae_pyg.training.schedule import Coefficients, Inferred

@@ -416,4 +416,3 @@ def test_counts_are_given_once(refuses, small_model, draw):
     model, parts = small_model(), PackedParts(draw(6, PART), count=COUNT)
     with refuses(ValueError, "count"):
         model.generate(parts, count=COUNT)
-    assert model.generate(parts, weight=WEIGHT).shape == (1, WHOLE)

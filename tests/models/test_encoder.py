@@ -369,7 +369,7 @@ def test_half_precision_gives_laws_in_32_bits(batch_of, draw):
 
 def test_repr():
     expected = (
-        "CompVAEEncoder(5, 3, hidden_channels=8, w_channels=4, z_channels=2, num_blocks=2, "
+        "CompVAEEncoder(5, 3, num_blocks=2, hidden_channels=8, w_channels=4, z_channels=2, "
         "coupling='scaled')"
     )
     assert repr(build(coupling="scaled")) == expected

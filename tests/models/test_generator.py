@@ -1,7 +1,7 @@
 import torch
 from torch.distributions import Independent, Laplace, Normal
 
-from compvae_pyg.models.generator import normal_sample, sample
+from compvae_pyg.distributions.normal import normal_sample, sample
 
 
 def test_whole_is_decoded_from_the_draws_of_w_and_z(small_model, batch_of, draw):

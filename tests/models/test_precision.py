@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from compvae_pyg import CompVAE, Dots, GraphBlock, Sines
+from compvae_pyg.models import attribute
 
 PROBLEMS = {"dots": Dots(), "sines": Sines()}
 # Logarithms and exponentials, powers, and sums over sets: of softmax, densities and divergences.
@@ -120,7 +121,7 @@ def test_real_fields_and_wholes_of_another_type_are_taken_as_the_model_s(dtype):
         "add": lambda x, p: (
             model.compose(parts, batch, generator=seed(1)).add(p, batch, generator=seed()).w
         ),
-        "attribute": lambda x, p: model.attribute(x, p, batch, generator=seed()).parts,
+        "attribute": lambda x, p: attribute(model, x, p, batch, generator=seed()).parts,
     }
     for name, call in calls.items():
         assert torch.equal(call(whole.to(dtype), other), call(whole, parts)), name

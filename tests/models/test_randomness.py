@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from compvae_pyg import rank_parts
+from compvae_pyg.models import attribute
 
 SIZES = (3, 0, 1, 2)
 S, N = 4, 6
@@ -22,7 +23,7 @@ CALLS = {
     "log_likelihood": lambda m, x, p, g: m.log_likelihood(
         x, *p, num_samples=5, chunk_size=3, generator=g
     ),
-    "attribute": lambda m, x, p, g: m.attribute(x, *p, generator=g).parts,
+    "attribute": lambda m, x, p, g: attribute(m, x, *p, generator=g).parts,
     "rank_parts": lambda m, x, p, g: (
         rank_parts(m, x[:1], *p, num_samples=3, generator=g).log_likelihood
     ),

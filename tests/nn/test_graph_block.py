@@ -151,7 +151,7 @@ def test_messages_run_as_the_flow_says(received, flow):
     block, x = build(flow=flow), states(3)
     heard, edges = received(block), torch.tensor([[0, 2, 0], [1, 1, 2]])
     block(x, edges if flow == "source_to_target" else edges.flip(0))
-    message = block.message_net(x)
+    message = block.message_net(x, None, None)
     expected = torch.stack([torch.zeros_like(message[0]), message[0] + message[2], message[0]])
     torch.testing.assert_close(heard[0], expected)
 
@@ -220,7 +220,7 @@ def test_a_large_set_is_right_to_float32(received):
     exact, heard = received(block), received(single := copy.deepcopy(block).float())
     out, expected = single(x.float()), block(x)
     # Of a sum that cancels, the error is relative to what was added.
-    scale = block.message_net(x).abs().sum(0)
+    scale = block.message_net(x, None, None).abs().sum(0)
     assert ((heard[0] - exact[0]).abs() / scale).max() < 1e-6
     torch.testing.assert_close(out, expected.float(), rtol=1e-5, atol=1e-5)
 
@@ -663,14 +663,14 @@ def test_mean_in_half_precision_counts_large_sets_right(batch_of, received):
     block = build(aggr="mean").bfloat16()
     heard = received(block)
     block(torch.ones(258, 4, dtype=torch.bfloat16), batch=batch_of((258,)), batch_size=1)
-    message = block.message_net(torch.ones(1, 4, dtype=torch.bfloat16))
+    message = block.message_net(torch.ones(1, 4, dtype=torch.bfloat16), None, None)
     torch.testing.assert_close(heard[0], message.expand(258, 4), rtol=0.01, atol=0.0)
 
 
 def test_other_aggregations_run_on_an_edge_list(batch_of, received):
     batch, x = batch_of(SIZES), states(11)
     block = build(aggr="max")
-    message, heard = block.message_net(x), received(block)
+    message, heard = block.message_net(x, None, None), received(block)
     block(x, edge_index=complete_graph(batch))
     for i, s in enumerate(batch.tolist()):
         others = (batch == s) & (torch.arange(11) != i)
@@ -774,7 +774,7 @@ def test_packed_parts_that_do_not_fit_are_refused(refuses, batch_of):
     parts = PackedParts(states(5), batch_of((2, 3)))
     with refuses(ValueError, "x"):
         build()(states(4), batch=parts)
-    with refuses(ValueError, "batch"):
+    with refuses(ValueError, "batch_size"):
         build()(states(5), batch=parts, batch_size=2)
 
 

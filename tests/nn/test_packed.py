@@ -238,21 +238,12 @@ def test_packed_parts_are_returned_as_they_are():
     assert PackedParts.of(parts) is parts
 
 
-def test_counts_and_weights_may_be_given_beside_parts_without():
-    bare, count, weight = parts_of(SIZES, count=False), torch.arange(N), torch.ones(N)
-    parts = PackedParts.of(bare, count=count)
-    assert parts.count is count and parts.weight is bare.weight and parts.batch is bare.batch
-    assert parts.fields is bare.fields and bare.count is None
-    parts = PackedParts.of(parts_of(SIZES, weight=False), weight=weight)
-    assert parts.weight is weight and torch.equal(parts.count, torch.arange(N) + 1)
-
-
 def test_what_parts_have_is_not_given_twice(refuses):
     parts, graph = parts_of(SIZES), Data(pos=torch.zeros(N, 2), num_nodes=N)
     for given_parts in (parts, graph):
         with refuses(ValueError, "batch"):
             PackedParts.of(given_parts, torch.zeros(N, dtype=torch.long))
-        with refuses(ValueError, "batch"):
+        with refuses(ValueError, "batch_size"):
             PackedParts.of(given_parts, None, 2)
     for name in ("count", "weight"):
         with refuses(ValueError, name):

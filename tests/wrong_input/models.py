@@ -1,11 +1,13 @@
 """Models and compositions."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 
 from compvae_pyg import Composition, CompVAE, Dots, Sines
+from compvae_pyg.models import attribute
 from wrong_input.values import (
     BATCH,
     COUNT,
@@ -79,7 +81,8 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
         "reconstruct": observed,
         "attribute": {"generator": GENERATOR},
     }.items():
-        out[name] = Entry(getattr(model, name), seen, {**wrong_seen, **extra}, also_seen)
+        method = partial(attribute, model) if name == "attribute" else getattr(model, name)
+        out[name] = Entry(method, seen, {**wrong_seen, **extra}, also_seen)
     made = {"parts": parts, **packed}
     wrong_made = {"parts": DOTS, **sets, **options}
     for name in ("generate", "compose"):
