@@ -5,6 +5,7 @@ from types import NoneType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import Aggregation, MeanAggregation
@@ -19,7 +20,7 @@ from compvae_pyg.nn.checks import (
     check_type,
 )
 from compvae_pyg.nn.packed import PackedParts, at_least_float32, sets_of
-from compvae_pyg.nn.residual import Residual, elu
+from compvae_pyg.nn.residual import Residual, elu_of, plus
 
 __all__ = ["GraphBlock", "SplitLinear"]
 
@@ -206,9 +207,9 @@ class SplitLinear(nn.Module):
         """Return the output for each part; ``parts`` says which set each belongs to."""
         out: Tensor = self.own(x)
         if self.received is not None:
-            out = out + self.received(received)
+            out = plus(out, self.received, received)
         if self.context is not None and parts is not None:
-            out = out + parts.broadcast(self.context(context))
+            out = parts.broadcast(self.context(context)) + out
         return out
 
     def __repr__(self) -> str:
@@ -228,8 +229,8 @@ class _Message(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None, parts: PackedParts) -> Tensor:
         own = x if context is None else torch.cat([parts.broadcast(context), x], dim=-1)
-        h = own + self.lin2(elu(self.lin1(x, None, context, parts)))
-        return self.residual(elu(h))
+        hidden = elu_of(self.lin1, x, None, context, parts)
+        return self.residual(F.elu(plus(own, self.lin2, hidden), inplace=True))
 
 
 class _Update(nn.Module):
@@ -246,4 +247,4 @@ class _Update(nn.Module):
         self, x: Tensor, received: Tensor, context: Tensor | None, parts: PackedParts
     ) -> Tensor:
         received = self.received_residual(torch.tanh(received))
-        return self.residual(elu(self.lin(x, received, context, parts)))
+        return self.residual(elu_of(self.lin, x, received, context, parts))

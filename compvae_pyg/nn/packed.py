@@ -122,6 +122,9 @@ class PackedParts:
         self.batch_size: int = batch_size
         self.count = count
         self.weight = weight
+        # One graph, which costs little more, for all numbers of rows where a graph is compiled.
+        long = torch.compiler.is_compiling() or batch.shape[0] > _LONG
+        self._blocks = _blocks(batch, batch_size) if long else None
 
     @classmethod
     def of(
@@ -186,7 +189,7 @@ class PackedParts:
             tensor([2., 0., 1.])
         """
         ones = torch.ones(self.batch.shape, dtype=dtype, device=self.device)
-        return _scatter_sum(ones, self.batch, self.batch_size, 0)
+        return self.sum(ones)
 
     def sum(self, values: Tensor, dim: int = 0) -> Tensor:
         r"""Return the sum of each set, :math:`\sum_{i \in s} x_i`; empty sets give zero.
@@ -202,7 +205,13 @@ class PackedParts:
             >>> parts.sum(torch.tensor([1.0, 2.0, 4.0]))
             tensor([3., 0., 4.])
         """
-        total = _scatter_sum(at_least_float32(values), self.batch, self.batch_size, dim)
+        total = at_least_float32(values)
+        if self._blocks is None or total.dtype != torch.float32:
+            total = _add(total, self.batch, self.batch_size, dim)
+        else:
+            blocks, owner = self._blocks
+            total = _add(total, blocks, owner.shape[0], dim).double()
+            total = _add(total, owner, self.batch_size, dim)
         return total.to(values.dtype)
 
     def weighted(self, values: Tensor) -> Tensor:
@@ -235,7 +244,10 @@ class PackedParts:
             >>> parts.broadcast(torch.tensor([3.0, 4.0]))
             tensor([3., 3., 4.])
         """
-        return _spread(values, self.batch, dim)
+        if self._blocks is None or values.dtype != torch.float32:
+            return gather(values, self.batch, dim)
+        blocks, owner = self._blocks  # so that the gradient is a sum as above
+        return gather(gather(values.double(), owner, dim).to(values.dtype), blocks, dim)
 
     def softmax_with_null(self, logits: Tensor) -> NullSoftmax:
         r"""Return the softmax over each set and a null entry of logit 0 (paper, eq. 8).
@@ -486,29 +498,6 @@ def gather(values: Tensor, index: Tensor, dim: int = 0) -> Tensor:
     """Return the rows of a table that an index names, ``[N]``, in any order."""
     # Not index_select, whose gradient torch.compile adds up number by number on the CPU.
     return values.gather(dim, _index(index, values, dim))
-
-
-def _scatter_sum(values: Tensor, batch: Tensor, batch_size: int, dim: int) -> Tensor:
-    """Return the sums of sorted sets; of many 32-bit numbers, from sums over short blocks."""
-    if not _is_long(values, batch):
-        return _add(values, batch, batch_size, dim)
-    blocks, owner = _blocks(batch, batch_size)
-    parts = _add(values, blocks, owner.shape[0], dim)
-    return _add(parts.double(), owner, batch_size, dim).to(values.dtype)
-
-
-def _spread(values: Tensor, batch: Tensor, dim: int) -> Tensor:
-    """Return what sets have for each of their rows, so that its gradient is a sum as above."""
-    if not _is_long(values, batch):
-        return gather(values, batch, dim)
-    blocks, owner = _blocks(batch, values.shape[dim])
-    return gather(gather(values.double(), owner, dim).to(values.dtype), blocks, dim)
-
-
-def _is_long(values: Tensor, batch: Tensor) -> bool:
-    # One graph, which costs little more, for all numbers of rows where a graph is compiled.
-    long = torch.compiler.is_compiling() or batch.shape[0] > _LONG
-    return long and values.dtype == torch.float32
 
 
 def _blocks(batch: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,15 @@
 """Residual block of two linear layers."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch_geometric.nn.inits import reset
 
 from compvae_pyg.nn.checks import check_count, check_features, check_type
 
-__all__ = ["Residual", "elu"]
+__all__ = ["Residual", "elu_of", "plus"]
 
 
 class Residual(nn.Module):
@@ -49,12 +52,27 @@ class Residual(nn.Module):
         """
         check_type(x, "x", Tensor)
         check_features(x, "x", ("*",) * (x.dim() - 1) + (self.channels,), self)
-        return x + self.lin2(elu(self.lin1(x)))
+        return plus(x, self.lin2, elu_of(self.lin1, x))
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.channels})"
 
 
-def elu(x: Tensor) -> Tensor:
-    """Return the ELU, whose gradient is read off the result: ``x`` need not be kept for it."""
-    return F.elu(x.clone(), inplace=True)
+def elu_of(module: nn.Module, *args: Any) -> Tensor:
+    """Return the ELU of what a module returns, whose gradient is read off the result."""
+    return F.elu(_owned(module, *args), inplace=True)
+
+
+def plus(x: Tensor, module: nn.Module, *args: Any) -> Tensor:
+    """Return the sum of a tensor and of what a module returns."""
+    out = _owned(module, *args)
+    # Under autocast the sum has the precision of x, which may be the higher one.
+    return out.add_(x) if out.dtype == x.dtype else x + out
+
+
+def _owned(module: nn.Module, *args: Any) -> Tensor:
+    """Return what a module returns, to be changed in place: a copy where others may hold it."""
+    out: Tensor = module(*args)
+    hooks = (module._forward_hooks, module._backward_hooks, module._backward_pre_hooks)
+    alone = type(module) is nn.Linear and out.dim() == 2 and not any(hooks)
+    return out if alone and not _has_any_global_hook() else out.clone()
