@@ -17,7 +17,7 @@ from compvae_pyg.evaluation.elbo import (
     mean_square,
     measure_wholes,
 )
-from compvae_pyg.evaluation.energy import SampledRow, energy_distance
+from compvae_pyg.evaluation.energy import SampledRow
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.recovery import RecoveryRow, evaluate_recovery
 from compvae_pyg.evaluation.removal import (
@@ -44,6 +44,11 @@ from compvae_pyg.evaluation.sines import (
     sines_variety,
     spectrum,
 )
+from compvae_pyg.evaluation.two_sample import (
+    classifier_accuracy,
+    energy_distance,
+    maximum_mean_discrepancy,
+)
 
 __all__ = [
     "CustomRow",
@@ -63,6 +68,7 @@ __all__ = [
     "SinesRow",
     "SinesVariety",
     "Spectrum",
+    "classifier_accuracy",
     "energy_distance",
     "evaluate_dots",
     "evaluate_elbo",
@@ -70,6 +76,7 @@ __all__ = [
     "evaluate_removal",
     "evaluate_sines",
     "format_table",
+    "maximum_mean_discrepancy",
     "mean_square",
     "measure_wholes",
     "read_evaluation",

@@ -11,12 +11,13 @@ from torch import Tensor
 from compvae_pyg.evaluation.elbo import ElboRow, measure_wholes
 from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.loop import Measure, isolated, stream
+from compvae_pyg.evaluation.two_sample import energy_distance
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts
-from compvae_pyg.nn.checks import check_device, check_real, check_sizes
+from compvae_pyg.nn.checks import check_sizes
 from compvae_pyg.problems import Problem
 
-__all__ = ["SampledRow", "compare_samples", "energy_distance", "evaluate_samples"]
+__all__ = ["SampledRow", "compare_samples", "evaluate_samples"]
 
 PartSets: TypeAlias = Callable[[Tensor, torch.Generator], PackedParts]
 R = TypeVar("R", bound="SampledRow")
@@ -44,41 +45,6 @@ class SampledRow(ElboRow):
 
     panels: ClassVar[Mapping[str, str]] = {}
     chance: ClassVar[Mapping[str, float]] = {}
-
-
-def energy_distance(x: Tensor, y: Tensor) -> Tensor:
-    r"""Return the energy distance of two samples, in 64 bits (Székely and Rizzo, 2013).
-
-    .. math::
-        \frac{2}{nm} \sum_{i,j} \lVert x_i - y_j \rVert
-            - \frac{1}{n^2} \sum_{i,j} \lVert x_i - x_j \rVert
-            - \frac{1}{m^2} \sum_{i,j} \lVert y_i - y_j \rVert \geq 0
-
-    for samples ``[*, n, D]`` and ``[*, m, D]``, not empty, as ``[*]``. It is zero for equal
-    samples, and of the order of :math:`1/n + 1/m` for two of one distribution: compare equal sizes.
-
-    Example:
-        >>> energy_distance(torch.zeros(2, 1), torch.ones(3, 1))
-        tensor(2., dtype=torch.float64)
-    """
-    check_real(x, "x")
-    check_real(y, "y")
-    check_device(y, "y", x.device, "x")
-    if (
-        min(x.dim(), y.dim()) < 2
-        or (x.shape[:-2], x.shape[-1]) != (y.shape[:-2], y.shape[-1])
-        or min(x.shape[-2], y.shape[-2]) == 0
-    ):
-        raise ValueError(
-            f"x and y must be [*, n, D] and [*, m, D] (got {list(x.shape)} and {list(y.shape)})"
-        )
-
-    def distance(first: Tensor, second: Tensor) -> Tensor:
-        # Through a matrix product, equal points would not be at the distance 0.
-        exact = "donot_use_mm_for_euclid_dist"
-        return torch.cdist(first.double(), second.double(), compute_mode=exact).mean(dim=(-2, -1))
-
-    return 2.0 * distance(x, y) - distance(x, x) - distance(y, y)
 
 
 def compare_samples(
