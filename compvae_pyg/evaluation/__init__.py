@@ -1,5 +1,6 @@
 """How good a model is."""
 
+from compvae_pyg.evaluation.codes import CodesRow, evaluate_codes
 from compvae_pyg.evaluation.dots import (
     DotsRow,
     Recomposition,
@@ -51,6 +52,7 @@ from compvae_pyg.evaluation.two_sample import (
 )
 
 __all__ = [
+    "CodesRow",
     "CustomRow",
     "DotsRemovalRow",
     "DotsRow",
@@ -70,6 +72,7 @@ __all__ = [
     "Spectrum",
     "classifier_accuracy",
     "energy_distance",
+    "evaluate_codes",
     "evaluate_dots",
     "evaluate_elbo",
     "evaluate_recovery",
