@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ __all__ = [
     "AggregateNormal",
     "PartNormal",
     "StandardNormal",
+    "StyleHead",
     "activated",
     "compress",
     "conv3x3",
@@ -116,6 +118,37 @@ class PartNormal(nn.Module):
         """Return means and log-variances, ``[N, 2 D_w]``."""
         loc, log_variance = self.embedding(parts).chunk(2, dim=1)
         return torch.cat([loc, soft_minimum(log_variance, 2.0 * math.log(_MAX_W_SCALE))], dim=1)
+
+
+class StyleHead(nn.Module):
+    """Residual posterior of parts: style with low variance at first, all else near the prior.
+
+    The means of style are spread like the prior, so that the decoder learns to read them.
+    """
+
+    def __init__(self, hidden_channels: int, w_channels: int, style_channels: int) -> None:
+        super().__init__()
+        self.style_channels = style_channels
+        self.lin = nn.Linear(hidden_channels, 3 * w_channels)
+        self._init_style()
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        self.lin.reset_parameters()
+        self._init_style()
+
+    @torch.no_grad()
+    def _init_style(self) -> None:
+        weight, bias = (value.unflatten(0, (3, -1)) for value in (self.lin.weight, self.lin.bias))
+        weight *= 0.1
+        weight[0, -self.style_channels :] *= 1.5 / 0.1
+        bias.zero_()
+        bias[1, -self.style_channels :] = 2.0 * math.log(0.3)
+        bias[2] = -3.0
+
+    def forward(self, h: Tensor, parts: Tensor) -> Tensor:
+        """Return means, log-variances and coupling logits, ``[N, 3 D_w]``."""
+        return cast(Tensor, self.lin(h))
 
 
 class AggregateNormal(nn.Module):

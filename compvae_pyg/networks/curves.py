@@ -24,6 +24,7 @@ from compvae_pyg.models.encoder import PosteriorInit
 from compvae_pyg.networks.building_blocks import (
     AggregateNormal,
     PartNormal,
+    StyleHead,
     activated,
     compress,
     gaussian_compvae,
@@ -177,7 +178,7 @@ def build_curves(
     coupling: Coupling = "scaled",
     prior_coupling: bool = True,
     residual_posterior: bool = True,
-    posterior_init: PosteriorInit = "low_variance",
+    posterior_init: PosteriorInit | None = None,
     part_noise: bool = True,
     aggr: str = "mean",
     min_scale: float = 1e-3,
@@ -200,6 +201,7 @@ def build_curves(
             :class:`~compvae_pyg.models.CompVAEEncoder`.
         style_channels: How many of its numbers are for what the fields do not determine.
         hidden_channels: Width of the graph blocks and of all other networks.
+        posterior_init: By default style starts with low variance, and all else at the prior.
         residual_posterior: See :class:`~compvae_pyg.models.CompVAE`.
         min_scale: Smallest standard deviation of the priors.
         min_whole_scale: Smallest standard deviation of a number of the whole, in units of the
@@ -243,7 +245,10 @@ def build_curves(
             z_head=whole_posterior(whole_channels, z_channels),
             prior_coupling=prior_coupling,
             aggr=aggr,
-            posterior_init=posterior_init,
+            w_head=None
+            if posterior_init
+            else StyleHead(hidden_channels, w_channels, style_channels),
+            posterior_init=posterior_init or "linear",
         ),
         w_prior=PartNormal(known, w_channels, hidden_channels, style_channels),
         z_prior=AggregateNormal(w_channels, z_channels, hidden_channels),
