@@ -232,6 +232,7 @@ def build_curves(
         for d, size in enumerate(event_shape)
     )
     normalization = Normalization("whole", moments)
+    head = StyleHead(hidden_channels, w_channels, style_channels)
     return gaussian_compvae(
         encoder=CompVAEEncoder(
             whole_channels,
@@ -245,10 +246,8 @@ def build_curves(
             z_head=whole_posterior(whole_channels, z_channels),
             prior_coupling=prior_coupling,
             aggr=aggr,
-            w_head=None
-            if posterior_init
-            else StyleHead(hidden_channels, w_channels, style_channels),
-            posterior_init=posterior_init or "linear",
+            w_head=head if posterior_init is None else None,
+            posterior_init="linear" if posterior_init is None else posterior_init,
         ),
         w_prior=PartNormal(known, w_channels, hidden_channels, style_channels),
         z_prior=AggregateNormal(w_channels, z_channels, hidden_channels),

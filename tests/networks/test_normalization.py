@@ -107,3 +107,37 @@ def test_bad_data_changes_nothing(refuses):
         Normalization("whole", (0,))
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+def test_generated_data_are_normalised_as_training_begins(tmp_path):
+    pytest.importorskip("lightning")
+    from compvae_pyg.networks import Continuous, build_curves
+    from compvae_pyg.nn import pack
+    from compvae_pyg.problems import Problem, packed_batch
+    from compvae_pyg.training import Schedule, TrainConfig, train
+
+    class Loads(Problem):
+        name, part_fields, event_shape = "loads", ("power",), (8,)
+
+        def sample(self, num_parts, generator=None):
+            batch, _ = pack(num_parts)
+            power = 500.0 + 100.0 * torch.randn(batch.shape, generator=generator)
+            whole = torch.zeros(len(num_parts), 8).index_add(
+                0, batch, power.unsqueeze(1).repeat(1, 8)
+            )
+            return packed_batch({"power": power}, whole, num_parts)
+
+    model = build_curves(fields={"power": Continuous()}, length=8)
+    config = TrainConfig(output=tmp_path, progress=False)
+    schedule = Schedule.staged(3, 16, max_parts=3, initial_rate=1e-3)
+    train(Loads(), model, schedule, config)
+    moments = {m.name: m for m in model.modules() if isinstance(m, Normalization)}
+    assert int(moments["whole"].num_rows) == 2048
+    assert_close(moments["power"].mean, torch.tensor([500.0]), rtol=0.0, atol=10.0)
+    assert_close(moments["power"].std, torch.tensor([100.0]), rtol=0.0, atol=10.0)
+    assert_close(moments["whole"].mean, torch.tensor([1000.0]), rtol=0.0, atol=50.0)
+    # What was fitted stays as it is when training goes on, on other data too.
+    before = moments["whole"].std.clone()
+    again = TrainConfig(output=tmp_path / "again", progress=False, seed=1)
+    train(Loads(), model, schedule, again)
+    assert torch.equal(moments["whole"].std, before)

@@ -138,7 +138,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             **{name: count(1) for name in ("length", "w_channels", *widths)},
             "channels": {"zero": always(0), "a fraction": always(1.5)},
             "coupling": {**MISSING, "text": always("tight")},
-            "posterior_init": {**MISSING, "text": always("tight")},
+            "posterior_init": {"text": always("tight"), "no text": always("")},
             "convolutional": {**MISSING, "a number": always(1)},
             "style_channels": {**count(1), "too large": always(33)},
             "min_scale": scale,
