@@ -204,3 +204,25 @@ def test_fields_of_any_name_are_read_as_declared(refuses):
         embedding({**parts, "keys": torch.tensor([0.5, float("inf")])})
     with refuses(ValueError, "keys"):
         embedding({**parts, "keys": torch.zeros(2, 2)})
+
+
+@pytest.mark.parametrize("name", ["curves of several channels", "images of both"])
+def test_bounds_compile_as_one_graph(name, compile_once):
+    model = MODELS[name]()
+    model.encoder.part_noise = False
+    whole, parts = sample(model)
+    fit_normalization(model, [Data(whole=whole, **parts)])
+    compiled = compile_once(lambda *args, **fixed: model.posterior(*args, **fixed).w.loc, "eager")
+    fixed = {"z": torch.zeros(3, 2)}
+    for fields in (parts, {n: v.flip(0) for n, v in parts.items()}):
+        expected = model.posterior(whole, fields, BATCH, 3, **fixed).w.loc
+        assert_close(compiled(whole, fields, BATCH, 3, **fixed), expected)
+
+
+@EVERY
+def test_networks_in_half_precision_give_finite_numbers(name):
+    model = MODELS[name]().bfloat16()
+    whole, parts = sample(model)
+    terms = model.elbo(whole, parts, BATCH)
+    assert terms.elbo.dtype == torch.float32 and terms.elbo.isfinite().all()
+    assert model.generate(parts, BATCH).isfinite().all()
