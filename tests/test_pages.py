@@ -59,7 +59,7 @@ def run(code, names, name):
 
 
 # Trainings that a page shows whole and that are cut short here.
-SHORTER = {"docs/your-own-problem.md": ("= 10_800,", "= 8,")}
+SHORTER = {"docs/your-own-problem.md": (("= 10_800,", "= 8,"), ("staged(4_000,", "staged(20,"))}
 NEEDED = {"docs/your-own-problem.md": ("sklearn", "lightning", "matplotlib")}
 
 
@@ -67,10 +67,13 @@ def run_page(page):
     """Run the blocks of a page one after the other, and return the names that they leave."""
     for package in ("safetensors", *NEEDED.get(name_of(page), ())):
         pytest.importorskip(package)
-    names, (long, short) = {}, SHORTER.get(name_of(page), ("", ""))
-    assert long in page.read_text(encoding="utf-8")
+    names, shorter = {}, SHORTER.get(name_of(page), ())
+    for long, _ in shorter:
+        assert long in page.read_text(encoding="utf-8")
     for code in blocks(page, "python"):
-        run(code.replace(long, short) if long else code, names, name_of(page))
+        for long, short in shorter:
+            code = code.replace(long, short)
+        run(code, names, name_of(page))
     return names
 
 
@@ -80,7 +83,7 @@ def test_the_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     names = run_page(page)
     if page.name == "your-own-problem.md":
-        own = blocks(page, "python")[0]
+        own = blocks(page, "python")[1]
         # What the page promises, without empty lines.
         assert len([line for line in own.split("\n") if line.strip()]) <= 40
         assert (tmp_path / "outputs" / "own" / "drawn.png").is_file()
