@@ -107,21 +107,28 @@ class ParquetWholes(Dataset[Data]):
             raise ValueError("wholes must hold at least one row (got none)")
         self._folder = Path(tempfile.mkdtemp(prefix="compvae_pyg-", dir=folder))
         # Worker processes, which inherit this object, leave the folder as it is.
-        weakref.finalize(self, _remove, self._folder, os.getpid())
-        values = _Columns(self._folder, "whole", ["whole"])
+        remove = weakref.finalize(self, _remove, self._folder, os.getpid())
+        try:
+            self._unpack_wholes(columns, event_shape)
+            self._unpack_parts(ids)
+        except BaseException:
+            remove()
+            raise
+        self._open()
+
+    def _unpack_wholes(self, columns: Sequence[str], event_shape: Sequence[int] | None) -> None:
+        values = _Columns(self._folder, "wholes")
         for row, table in _pieces(self._tables["wholes"], columns, "wholes"):
             numbers = [_numbers(table[name], name, row) for name in columns]
             one = numbers[0] if len(columns) == 1 else np.stack(numbers, axis=1)
             values.add("whole", one.astype(np.float32), row)
         shape = values.shapes["whole"]
-        self.event_shape = tuple(event_shape) if event_shape is not None else shape
+        self.event_shape = shape if event_shape is None else tuple(event_shape)
         if math.prod(self.event_shape) != math.prod(shape):
             raise ValueError(
                 f"event_shape must have as many numbers as a whole (got {list(self.event_shape)} "
                 f"for {list(shape)})"
             )
-        self._unpack_parts(ids)
-        self._open()
 
     def _unpack_parts(self, ids: pa.Array) -> None:
         import pyarrow as pa
@@ -133,7 +140,7 @@ class ParquetWholes(Dataset[Data]):
             counts = pc.value_counts(ids)
             twice = counts.field(0)[int(np.argmax(counts.field(1).to_numpy()))]
             raise ValueError(f"{self._id} must not occur twice in wholes (got {twice})")
-        values, last = _Columns(self._folder, "parts", self.fields), 0
+        values, last = _Columns(self._folder, "parts"), 0
         for row, table in _pieces(self._tables["parts"], [self._id, *self.fields], "parts"):
             try:
                 owners = table[self._id].cast(ids.type)
@@ -172,7 +179,7 @@ class ParquetWholes(Dataset[Data]):
         """Map the files into memory."""
         self._ends = np.cumsum(self.sizes)
         self._fields = {name: _map(self._folder, f"parts.{name}") for name in self.fields}
-        self._whole = _map(self._folder, "whole.whole").reshape(-1, *self.event_shape)
+        self._whole = _map(self._folder, "wholes.whole").reshape(-1, *self.event_shape)
 
     def __getstate__(self) -> dict[str, Any]:
         """Hand on the files, and not what is in them."""
@@ -216,8 +223,8 @@ class ParquetWholes(Dataset[Data]):
 class _Columns:
     """Files that columns of numbers are written into, one for each."""
 
-    def __init__(self, folder: Path, table: str, names: Sequence[str]) -> None:
-        self.folder, self.table, self.names = folder, table, names
+    def __init__(self, folder: Path, table: str) -> None:
+        self.folder, self.table = folder, table
         self.shapes: dict[str, tuple[int, ...]] = {}
 
     def add(self, name: str, values: Array, row: int) -> None:

@@ -299,6 +299,8 @@ class _Loader:
         # Nothing happens before the first batch is asked for: Lightning names the epoch, and knows
         # how many of its batches are done, after it has asked for the iterator.
         epoch, self.epoch = self.epoch, self.epoch + 1
+        if getattr(self.trainer, "overfit_batches", 0):
+            epoch = 0  # the same few batches in each epoch
         start = 0
         if self.shuffle and self.trainer is not None and self.trainer.training:
             start = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
