@@ -89,6 +89,9 @@ class ParquetWholes(Dataset[Data]):
         folder: str | PathLike[str] | None = None,
     ) -> None:
         check_type(id, "id", str)
+        _check_installed()
+        import pyarrow as pa
+
         if event_shape is not None:
             check_counts(event_shape, "event_shape")
         columns = [whole] if isinstance(whole, str) else list(whole)
@@ -114,6 +117,7 @@ class ParquetWholes(Dataset[Data]):
         except BaseException:
             remove()
             raise
+        pa.default_memory_pool().release_unused()
         self._open()
 
     def _unpack_wholes(self, columns: Sequence[str], event_shape: Sequence[int] | None) -> None:
@@ -152,7 +156,11 @@ class ParquetWholes(Dataset[Data]):
             # Runs of rows with the same id are wholes, or the end of the last one.
             changes = pc.not_equal(owners[1:], owners[:-1]).to_numpy(zero_copy_only=False)
             starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-            found = pc.index_in(owners.take(pa.array(starts)), value_set=ids)
+            runs = owners.take(pa.array(starts))
+            # They are most likely the next wholes; a table of all of them takes its time to build.
+            found = pc.add(pc.index_in(runs, value_set=ids[last : last + 4 * len(runs)]), last)
+            if found.null_count:
+                found = pc.index_in(runs, value_set=ids)
             if found.null_count:
                 at = int(starts[_first_null(found)])
                 raise ValueError(
@@ -255,10 +263,13 @@ def _remove(folder: Path, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _files(path: str | PathLike[str], name: str) -> list[Path]:
-    check_type(path, name, str, PathLike)
+def _check_installed() -> None:
     if find_spec("pyarrow") is None:
         raise ImportError("Parquet tables need pyarrow: pip install 'compvae-pyg[data]'")
+
+
+def _files(path: str | PathLike[str], name: str) -> list[Path]:
+    check_type(path, name, str, PathLike)
     files = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [Path(path)]
     if not files or not files[0].exists():
         raise FileNotFoundError(f"{name} must be a Parquet file or a folder of them (got {path})")
@@ -289,7 +300,7 @@ def _pieces(
     """Yield the rows of a table piece by piece, each with the number of its first row."""
     import pyarrow.parquet as pq
 
-    tables = [pq.ParquetFile(file) for file in files]
+    tables = [pq.ParquetFile(file, buffer_size=1 << 20) for file in files]
     total = sum(table.metadata.num_rows for table in tables)
     row = 0
     with tqdm(total=total, desc=name, unit="row", delay=5.0, disable=None) as bar:
