@@ -306,11 +306,13 @@ def _pieces(
     with tqdm(total=total, desc=name, unit="row", delay=5.0, disable=None) as bar:
         for table in tables:
             with table:
-                for piece in table.iter_batches(_ROWS, columns=list(dict.fromkeys(columns))):
-                    if piece.num_rows:
-                        yield row, piece
-                    row += piece.num_rows
-                    bar.update(piece.num_rows)
+                # One group of rows after the other: a reader of several keeps what it has read.
+                for group in range(table.metadata.num_row_groups):
+                    for piece in table.iter_batches(_ROWS, [group], list(dict.fromkeys(columns))):
+                        if piece.num_rows:
+                            yield row, piece
+                        row += piece.num_rows
+                        bar.update(piece.num_rows)
 
 
 def _first_null(values: pa.Array) -> int:
