@@ -2,6 +2,7 @@
 
     python -m benchmarks.stored
 
+On one thread, as a worker process of a loader has it.
 Writes the tables, piece by piece, into a temporary folder; unpacks them; and goes through one epoch
 in random order. Memory is the process's own (the kernel's RssAnon), beyond what it held before,
 at its highest: pages of mapped files, which the kernel takes back when others need room, are apart.
@@ -150,4 +151,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     main(tyro.cli(Options, description=__doc__))
