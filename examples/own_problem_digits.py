@@ -26,8 +26,9 @@ from compvae_pyg.evaluation import (
     measure_wholes,
     write_evaluation,
 )
+from compvae_pyg.networks import Categorical, build_images, cut_patches, place_patches
 from compvae_pyg.nn import pack
-from compvae_pyg.problems import build_placed, cut_patches, packed_batch, place_patches
+from compvae_pyg.problems import packed_batch
 from compvae_pyg.training import Schedule, train
 
 # --- The problem, its networks and its training schedule ------------------------------------------
@@ -67,7 +68,8 @@ class Digits(Problem):
 
 def networks():
     # A template has a margin around the digit.
-    return build_placed(num_categories=10, image_shape=Digits.event_shape, extent=1.5 * EXTENT)
+    fields = {"category": Categorical(10)}
+    return build_images(fields=fields, size=CANVAS, extent=1.5 * EXTENT)
 
 
 def schedule(num_steps):

@@ -1,5 +1,20 @@
 """Networks ready to use, which learn all that they know of their data."""
 
+from compvae_pyg.networks.curves import build_curves
+from compvae_pyg.networks.fields import Categorical, Continuous, FieldEmbedding
+from compvae_pyg.networks.images import build_images
 from compvae_pyg.networks.normalization import DataUnits, Normalization, fit_normalization
+from compvae_pyg.networks.patches import cut_patches, place_patches
 
-__all__ = ["DataUnits", "Normalization", "fit_normalization"]
+__all__ = [
+    "Categorical",
+    "Continuous",
+    "DataUnits",
+    "FieldEmbedding",
+    "Normalization",
+    "build_curves",
+    "build_images",
+    "cut_patches",
+    "fit_normalization",
+    "place_patches",
+]

@@ -332,11 +332,24 @@ def check_places(
     """Return category ``[N]`` and position, the field ``pos``, ``[N, 2]``, of parts."""
     _, pos = _fields(parts, name, "pos")
     category = check_categories(parts, num_categories, name)
-    check_real(pos, "pos")
+    check_continuous(parts, 2, "pos")
     check_shape(pos, "pos", (category.shape[0], 2))
     check_device(pos, "pos", category.device, name)
-    check_values(pos, torch.isfinite(pos), "pos must be finite")
     return category, pos
+
+
+def check_continuous(parts: Tensor | Mapping[str, Tensor], channels: int, name: str) -> Tensor:
+    """Return the real numbers of each part, ``[N, channels]``, from the field that holds them.
+
+    One number for each part may also be ``[N]``.
+    """
+    (value,) = _fields(parts, name)
+    check_real(value, name)
+    if channels == 1 and value.dim() == 1:
+        value = value.unsqueeze(1)
+    check_shape(value, name, ("N", channels))
+    check_finite(value, name)
+    return value
 
 
 def check_feature(value: Tensor, name: str, category: Tensor) -> None:

@@ -19,15 +19,15 @@ from torch_geometric.nn.inits import reset
 
 from compvae_pyg.distributions import Coupling
 from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
-from compvae_pyg.nn import Fields, ZeroLinear
-from compvae_pyg.nn.checks import check_options, check_places
-from compvae_pyg.nn.packed import at_least_float32, gather
-from compvae_pyg.problems.building_blocks import (
+from compvae_pyg.networks.building_blocks import (
     activated,
     conv3x3,
     gaussian_compvae,
     whole_posterior,
 )
+from compvae_pyg.nn import Fields, ZeroLinear
+from compvae_pyg.nn.checks import check_options, check_places
+from compvae_pyg.nn.packed import at_least_float32, gather
 
 __all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small"]
 

@@ -22,10 +22,10 @@ from torch_geometric.utils import scatter
 
 from compvae_pyg.distributions import Coupling, floor_log_variance
 from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
+from compvae_pyg.networks.building_blocks import StandardNormal, gaussian_compvae, whole_posterior
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
 from compvae_pyg.nn.checks import check_categories, check_options
 from compvae_pyg.nn.packed import at_least_float32, gather
-from compvae_pyg.problems.building_blocks import StandardNormal, gaussian_compvae, whole_posterior
 
 __all__ = ["build_sines_small"]
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from compvae_pyg.distributions import Coupling
 from compvae_pyg.models import CompVAE, CompVAEEncoder, SeparateEmbedding, register_architecture
+from compvae_pyg.networks.building_blocks import activated, gaussian_compvae
 from compvae_pyg.nn import Fields, Residual
 from compvae_pyg.nn.checks import check_categories, check_options
-from compvae_pyg.problems.building_blocks import activated, gaussian_compvae
 
 __all__ = ["build_sines_paper"]
 

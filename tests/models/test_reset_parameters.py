@@ -8,7 +8,7 @@ from torch import nn
 from torch_geometric.nn.inits import reset
 
 from compvae_pyg import Dots, Sines
-from compvae_pyg.problems import build_placed
+from compvae_pyg.networks import Categorical, Continuous, build_curves, build_images
 from compvae_pyg.problems.dots_paper_networks import ImageFeatures, SiteEmbedding
 from compvae_pyg.problems.sines_paper_networks import CategoryPrior, curve_features
 
@@ -16,7 +16,14 @@ BUILDERS = {
     "dots": partial(Dots().build, "small"),
     "dots with averages": partial(Dots().build, "small", aggr="mean"),
     "sines": partial(Sines().build, "small"),
-    "placed": partial(build_placed, num_categories=3, image_shape=(3, 12, 16), extent=0.5),
+    "images": partial(build_images, fields={"category": Categorical(3)}, size=(12, 16), channels=3),
+    "images, two fields": partial(
+        build_images, fields={"category": Categorical(3), "ink": Continuous()}, size=(12, 16)
+    ),
+    "curves": partial(build_curves, fields={"category": Categorical(3)}, length=20),
+    "vectors": partial(
+        build_curves, fields={"category": Categorical(3)}, length=20, convolutional=False
+    ),
     # Those of the paper are too large; these are the smaller ones of their networks.
     "paper, images": ImageFeatures,
     "paper, sites": SiteEmbedding,
@@ -67,7 +74,7 @@ def test_parameters_are_drawn_anew_as_those_of_a_fresh_model(name):
         assert torch.equal(value, buffers[key]), key
 
 
-@pytest.mark.parametrize("name", ["dots", "sines", "placed"])
+@pytest.mark.parametrize("name", ["dots", "sines", "images", "curves", "vectors"])
 def test_a_model_that_was_reset_gives_what_an_untrained_one_gives(name):
     torch.manual_seed(0)
     model = BUILDERS[name]()

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from compvae_pyg import Dots, Problem, Sines
+from compvae_pyg.networks import Categorical, build_curves, build_images
 from compvae_pyg.nn import pack
-from compvae_pyg.problems import build_placed, packed_batch
+from compvae_pyg.problems import packed_batch
 
 
 class Counts(Problem):
@@ -42,8 +43,7 @@ def test_networks_are_found_under_the_name_of_the_problem_and_saved_with_its_par
     }
 
 
-def placed():
-    return build_placed(num_categories=3, image_shape=(1, 12, 12), extent=0.5)
+KIND = {"category": Categorical(3)}
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,10 @@ def placed():
     [
         (partial(Dots().build, "small"), ("color", "pos")),
         (partial(Sines().build, "small"), ("category",)),
-        (placed, ("category", "pos")),
+        (partial(build_images, fields=KIND, size=(12, 12)), ("category", "pos")),
+        (partial(build_curves, fields=KIND, length=9), ("category",)),
     ],
-    ids=["dots", "sines", "placed"],
+    ids=["dots", "sines", "images", "curves"],
 )
 def test_networks_draw_and_judge_wholes_when_no_whole_has_a_part(build, fields):
     torch.manual_seed(0)

@@ -1,17 +1,20 @@
 """Problems."""
 
 import functools
+from typing import Any
 
 import torch
 
 from compvae_pyg import CompVAE, Dots, Sines
-from compvae_pyg.problems import (
-    build_placed,
+from compvae_pyg.networks import (
+    Categorical,
+    Continuous,
+    build_curves,
+    build_images,
     cut_patches,
     place_patches,
-    render_dots,
-    render_sines,
 )
+from compvae_pyg.problems import render_dots, render_sines
 from wrong_input.values import (
     BATCH,
     CATEGORY,
@@ -35,8 +38,13 @@ from wrong_input.values import (
 
 
 @functools.cache
-def placed_model() -> CompVAE:
-    return build_placed(num_categories=3, image_shape=(1, 8, 8), extent=0.5)
+def image_model() -> CompVAE:
+    return build_images(fields={"category": Categorical(3)}, size=(8, 8))
+
+
+@functools.cache
+def curve_model() -> CompVAE:
+    return build_curves(fields={"category": Categorical(3), "power": Continuous(2)}, length=8)
 
 
 COMMON = (
@@ -88,40 +96,58 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     # Parts at places
 
     number, total = len(sizes), sum(sizes)
-    out["build_placed"] = Entry(
-        build_placed,
-        {"num_categories": 3, "image_shape": (1, 8, 8), "extent": 0.5},
+    kind: dict[str, Any] = {"category": Categorical(3)}
+    fields_wrong = {
+        **MISSING,
+        "a number": always(3),
+        "none": always({}),
+        "a number for a field": always({"category": 3}),
+        "an unknown kind": always({"category": {"size": 3}}),
+        "no category": always({"category": {"num_categories": 0}}),
+        "a text": always("category"),
+    }
+    scale = {**NO_NUMBER, **MISSING, "zero": always(0.0)}
+    widths = ("hidden_channels", "part_channels", "whole_channels", "z_channels", "num_blocks")
+    out["build_images"] = Entry(
+        build_images,
+        {"fields": kind, "size": (8, 8)},
         {
-            "num_categories": count(1),
-            "image_shape": {
+            "fields": {**fields_wrong, "with pos": always({"pos": Continuous(2)})},
+            "size": {
                 **MISSING,
                 "a number": always(8),
-                "text": always("abc"),
-                "two": always((8, 8)),
-                "odd": always((1, 8, 7)),
-                "fractions": always((1, 8.5, 8)),
-                "zero": always((0, 8, 8)),
+                "text": always("ab"),
+                "three": always((1, 8, 8)),
+                "odd": always((8, 7)),
+                "fractions": always((8.5, 8)),
+                "zero": always((0, 8)),
             },
-            "extent": {**NO_NUMBER, **MISSING, "zero": always(0.0), "too large": always(3.0)},
+            "extent": {**scale, "too large": always(3.0)},
             "coupling": {**MISSING, "text": always("tight")},
-            **{
-                name: count(1)
-                for name in (
-                    "channels",
-                    "resolution",
-                    "hidden_channels",
-                    "part_channels",
-                    "whole_channels",
-                    "z_channels",
-                    "num_blocks",
-                )
-            },
+            **{name: count(1) for name in ("channels", "field_channels", "resolution", *widths)},
             "style_channels": {**count(1), "too large": always(6)},
-            "min_scale": {**NO_NUMBER, **MISSING, "zero": always(0.0)},
-            "min_pixel_scale": {**NO_NUMBER, **MISSING, "zero": always(0.0)},
+            "min_scale": scale,
+            "min_whole_scale": scale,
         },
     )
-    placed, size = placed_model(), [number, 1, 8, 8]
+    out["build_curves"] = Entry(
+        build_curves,
+        {"fields": kind, "length": 8},
+        {
+            "fields": fields_wrong,
+            **{name: count(1) for name in ("length", "w_channels", *widths)},
+            "channels": {"zero": always(0), "a fraction": always(1.5)},
+            "coupling": {**MISSING, "text": always("tight")},
+            "posterior_init": {**MISSING, "text": always("tight")},
+            "convolutional": {**MISSING, "a number": always(1)},
+            "initial_scale": scale,
+            "min_scale": scale,
+            "min_whole_scale": scale,
+        },
+    )
+    out["Categorical"] = Entry(Categorical, {"num_categories": 3}, {"num_categories": count(1)})
+    out["Continuous"] = Entry(Continuous, {"channels": 3}, {"channels": count(1)})
+    placed, size = image_model(), [number, 1, 8, 8]
     parts = {"category": torch.arange(total) % 3, "pos": torch.rand(total, 2)}
     batch = torch.arange(number).repeat_interleave(torch.tensor(sizes))
     of_parts = {
@@ -131,17 +157,35 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     }
     fields = ("batch", "category", "pos", "parts", "whole")
     also = {"parts": fields, "batch": fields, "batch_size": fields, "whole": fields}
-    out["placed.generate"] = Entry(
+    out["images.generate"] = Entry(
         placed.generate,
         {"parts": parts, "batch": batch, "batch_size": number},
         {"parts": of_parts, "batch": BATCH, "batch_size": SIZE},
         also,
     )
     images = {name: f for name, f in IMAGES.items() if name != "grey"}
-    out["placed.elbo"] = Entry(
+    out["images.elbo"] = Entry(
         placed.elbo,
         {"whole": torch.rand(size), "parts": parts, "batch": batch, "batch_size": number},
         {"whole": images, "parts": of_parts, "batch": BATCH, "batch_size": SIZE_OF_WHOLES},
+        also,
+    )
+    curves, power = curve_model(), torch.randn(total, 2)
+    of_curves = {
+        **NO_PARTS,
+        **in_field("category", CATEGORY),
+        **in_field("power", matrix(values=True, typed=False)),
+    }
+    fields = ("batch", "category", "power", "parts", "whole")
+    also = {"parts": fields, "batch": fields, "batch_size": fields, "whole": fields}
+    out["curves.generate"] = Entry(
+        curves.generate,
+        {
+            "parts": {"category": parts["category"], "power": power},
+            "batch": batch,
+            "batch_size": number,
+        },
+        {"parts": of_curves, "batch": BATCH, "batch_size": SIZE},
         also,
     )
     drawn = {"batch": BATCH, "batch_size": SIZE}

@@ -1,4 +1,4 @@
-"""Networks for parts that have a category and a place."""
+"""Networks for images that are made of parts at places."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from torch.distributions import kl_divergence
 from torch.testing import assert_close
 
 from compvae_pyg import CompVAE
+from compvae_pyg.networks import Categorical, Continuous, build_images, cut_patches, place_patches
+from compvae_pyg.networks.images import TemplateField
 from compvae_pyg.nn.checks import check_places
-from compvae_pyg.problems import build_placed, cut_patches, place_patches
-from compvae_pyg.problems.placed import TemplateField
 
 
 def interpolate(image, y, x):
@@ -64,7 +64,7 @@ def test_cutting_reads_what_each_image_shows_at_a_place():
 
 
 def test_the_mean_of_a_category_moves_along_with_its_place_and_ends_with_its_template():
-    field = TemplateField(3, 4, 1, (12, 12), 0.5, 6)
+    field = TemplateField({"category": Categorical(3)}, 4, 1, (12, 12), 0.5, 6, 8)
     category, pos = torch.tensor([2]), torch.tensor([[-0.25, 0.1]])
     step = torch.tensor([[2 / 12, 0.0]])
     here, there = (
@@ -79,7 +79,7 @@ def test_the_mean_of_a_category_moves_along_with_its_place_and_ends_with_its_tem
 
 
 def test_away_from_a_part_its_posterior_is_its_prior():
-    model = build_placed(num_categories=3, image_shape=(1, 24, 24), extent=0.5)
+    model = build_images(fields={"category": Categorical(3)}, size=(24, 24))
     parts = {
         "category": torch.tensor([0, 2]),
         "pos": torch.tensor([[-0.6, -0.6], [-0.5, 0.5]]),
@@ -100,7 +100,7 @@ def test_away_from_a_part_its_posterior_is_its_prior():
 
 def test_a_model_survives_saving(tmp_path):
     pytest.importorskip("safetensors")
-    model = build_placed(num_categories=3, image_shape=[3, 8, 12], extent=0.5, z_channels=2)
+    model = build_images(fields={"category": Categorical(3)}, size=[8, 12], channels=3)
     model.save_pretrained(tmp_path)
     again = CompVAE.from_pretrained(tmp_path)
     parts = {"category": torch.tensor([0, 2]), "pos": torch.zeros(2, 2)}
@@ -123,7 +123,9 @@ def test_bad_input_is_refused_in_a_line(refuses):
     pos[1, 0] = float("nan")
     with refuses(ValueError, "pos"):
         check_places({"category": category, "pos": pos}, 3)
-    with refuses(ValueError, "image_shape"):
-        build_placed(num_categories=3, image_shape=(1, 24, 25), extent=0.5)
+    with refuses(ValueError, "size"):
+        build_images(fields={"category": Categorical(3)}, size=(24, 25))
     with refuses(ValueError, "extent"):
-        build_placed(num_categories=3, image_shape=(1, 24, 24), extent=0.0)
+        build_images(fields={"category": Categorical(3)}, size=(24, 24), extent=0.0)
+    with refuses(ValueError, "fields"):
+        build_images(fields={"pos": Continuous(2)}, size=(24, 24))

@@ -1,0 +1,189 @@
+"""What networks of several kinds of wholes are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compvae_pyg.distributions import NormalNetwork
+from compvae_pyg.models import CompVAE, CompVAEEncoder, CompVAEGenerator
+from compvae_pyg.networks.fields import FieldEmbedding
+from compvae_pyg.networks.normalization import DataUnits, Normalization
+from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
+
+__all__ = [
+    "AggregateNormal",
+    "PartNormal",
+    "StandardNormal",
+    "activated",
+    "compress",
+    "conv3x3",
+    "gaussian_compvae",
+    "scale_of",
+    "sizes_of",
+    "soft_minimum",
+    "whole_posterior",
+]
+
+_MAX_Z_SCALE = 3.0  # of p(z|w), whose unit is the decoder's to choose
+_MAX_W_SCALE = 10.0  # of p(w|l), likewise
+
+
+def compress(x: Tensor) -> Tensor:
+    r"""Return :math:`\operatorname{sign}(x) \log(1 + |x|)`, so that sums of many parts stay small.
+
+    Example:
+        >>> compress(torch.tensor([-1e4, 0.01]))
+        tensor([-9.2104,  0.0100])
+    """
+    return torch.sign(x) * torch.log1p(x.abs())
+
+
+def scale_of(w_sum: Tensor) -> Tensor:
+    r"""Return how large an aggregate is, :math:`\sqrt{1 + |\tilde w|^2 / D_w}`, ``[S, 1]``.
+
+    Example:
+        >>> scale_of(torch.tensor([[3.0, 4.0, 0.0]]))
+        tensor([[3.0551]])
+    """
+    return torch.sqrt(1.0 + w_sum.square().mean(dim=1, keepdim=True))
+
+
+def soft_minimum(x: Tensor, largest: Tensor | float) -> Tensor:
+    r"""Bound from above, :math:`b - 1 - \mathrm{ELU}(b - 1 - x)`, the identity up to :math:`b - 1`.
+
+    Example:
+        >>> soft_minimum(torch.tensor([-20.0, 1e4]), 5.0)
+        tensor([-20.,   5.])
+    """
+    return largest - 1.0 - F.elu(largest - 1.0 - x)
+
+
+def sizes_of(batch: Tensor, batch_size: int, like: Tensor) -> Tensor:
+    """Return what tells the number of parts K of each set, 1 / K and log K, ``[S, 2]``.
+
+    Example:
+        >>> sizes_of(torch.tensor([0, 0, 1]), 2, torch.zeros(1))
+        tensor([[0.5000, 0.6931],
+                [1.0000, 0.0000]])
+    """
+    sets = PackedParts(batch, batch, batch_size, validate=False)
+    size = sets.sizes().clamp(min=1.0).unsqueeze(1)
+    return torch.cat([1.0 / size, size.log()], dim=1).to(like.dtype)
+
+
+class PartNormal(nn.Module):
+    r"""Mean and log-variance of p(w|l), from the fields of a part.
+
+    Means start as standard normal, standard deviations at ``initial_scale``.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, Mapping[str, int]],
+        w_channels: int,
+        hidden_channels: int,
+        initial_scale: float,
+    ) -> None:
+        super().__init__()
+        self.initial_scale = initial_scale
+        self.embedding = FieldEmbedding(fields, 2 * w_channels, hidden_channels)
+        self._init_variance()
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        self.embedding.reset_parameters()
+        self._init_variance()
+
+    def _init_variance(self) -> None:
+        size = self.embedding.out_channels
+        self.embedding.scale_outputs(size // 2, size, 0.1, 2.0 * math.log(self.initial_scale))
+
+    def forward(self, parts: Fields) -> Tensor:
+        """Return means and log-variances, ``[N, 2 D_w]``."""
+        loc, log_variance = self.embedding(parts).chunk(2, dim=1)
+        return torch.cat([loc, soft_minimum(log_variance, 2.0 * math.log(_MAX_W_SCALE))], dim=1)
+
+
+class AggregateNormal(nn.Module):
+    """Mean and log-variance of p(z|w), standard normal at first."""
+
+    def __init__(self, w_channels: int, z_channels: int, hidden_channels: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            *activated(nn.Linear(w_channels + 1, hidden_channels)),
+            ZeroLinear(hidden_channels, 2 * z_channels),
+        )
+
+    def forward(self, w_sum: Tensor) -> Tensor:
+        """Return means and log-variances, ``[S, 2 D_z]``, of aggregates ``[S, D_w]``."""
+        size = scale_of(w_sum)
+        loc, log_variance = self.net(torch.cat([w_sum / size, size.log()], dim=1)).chunk(2, dim=1)
+        return torch.cat([loc, soft_minimum(log_variance, 2.0 * math.log(_MAX_Z_SCALE))], dim=1)
+
+
+def activated(*layers: nn.Module) -> list[nn.Module]:
+    """Return layers, each followed by an ELU."""
+    return [step for layer in layers for step in (layer, nn.ELU())]
+
+
+def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """Return a convolution that keeps the size of the image."""
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+class StandardNormal(nn.Module):
+    """Mean and log-variance of a standard normal p(z), whatever the aggregate is."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, w_sum: Tensor) -> Tensor:
+        """Return means and log-variances, ``[S, 2 D_z]``, of aggregates ``[S, D_w]``."""
+        return w_sum.new_zeros(w_sum.shape[0], 2 * self.channels)
+
+
+def whole_posterior(whole_channels: int, z_channels: int) -> nn.Sequential:
+    """Return q(z|x), from features of the whole, initialised as a standard normal."""
+    return nn.Sequential(
+        *activated(Residual(whole_channels)), ZeroLinear(whole_channels, 2 * z_channels)
+    )
+
+
+def gaussian_compvae(
+    encoder: CompVAEEncoder,
+    w_prior: nn.Module,
+    z_prior: nn.Module,
+    decoder: nn.Module,
+    embedding: nn.Module,
+    event_shape: tuple[int, ...],
+    min_scale: float,
+    min_whole_scale: float | None = None,
+    residual_posterior: bool = False,
+    normalization: Normalization | None = None,
+) -> CompVAE:
+    """Assemble a model whose priors and decoder are networks of means and log-variances.
+
+    ``min_scale`` is the smallest standard deviation of the priors, ``min_whole_scale`` that of the
+    numbers of the whole, by default the same. Means come first, in dimension 1 of the decoder's.
+    With ``normalization``, the decoder's whole and ``min_whole_scale`` are normalised.
+    """
+    likelihood = NormalNetwork(
+        decoder, min_whole_scale or min_scale, event_shape[0], len(event_shape)
+    )
+    return CompVAE(
+        encoder=encoder,
+        generator=CompVAEGenerator(
+            w_prior=NormalNetwork(w_prior, min_scale),
+            z_prior=NormalNetwork(z_prior, min_scale),
+            decoder=DataUnits(likelihood, normalization) if normalization else likelihood,
+        ),
+        embedding=embedding,
+        event_shape=event_shape,
+        residual_posterior=residual_posterior,
+    )
