@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset
 from torch_geometric.data import Batch
 
+from compvae_pyg.networks import Normalization, fit_normalization
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import Problem
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from compvae_pyg.training.schedule import Schedule
 
 __all__ = ["GeneratedData", "GeneratedDataset"]
+
+_NUM_FITTED = 2048  # wholes of which moments are taken
 
 
 class GeneratedDataset(Dataset[Batch]):
@@ -73,6 +76,9 @@ class GeneratedData(L.LightningDataModule):
     """Feeds a :class:`~compvae_pyg.training.CompVAEModule` a :class:`GeneratedDataset`.
 
     The batches come in order, from the step at which the module stands; each rank has its own.
+    When training begins, :func:`~compvae_pyg.networks.fit_normalization` sets what the model has of
+    :class:`~compvae_pyg.networks.Normalization` by 2,048 wholes or more, of numbers of parts as in
+    the last step, unless it is set already.
 
     Args:
         problem: Source of the wholes.
@@ -91,6 +97,23 @@ class GeneratedData(L.LightningDataModule):
         super().__init__()
         check_count(seed, "seed", at_least=0)
         self.problem, self.schedule, self.seed, self.device = problem, schedule, seed, device
+
+    def setup(self, stage: str) -> None:
+        """Fit the normalisation of the model that is to be trained, if it is not fitted yet."""
+        if stage != "fit" or self.trainer is None or self.trainer.ckpt_path:
+            return
+        module = self.trainer.lightning_module
+        found = [m for m in module.modules() if isinstance(m, Normalization)]
+        if any(int(m.num_rows) == 0 for m in found):
+            fit_normalization(module, self._wholes(_NUM_FITTED))
+
+    def _wholes(self, number: int) -> Iterator[Batch]:
+        """Draw wholes of the last step, the same on all ranks, in batches."""
+        source, schedule = torch.Generator().manual_seed(self.seed), self.schedule
+        for _ in range(-(-number // schedule.batch_size)):
+            last = schedule.num_steps - 1
+            sizes = schedule.curriculum.sizes(last, schedule.batch_size, source)
+            yield self.problem.sample(sizes, source)
 
     def train_dataloader(self) -> _InOrder:
         """Return the batches that are still to come."""

@@ -29,6 +29,7 @@ __all__ = [
     "whole_posterior",
 ]
 
+_LABEL_SCALE = 0.05  # of channels of p(w|l) but for style, at first
 _MAX_Z_SCALE = 3.0  # of p(z|w), whose unit is the decoder's to choose
 _MAX_W_SCALE = 10.0  # of p(w|l), likewise
 
@@ -79,7 +80,9 @@ def sizes_of(batch: Tensor, batch_size: int, like: Tensor) -> Tensor:
 class PartNormal(nn.Module):
     r"""Mean and log-variance of p(w|l), from the fields of a part.
 
-    Means start as standard normal, standard deviations at ``initial_scale``.
+    Most channels identify the part: their means start as standard normal, with standard deviations
+    of 0.05. The last, of *style*, start as standard normal for all parts, room for what the fields
+    do not determine.
     """
 
     def __init__(
@@ -87,21 +90,27 @@ class PartNormal(nn.Module):
         fields: Mapping[str, Mapping[str, int]],
         w_channels: int,
         hidden_channels: int,
-        initial_scale: float,
+        style_channels: int,
     ) -> None:
         super().__init__()
-        self.initial_scale = initial_scale
+        self.style_channels = style_channels
         self.embedding = FieldEmbedding(fields, 2 * w_channels, hidden_channels)
-        self._init_variance()
+        self._init_style()
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
         self.embedding.reset_parameters()
-        self._init_variance()
+        self._init_style()
 
-    def _init_variance(self) -> None:
-        size = self.embedding.out_channels
-        self.embedding.scale_outputs(size // 2, size, 0.1, 2.0 * math.log(self.initial_scale))
+    def _init_style(self) -> None:
+        end = self.embedding.out_channels
+        size, style = end // 2, self.style_channels
+        for first, stop, gain, bias in (
+            (size - style, size, 0.0, 0.0),
+            (size, end - style, 0.1, 2.0 * math.log(_LABEL_SCALE)),
+            (end - style, end, 0.1, 0.0),
+        ):
+            self.embedding.scale_outputs(first, stop, gain, bias)
 
     def forward(self, parts: Fields) -> Tensor:
         """Return means and log-variances, ``[N, 2 D_w]``."""

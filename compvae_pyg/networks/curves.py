@@ -168,6 +168,7 @@ def build_curves(
     channels: int | None = None,
     convolutional: bool = True,
     w_channels: int = 32,
+    style_channels: int = 4,
     z_channels: int = 8,
     hidden_channels: int = 128,
     part_channels: int = 32,
@@ -179,7 +180,6 @@ def build_curves(
     posterior_init: PosteriorInit = "low_variance",
     part_noise: bool = True,
     aggr: str = "mean",
-    initial_scale: float = 0.05,
     min_scale: float = 1e-3,
     min_whole_scale: float = 0.01,
 ) -> CompVAE:
@@ -198,9 +198,9 @@ def build_curves(
             points; or else a vector, of numbers that have no order and units of their own.
         w_channels: Size of the latent of a part; as all others that are not named here, see
             :class:`~compvae_pyg.models.CompVAEEncoder`.
+        style_channels: How many of its numbers are for what the fields do not determine.
         hidden_channels: Width of the graph blocks and of all other networks.
         residual_posterior: See :class:`~compvae_pyg.models.CompVAE`.
-        initial_scale: Standard deviation of p(w|l) at first, where means are standard normal.
         min_scale: Smallest standard deviation of the priors.
         min_whole_scale: Smallest standard deviation of a number of the whole, in units of the
             standard deviation that it has in the training data.
@@ -219,6 +219,8 @@ def build_curves(
     """
     known = read_fields(fields)
     check_count(length, "length")
+    if style_channels > w_channels:
+        raise ValueError(f"style_channels must be at most {w_channels} (got {style_channels})")
     if channels is not None:
         check_count(channels, "channels")
     shape = (channels or 1, length)
@@ -243,7 +245,7 @@ def build_curves(
             aggr=aggr,
             posterior_init=posterior_init,
         ),
-        w_prior=PartNormal(known, w_channels, hidden_channels, initial_scale),
+        w_prior=PartNormal(known, w_channels, hidden_channels, style_channels),
         z_prior=AggregateNormal(w_channels, z_channels, hidden_channels),
         decoder=CurveDecoder(
             shape, channels is None, convolutional, w_channels, z_channels, hidden_channels

@@ -235,7 +235,7 @@ def build_images(
     residual_posterior: bool = True,
     aggr: str = "sum",
     min_scale: float = 1e-3,
-    min_whole_scale: float = 0.3,
+    min_whole_scale: float = 0.4,
 ) -> CompVAE:
     """Build networks for images that are made of parts at places.
 

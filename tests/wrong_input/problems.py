@@ -140,7 +140,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "coupling": {**MISSING, "text": always("tight")},
             "posterior_init": {**MISSING, "text": always("tight")},
             "convolutional": {**MISSING, "a number": always(1)},
-            "initial_scale": scale,
+            "style_channels": {**count(1), "too large": always(33)},
             "min_scale": scale,
             "min_whole_scale": scale,
         },
