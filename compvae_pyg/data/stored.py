@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import lightning as L
@@ -57,14 +58,14 @@ def split_wholes(
     """
     check_count(num_wholes, "num_wholes")
     check_count(seed, "seed", at_least=0)
-    if isinstance(fractions, str) or not isinstance(fractions, Sequence):
-        raise TypeError(f"fractions must be numbers (got {type(fractions).__name__})")
+    check_type(fractions, "fractions", tuple, list)
     for fraction in fractions:
         check_number(fraction, "fractions")
     if min(fractions, default=-1.0) < 0.0 or abs(sum(fractions) - 1.0) > 1e-6:
         raise ValueError(f"fractions must sum to 1, none negative (got {tuple(fractions)})")
     owner, sizes = np.arange(num_wholes), np.ones(num_wholes, np.int64)
     if groups is not None:
+        check_type(groups, "groups", tuple, list, np.ndarray)
         if len(groups) != num_wholes:
             raise ValueError(f"groups must be [{num_wholes}], one a whole (got [{len(groups)}])")
         _, owner, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
@@ -151,6 +152,8 @@ class StoredData(L.LightningDataModule):
         if batch_size is not None and max_parts is not None:
             raise ValueError("max_parts must be left out beside batch_size (got both)")
         check_count(num_workers, "num_workers", at_least=0)
+        check_type(fractions, "fractions", tuple, list)
+        check_type(group, "group", str, NoneType)
         if len(fractions) != len(SPLITS):
             raise ValueError(f"fractions must be three numbers (got {fractions})")
         if isinstance(wholes, (str, PathLike)):
