@@ -205,8 +205,9 @@ class StoredData(L.LightningDataModule):
         """Return the batches of the test split, if there is one."""
         return _Loader(self, "test") if len(self.indices["test"]) else []
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what says which batches there are; where training stands, the Trainer knows."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells these data and splits from others, in plain values."""
         sizes = np.ascontiguousarray(self.wholes.sizes)
         return {
             "num_wholes": len(sizes),
@@ -215,8 +216,13 @@ class StoredData(L.LightningDataModule):
             "fractions": list(self.fractions),
             "group": self.group,
             "seed": self.seed,
-            **self._sizes(),
+            "batch_size": self.batch_size,
+            "max_parts": self.max_parts,
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what says which batches there are; where training stands, the Trainer knows."""
+        return {**self.identity, **self._sizes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Raise a ValueError if training would go on with other batches than it began with."""

@@ -158,7 +158,7 @@ def train(
     if stored is not None:
         largest = max(1, stored.most_parts)
         schedule = replace(schedule, curriculum=Curriculum(largest, largest, every=0))
-        run["data"] = stored.state_dict()
+        run["data"] = stored.identity
     output, path = config.output, config.checkpoint
     run |= {"seed": config.seed, "accumulate": config.accumulate, "schedule": asdict(schedule)}
     run["model"] = {name: str(list(value.shape)) for name, value in model.state_dict().items()}

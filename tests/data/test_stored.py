@@ -271,6 +271,14 @@ def test_training_on_tables_survives_kill_9(tmp_path, uninterrupted, build):
     assert same(model.state_dict(), expected)
 
 
+def test_data_that_were_trained_on_before_can_be_resumed_with(tmp_path, folder, build):
+    data = StoredData(folder)
+    with pytest.raises(OSError, match="power cut"):
+        run(tmp_path, build(), data, callbacks=[Cut(6)])
+    run(tmp_path, build(), data, resume=True)
+    assert last(tmp_path)["training"]["step"] == 24
+
+
 def test_ctrl_c_in_the_middle_of_an_epoch_is_resumed(tmp_path, uninterrupted, build, refuses):
     class Press(Cut):
         def on_train_batch_start(self, trainer, pl_module, *args):
@@ -303,11 +311,11 @@ def test_a_plain_trainer_resumes_with_the_next_batch(tmp_path, build, limit):
 
     def fit(path=None):
         seen = Cut()
-        keep = ModelCheckpoint(
-            tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1, monitor=None
-        )
+        keep = {"filename": "{step}", "save_top_k": -1}
+        steps = ModelCheckpoint(tmp_path / "step", every_n_train_steps=1, **keep)
+        vals = ModelCheckpoint(tmp_path / "val", monitor="val/elbo", **keep)
         trainer = L.Trainer(
-            callbacks=[seen, keep],
+            callbacks=[seen, steps, vals],
             max_steps=11,
             accumulate_grad_batches=2,
             limit_train_batches=6,
@@ -321,9 +329,12 @@ def test_a_plain_trainer_resumes_with_the_next_batch(tmp_path, build, limit):
     expected = fit()
     assert len(expected) == 22
     assert not torch.equal(torch.cat(expected[:6]), torch.cat(expected[6:12]))
-    for step in (2, 3, 5, 6, 8, 10):
-        rest = fit(tmp_path / f"step={step}.ckpt")
-        assert torch.equal(torch.cat(rest), torch.cat(expected[2 * step :])), step
+    # Validation comes in the middle of each epoch, between the two batches of a step, and at its end.
+    places = {"step=2": 4, "step=3": 6, "step=5": 10, "step=10": 20}
+    for folder, steps in (("step", places), ("val", {"step=4": 9, "step=6": 12})):
+        for name, done in steps.items():
+            rest = fit(tmp_path / folder / f"{name}.ckpt")
+            assert torch.equal(torch.cat(rest), torch.cat(expected[done:])), name
 
 
 @pytest.mark.filterwarnings("ignore:schedule has", "ignore:You requested to overfit")
