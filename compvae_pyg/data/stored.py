@@ -170,6 +170,9 @@ class StoredData(L.LightningDataModule):
                 raise ValueError(f"{group} must have no missing values (got one, as a group)")
         split = split_wholes(len(self.wholes), fractions, groups=groups, seed=seed)
         self.indices = dict(zip(SPLITS, split, strict=True))
+        # Epochs that were begun, and of the last one, where training is resumed, the batches done.
+        self._begun = 0
+        self._done: int | None = None
 
     @property
     def most_parts(self) -> int:
@@ -182,6 +185,8 @@ class StoredData(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Fit the normalisation of the model that is to be trained, if it is not fitted yet."""
+        if stage == "fit":
+            self._begun, self._done = 0, None
         if stage != "fit" or self.trainer is None or self.trainer.ckpt_path:
             return
         modules = self.trainer.lightning_module.modules()
@@ -221,15 +226,35 @@ class StoredData(L.LightningDataModule):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what says which batches there are; where training stands, the Trainer knows."""
-        return {**self.identity, **self._sizes()}
+        """Return where training stands, and what says which batches there are."""
+        done = self._progress().processed if self.trainer is not None else 0
+        return {"begun": self._begun, "done": done, **self.identity, **self._sizes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raise a ValueError if training would go on with other batches than it began with."""
-        fits = self.trainer is not None and self.trainer.state.fn == "fit"
-        for name, here in self.state_dict().items() if fits else ():
+        """Go on where training stood.
+
+        Raises:
+            ValueError: If it would go on with other batches than it began with.
+        """
+        if self.trainer is None or self.trainer.state.fn != "fit":
+            return
+        for name, here in {**self.identity, **self._sizes()}.items():
             if (there := state_dict.get(name)) != here:
                 raise ValueError(f"data must be those of the run: {name} is {here}, not {there}")
+        self._begun, self._done = state_dict["begun"], state_dict["done"]
+
+    def _next(self) -> tuple[int, int]:
+        """Begin an epoch, or resume one: return its number, and that of its first batch."""
+        ready = self._progress().ready if self.trainer is not None and self.trainer.training else 0
+        # The Trainer knows how many batches of an epoch are done, but not always which epoch it is:
+        # where it resumes at the end of one, its count depends on how often it did so before.
+        if self._done is None or (self._done and not ready):
+            self._begun += 1
+        self._done = None
+        return max(0, self._begun - 1), ready
+
+    def _progress(self) -> Any:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current  # type: ignore[union-attr]
 
     def _sizes(self) -> dict[str, int]:
         """Return what limits a batch, by its name."""
@@ -270,7 +295,7 @@ class _Loader:
                 f"fractions must leave {split} a whole for each of {self.num_ranks} ranks (got "
                 f"{len(self.numbers)})"
             )
-        self.shuffle, self.epoch = split == "train", 0
+        self.shuffle = split == "train"
         self.batch_size = limit.get("batch_size", 0)
         self.budget: PartBudgetSampler | None = None
         if "max_parts" in limit:
@@ -282,12 +307,6 @@ class _Loader:
                 rank=self.rank,
                 num_ranks=self.num_ranks,
             )
-        if self.shuffle:
-            self.sampler = self  # where Lightning looks for set_epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that is drawn next; the ones after it follow."""
-        self.epoch = epoch
 
     def batches(self, epoch: int) -> list[Array]:
         """Return the numbers of the wholes of each batch of an epoch."""
@@ -305,14 +324,11 @@ class _Loader:
         return _num_batches(len(self.numbers), self.batch_size, self.num_ranks)
 
     def __iter__(self) -> Iterator[Batch]:
-        # Nothing happens before the first batch is asked for: Lightning names the epoch, and knows
-        # how many of its batches are done, after it has asked for the iterator.
-        epoch, self.epoch = self.epoch, self.epoch + 1
+        # Nothing happens before the first batch is asked for: the Trainer asks for the iterator
+        # before it knows how many batches of the epoch are done.
+        epoch, start = self.data._next() if self.shuffle else (0, 0)
         if getattr(self.trainer, "overfit_batches", 0):
-            epoch = 0  # the same few batches in each epoch
-        start = 0
-        if self.shuffle and self.trainer is not None and self.trainer.training:
-            start = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            epoch = 0  # the same few batches in each
         yield from DataLoader(
             _Batches(self.data.wholes),
             batch_size=None,

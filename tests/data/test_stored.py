@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import numpy as np
@@ -120,8 +122,8 @@ def test_an_epoch_has_each_whole_once_and_the_next_is_another(limit):
     assert torch.equal(torch.get_rng_state(), state)
     assert sorted(flat(one)) == sorted(flat(two)) == data.indices["train"].tolist()
     assert one != two and len(one) == len(two) == len(loader)
-    loader.set_epoch(0)
-    assert numbers(loader) == one and numbers(loader) == two
+    again = StoredData(listed(), fractions=(0.9, 0.1, 0.0), **limit)
+    assert [numbers(again.train_dataloader()) for _ in range(2)] == [one, two]
     val = numbers(data.val_dataloader())
     assert flat(val) == data.indices["val"].tolist() and val == numbers(data.val_dataloader())
     if "max_parts" in limit:
@@ -146,8 +148,8 @@ def test_ranks_share_an_epoch_out(limit, num_ranks):
     for split in ("train", "val"):
         shares = []
         for rank in range(num_ranks):
-            data.trainer = type("Trainer", (), {"training": False})()
-            data.trainer.global_rank, data.trainer.world_size = rank, num_ranks
+            data.trainer = SimpleNamespace(training=False, global_rank=rank, world_size=num_ranks)
+            data._begun = 0
             loader = getattr(data, f"{split}_dataloader")()
             shares.append(numbers(loader))
             assert len(shares[-1]) == len(loader)
@@ -221,7 +223,7 @@ def uninterrupted(tmp_path_factory, tables, write, build):
     return folder, model.state_dict(), whole.seen
 
 
-@pytest.mark.parametrize("crash", [4, 6, 8, 9, 14, 16, 23])
+@pytest.mark.parametrize("crash", [6, 8, 14, 23])
 def test_training_resumes_in_the_middle_of_an_epoch_to_the_bit(
     tmp_path, uninterrupted, build, crash
 ):
@@ -255,6 +257,7 @@ test_stored.run(test_stored.Path(sys.argv[3]), model, StoredData(sys.argv[2], nu
 """
 
 
+@pytest.mark.slow
 def test_training_on_tables_survives_kill_9(tmp_path, uninterrupted, build):
     folder, expected, _ = uninterrupted
     here, scratch = Path(__file__).parent, tmp_path / "scratch"
@@ -268,6 +271,19 @@ def test_training_on_tables_survives_kill_9(tmp_path, uninterrupted, build):
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert last(tmp_path / "out")["training"]["step"] == 12
     model = run(tmp_path / "out", build(), StoredData(folder, num_workers=2), resume=True)
+    assert same(model.state_dict(), expected)
+
+
+@pytest.mark.parametrize("crashes", [(9, 17), (8, 16), (13, 18, 21), (4, 9, 13, 17)])
+def test_training_resumes_again_and_again(tmp_path, uninterrupted, build, crashes):
+    """Also where it resumes at the ends of epochs, after which the Trainer counts other epochs."""
+    folder, expected, seen = uninterrupted
+    for number, crash in enumerate(crashes):
+        with pytest.raises(OSError, match="power cut"):
+            run(tmp_path, build(), StoredData(folder), callbacks=[Cut(crash)], resume=number > 0)
+    rest = Cut()
+    model = run(tmp_path, build(), StoredData(folder), callbacks=[rest], resume=True)
+    assert torch.equal(torch.cat(rest.seen), torch.cat(seen[crashes[-1] // 4 * 4 :]))
     assert same(model.state_dict(), expected)
 
 
@@ -329,7 +345,7 @@ def test_a_plain_trainer_resumes_with_the_next_batch(tmp_path, build, limit):
     expected = fit()
     assert len(expected) == 22
     assert not torch.equal(torch.cat(expected[:6]), torch.cat(expected[6:12]))
-    # Validation comes in the middle of each epoch, between the two batches of a step, and at its end.
+    # Validation comes in the middle of each epoch, within a step of two batches, and at its end.
     places = {"step=2": 4, "step=3": 6, "step=5": 10, "step=10": 20}
     for folder, steps in (("step", places), ("val", {"step=4": 9, "step=6": 12})):
         for name, done in steps.items():
@@ -372,32 +388,35 @@ def test_early_stopping_and_the_best_checkpoint_follow_the_validation(tmp_path, 
     assert 0 < stop.stopped_epoch <= 4
 
 
-def join(rank, port, folder, output, model):
+def join(rank, port, folder, output, model, crash, resume):
     """What torchrun would start."""
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), GROUP_RANK="0", WORLD_SIZE="2", LOCAL_WORLD_SIZE="2",
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test",
     )  # fmt: skip
-    seen = Cut()
-    run(output, model, StoredData(folder), callbacks=[seen], devices=2)
+    seen = Cut(crash)
+    with suppress(OSError):
+        run(output, model, StoredData(folder), callbacks=[seen], devices=2, resume=resume)
     torch.save((model.state_dict(), seen.seen), f"{output}.rank{rank}.pt")
 
 
-def test_two_processes_see_disjoint_batches_that_are_the_epoch(tmp_path, folder, build):
+def run_two(*args):
+    """Return the weights of two ranks, and the wholes that they see."""
     fork = torch.multiprocessing.get_context("fork")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    started = [
-        fork.Process(target=join, args=(rank, port, folder, tmp_path / "out", build()))
-        for rank in (0, 1)
-    ]
+    started = [fork.Process(target=join, args=(rank, port, *args)) for rank in (0, 1)]
     for process in started:
         process.start()
     for process in started:
         process.join(300)
     assert [process.exitcode for process in started] == [0, 0]
-    one, two = (torch.load(tmp_path / f"out.rank{r}.pt", weights_only=True) for r in (0, 1))
+    return [torch.load(f"{args[1]}.rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def test_two_processes_see_disjoint_batches_that_are_the_epoch(tmp_path, folder, build):
+    one, two = run_two(folder, tmp_path / "out", build(), None, False)
     assert same(one[0], two[0])
     data = StoredData(folder)
     table = data.wholes.batch(data.indices["train"]).whole[:, 0]
@@ -405,6 +424,14 @@ def test_two_processes_see_disjoint_batches_that_are_the_epoch(tmp_path, folder,
     for start in range(0, 24, 4):  # four steps an epoch
         epoch = torch.cat(one[1][start : start + 4] + two[1][start : start + 4])
         assert torch.equal(epoch.sort().values, table.sort().values)
+    # They resume in the middle of an epoch as well.
+    output = tmp_path / "cut"
+    run_two(folder, output, build(), 11, False)
+    assert last(output)["training"]["step"] == 8
+    run_two(folder, output, build(), 23, True)
+    assert last(output)["training"]["step"] == 20
+    for rest, whole in zip(run_two(folder, output, build(), None, True), (one, two), strict=True):
+        assert same(rest[0], whole[0]) and torch.equal(torch.cat(rest[1]), torch.cat(whole[1][20:]))
 
 
 # Normalisation
