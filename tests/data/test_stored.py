@@ -346,7 +346,7 @@ def test_a_plain_trainer_resumes_with_the_next_batch(tmp_path, build, limit):
     assert len(expected) == 22
     assert not torch.equal(torch.cat(expected[:6]), torch.cat(expected[6:12]))
     # Validation comes in the middle of each epoch, within a step of two batches, and at its end.
-    places = {"step=2": 4, "step=3": 6, "step=5": 10, "step=10": 20}
+    places = {"step=3": 6, "step=5": 10}
     for folder, steps in (("step", places), ("val", {"step=4": 9, "step=6": 12})):
         for name, done in steps.items():
             rest = fit(tmp_path / folder / f"{name}.ckpt")
