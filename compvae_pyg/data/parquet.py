@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
-import weakref
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from multiprocessing.util import Finalize
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,8 +108,8 @@ class ParquetWholes(Dataset[Data]):
         if not len(ids):
             raise ValueError("wholes must hold at least one row (got none)")
         self._folder = Path(tempfile.mkdtemp(prefix="compvae_pyg-", dir=folder))
-        # Worker processes, which inherit this object, leave the folder as it is.
-        remove = weakref.finalize(self, _remove, self._folder, os.getpid())
+        # By the process that made it alone, and also where that is one of several that were forked.
+        remove = Finalize(self, shutil.rmtree, (self._folder, True), exitpriority=0)
         try:
             self._unpack_wholes(columns, event_shape)
             self._unpack_parts(ids)
@@ -256,11 +255,6 @@ def _map(folder: Path, name: str) -> Array:
     # As a plain array, whose slices cost less.
     values: Array = np.asarray(np.memmap(folder / name, like.dtype, "r"))
     return values.reshape(-1, *like.shape[1:])
-
-
-def _remove(folder: Path, process: int) -> None:
-    if os.getpid() == process:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_installed() -> None:
