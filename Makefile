@@ -23,7 +23,7 @@ help: ## list these targets
 # Done again only when what is to be installed changes.
 $(installed): pyproject.toml constraints-cpu.txt
 	test -x $(bin)/pip || $(PYTHON) -m venv $(VENV)
-	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[train,plots,hub,dev]"
+	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[train,data,plots,hub,dev]"
 	touch $@
 
 dots: $(installed) ## train on the coloured dots and draw the images composed

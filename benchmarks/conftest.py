@@ -1,20 +1,13 @@
 """What the suites share: the device, sizes of runs, and what a result must say of its origin."""
 
-import os
-import platform
-import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.origin import origin
 from compvae_pyg.runtime import check_compiler, keep_freed_memory
-
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("torch", "torch_geometric", "lightning", "torch_scatter", "numpy", "pytest-benchmark")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,36 +56,6 @@ def nothing_compiled(compiling: bool) -> None:
         torch.compiler.reset()
 
 
-def _git(*args: str) -> str:
-    done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return f"{next(names, platform.processor())} ({torch.backends.cpu.get_cpu_capability()})"
-
-
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: Any) -> None:
-    device = torch.device(config.getoption("--device"))
-    output_json["origin"] = {
-        "command": " ".join(["python -m pytest", *sys.argv[1:]]),
-        "commit": _git("rev-parse", "--short", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--", "compvae_pyg", "benchmarks/*.py")),
-        "machine": (torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "versions": {name: v for name in PACKAGES if (v := _version(name)) is not None},
-    }
+    command = " ".join(["python -m pytest", *sys.argv[1:]])
+    output_json["origin"] = origin(command, torch.device(config.getoption("--device")))

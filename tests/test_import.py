@@ -9,6 +9,7 @@ EXTRAS = (
     "huggingface_hub",
     "lightning",
     "matplotlib",
+    "pyarrow",
     "pytorch_lightning",
     "safetensors",
     "scipy",

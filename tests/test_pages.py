@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from compvae_pyg import CompVAE
+
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *sorted(ROOT.glob("*.md")),
@@ -59,8 +61,14 @@ def run(code, names, name):
 
 
 # Trainings that a page shows whole and that are cut short here.
-SHORTER = {"docs/your-own-problem.md": (("= 10_800,", "= 8,"), ("staged(4_000,", "staged(20,"))}
-NEEDED = {"docs/your-own-problem.md": ("sklearn", "lightning", "matplotlib")}
+SHORTER = {
+    "docs/your-own-problem.md": (("= 10_800,", "= 8,"), ("staged(4_000,", "staged(20,")),
+    "docs/your-own-data.md": ((', group="day"), 4_000', ', group="day"), 26'),),
+}
+NEEDED = {
+    "docs/your-own-problem.md": ("sklearn", "lightning", "matplotlib"),
+    "docs/your-own-data.md": ("lightning", "pyarrow"),
+}
 
 
 def run_page(page):
@@ -90,6 +98,24 @@ def test_the_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
         mine = names["mine"]
         mine.save_pretrained("mine")
         assert type(mine).from_pretrained("mine").event_shape == (50,)
+
+    if page.name == "your-own-data.md":
+        # From Parquet to a trained, validated and saved model.
+        own = blocks(page, "python")[1]
+        assert len([line for line in own.split("\n") if line.strip()]) <= 15
+        (figures,) = (tmp_path / "outputs" / "homes").rglob("version_0/metrics.csv")
+        assert {"train/elbo", "val/elbo"} <= set(figures.read_text().splitlines()[0].split(","))
+        assert CompVAE.from_pretrained("outputs/homes/model").event_shape == (24,)
+
+
+def test_what_the_page_on_data_says_is_tested_is_there():
+    tests = (ROOT / "tests" / "training" / "test_lightning.py").read_text(encoding="utf-8")
+    stored = (ROOT / "tests" / "data" / "test_stored.py").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+)`([^|]*) \|", page)
+    assert len(named) > 20
+    for name, mark in named:
+        assert f"def {name}(" in (stored if mark == " *" else tests)
 
 
 def test_a_wrong_shape_or_a_failing_block_would_be_seen():

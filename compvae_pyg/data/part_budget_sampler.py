@@ -27,9 +27,10 @@ class PartBudgetSampler(Sampler[list[int]]):
     batches are left out, reads every datum to learn its size, cannot be seeded, and gives all ranks
     the same batches.)
 
-    Use it as a ``batch_sampler``. When several processes train together each draws its own share:
-    give Lightning's ``Trainer`` ``use_distributed_sampler=False``. Lightning calls
-    :meth:`set_epoch` by itself.
+    Use it as a ``batch_sampler``. Each time that it is iterated over is another epoch, which is
+    shuffled anew; Lightning names the epoch, by :meth:`set_epoch`. When several processes train
+    together each draws its own share: give Lightning's ``Trainer``
+    ``use_distributed_sampler=False``.
 
     Args:
         sizes: Number of parts of each datum, ``[M]``.
@@ -93,7 +94,7 @@ class PartBudgetSampler(Sampler[list[int]]):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches are drawn next, the same on all ranks."""
+        """Choose the epoch that is drawn next, the same on all ranks; the ones after it follow."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -102,10 +103,14 @@ class PartBudgetSampler(Sampler[list[int]]):
         return -(-len(self._filled) // num_ranks)
 
     def __iter__(self) -> Iterator[list[int]]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return self._draw(epoch)
+
+    def _draw(self, epoch: int) -> Iterator[list[int]]:
         rank, num_ranks = self._place()
         batches = self._split(num_ranks)
         if self.shuffle:
-            random = np.random.default_rng([self.seed, self.epoch])
+            random = np.random.default_rng([self.seed, epoch])
             batches = self._exchange(batches, random)
             batches = [batches[b] for b in random.permutation(len(batches))]
         return iter(batches[rank::num_ranks])

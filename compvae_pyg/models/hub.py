@@ -98,11 +98,18 @@ def register_architecture(
     def build(**options: Any) -> PretrainedMixin:
         model = builder(**options)
         check_type(model, "the result of builder", PretrainedMixin)
-        model.config = dict(problem=problem, parameters={}, preset=preset, options=options)
+        # Plain values: checkpoints of training hold it too, and are loaded without any code.
+        plain = _as_dicts(options)
+        model.config = dict(problem=problem, parameters={}, preset=preset, options=plain)
         return model
 
     _BUILDERS.setdefault(problem, {})[preset] = build
     return build
+
+
+def _as_dicts(value: Any) -> Any:
+    """Return dictionaries in place of subclasses of theirs."""
+    return {k: _as_dicts(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def build_architecture(problem: str, preset: str, **options: Any) -> Any:

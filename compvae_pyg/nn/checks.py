@@ -3,7 +3,7 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, TypeVar
 
@@ -71,6 +71,23 @@ def check_numbers(values: Any, name: str) -> None:
         raise TypeError(f"{name} must be a sequence of numbers (got {type(values).__name__})")
     for number in values:
         check_number(number, name, positive=True)
+
+
+def check_field_names(names: Any) -> None:
+    """Raise unless these are names of parts' fields that PyG treats as it does any other."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"fields must be names (got {_short(names)})")
+    names = list(names)
+    if not names:
+        raise ValueError("fields must hold at least one name (got none)")
+    for name in names:
+        check_type(name, "fields", str)
+        apart = name in ("whole", "ptr", "face", "num_nodes")
+        if apart or "index" in name or "batch" in name:
+            raise ValueError(
+                f"fields must not be whole, num_nodes, or what PyG treats specially: ptr, face, "
+                f"names with index or batch in them (got {name!r})"
+            )
 
 
 def check_choice(value: Any, name: str, choices: Sequence[str]) -> None:

@@ -10,7 +10,12 @@ from torch_geometric.data import Batch, Data
 
 from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn import pack
-from compvae_pyg.nn.checks import check_generator, check_type
+from compvae_pyg.nn.checks import (
+    check_field_names,
+    check_fields,
+    check_generator,
+    check_type,
+)
 
 __all__ = ["Problem", "drawing_device", "packed_batch"]
 
@@ -92,8 +97,30 @@ def packed_batch(parts: Mapping[str, Tensor], whole: Tensor, num_parts: Tensor) 
         parts: Fields of the parts, N rows each.
         whole: Wholes, ``[S, *event]``.
         num_parts: Number of parts of each whole, ``[S]``.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a field has a name that PyG treats specially, or numbers of rows differ.
+
+    Example:
+        >>> data = packed_batch({"color": torch.arange(3)}, torch.zeros(2, 5), torch.tensor([1, 2]))
+        >>> data[1].color
+        tensor([1, 2])
     """
+    rows, _ = check_fields(parts)
+    check_field_names(parts)
+    check_type(whole, "whole", Tensor)
     batch, ptr = pack(num_parts, whole.device)
+    if rows != batch.shape[0]:
+        raise ValueError(
+            f"parts must have as many rows as num_parts sums to (got {rows}, expected "
+            f"{batch.shape[0]})"
+        )
+    if whole.dim() == 0 or whole.shape[0] != num_parts.shape[0]:
+        raise ValueError(
+            f"whole must have a row for each of {num_parts.shape[0]} num_parts (got "
+            f"{list(whole.shape)})"
+        )
     one_each = torch.arange(whole.shape[0] + 1)
     data = Batch(_base_cls=Data)
     for name, value in parts.items():

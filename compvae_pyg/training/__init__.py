@@ -1,6 +1,7 @@
 """Training with Lightning (extra ``train``)."""
 
 from compvae_pyg.data.generated import GeneratedData, GeneratedDataset
+from compvae_pyg.data.stored import StoredData, split_wholes
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
 from compvae_pyg.training.guard import NonFiniteGuard, TrainingDivergedError, gradient_norm
 from compvae_pyg.training.module import CompVAEModule
@@ -23,10 +24,12 @@ __all__ = [
     "Progress",
     "Schedule",
     "Stage",
+    "StoredData",
     "TrainConfig",
     "TrainingDivergedError",
     "gradient_norm",
     "objective",
+    "split_wholes",
     "staged_elbo",
     "train",
 ]

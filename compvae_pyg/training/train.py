@@ -7,9 +7,9 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,8 +20,10 @@ from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
+from torch_geometric.data import Data
 
 from compvae_pyg.data.generated import GeneratedData
+from compvae_pyg.data.stored import StoredData
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn.checks import check_choice, check_count, check_model, check_type
 from compvae_pyg.problems import Problem
@@ -29,7 +31,7 @@ from compvae_pyg.runtime import check_compiler, keep_freed_memory, without_valid
 from compvae_pyg.training import checkpoint
 from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.progress import MetricsFile, Progress
-from compvae_pyg.training.schedule import Schedule
+from compvae_pyg.training.schedule import Curriculum, Schedule
 
 __all__ = ["TrainConfig", "train"]
 
@@ -99,15 +101,16 @@ class TrainConfig:
 
 
 def train(
-    problem: Problem,
-    model: CompVAE,
-    schedule: Schedule,
-    config: TrainConfig,
+    problem: Problem | None = None,
+    model: CompVAE = None,  # type: ignore[assignment] # needed, behind one that is not
+    schedule: Schedule = None,  # type: ignore[assignment]
+    config: TrainConfig = None,  # type: ignore[assignment]
     *,
+    data: StoredData | Iterable[Data] | str | PathLike[str] | None = None,
     callbacks: Sequence[L.Callback] = (),
     logger: Logger | Sequence[Logger] | bool = False,
 ) -> CompVAE:
-    """Train a model on wholes that are generated on the fly, and return it in evaluation mode.
+    """Train a model on wholes that are generated or stored; return it in evaluation mode.
 
     In the folder ``config.output`` it writes ``metrics.csv`` (see :class:`MetricsFile`) and
     ``checkpoints/last.ckpt``. Training that was interrupted, by Ctrl-C or by a power cut, and then
@@ -115,10 +118,14 @@ def train(
     global random state and, on the CPU, calls :func:`~compvae_pyg.runtime.keep_freed_memory`.
 
     Args:
-        problem: Source of the wholes.
+        problem: Source of the wholes, if they are generated on the fly; beside ``data``, if given,
+            it names the fields of the parts.
         model: What is trained, in place; in the end it is on the CPU.
         schedule: The training schedule; each of several devices sees ``batch_size`` wholes a batch.
         config: How the run is made.
+        data: Stored wholes, a :class:`StoredData` or what one is made of, which says how the
+            schedule applies to them. They are validated, if they have a split for it, at the end of
+            each epoch, so that callbacks can follow ``val/elbo``.
         callbacks: Callbacks of Lightning; any checkpoint that they save can be resumed from.
         logger: Loggers of Lightning, which get what :class:`CompVAEModule` logs.
 
@@ -138,13 +145,21 @@ def train(
         >>> model.generate({"color": torch.tensor([0]), "pos": torch.zeros(1, 2)}).shape
         torch.Size([1, 3, 32, 32])
     """
-    check_type(problem, "problem", Problem)
+    if problem is not None or data is None:
+        check_type(problem, "problem", Problem)
     check_model(model)
     check_type(schedule, "schedule", Schedule)
     check_type(config, "config", TrainConfig)
     config.check()
+    run: dict[str, Any] = {}
+    if problem is not None:
+        run |= {"problem": problem.name, "parameters": vars(problem)}
+    stored = data if isinstance(data, StoredData) or data is None else StoredData(data)
+    if stored is not None:
+        largest = max(1, stored.most_parts)
+        schedule = replace(schedule, curriculum=Curriculum(largest, largest, every=0))
+        run["data"] = stored.identity
     output, path = config.output, config.checkpoint
-    run: dict[str, Any] = {"problem": problem.name, "parameters": vars(problem)}
     run |= {"seed": config.seed, "accumulate": config.accumulate, "schedule": asdict(schedule)}
     run["model"] = {name: str(list(value.shape)) for name, value in model.state_dict().items()}
     last = checkpoint.LastCheckpoint(path, config.checkpoint_every, run, config.seed)
@@ -177,7 +192,8 @@ def train(
     shows = config.progress and not has_bar
     bars = [Progress()] if shows and sys.stdout.isatty() else []
     rows = MetricsFile(Path(output) / "metrics.csv", 30.0 if shows and not bars else math.inf)
-    module = CompVAEModule(model.train(), schedule, problem.parts, compile=config.compile)
+    origin: Any = stored if problem is None else problem
+    module = CompVAEModule(model.train(), schedule, origin.parts, compile=config.compile)
     with _quietly(), without_validation(config.compile):
         trainer = L.Trainer(
             accelerator=config.device,
@@ -195,9 +211,9 @@ def train(
             enable_progress_bar=has_bar or bool(bars),
             enable_model_summary=False,
         )
-        data = GeneratedData(problem, schedule, config.seed)
+        source = stored or GeneratedData(origin, schedule, config.seed)
         start = path if config.resume else None
-        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        trainer.fit(module, datamodule=source, ckpt_path=start, weights_only=True)
     if last.interrupted:
         raise KeyboardInterrupt(
             f"stopped at step {module.step} of {schedule.num_steps}; "

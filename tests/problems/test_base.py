@@ -65,3 +65,26 @@ def test_networks_draw_and_judge_wholes_when_no_whole_has_a_part(build, fields):
     terms = model.elbo(wholes, parts, batch, 3)
     assert terms.elbo.shape == (3,) and bool(terms.elbo.isfinite().all())
     assert not terms.kl_w.any()
+
+
+@pytest.mark.parametrize(
+    "name", ["edge_index", "indexes", "face", "batch", "batch_of", "whole", "ptr", "num_nodes"]
+)
+def test_names_that_pyg_treats_specially_are_refused(refuses, name):
+    with refuses(ValueError, name):
+        packed_batch({name: torch.zeros(3)}, torch.zeros(2, 4), torch.tensor([1, 2]))
+
+
+def test_rows_that_do_not_match_are_refused(refuses):
+    num_parts = torch.tensor([1, 2])
+    with refuses(ValueError, "num_parts"):
+        packed_batch({"kind": torch.zeros(4)}, torch.zeros(2, 4), num_parts)
+    with refuses(ValueError, "size"):
+        packed_batch({"kind": torch.zeros(3), "size": torch.zeros(2)}, torch.zeros(2, 4), num_parts)
+    for whole in (torch.zeros(3, 4), torch.zeros(())):
+        with refuses(ValueError, "whole"):
+            packed_batch({"kind": torch.zeros(3)}, whole, num_parts)
+    with refuses(TypeError, "whole"):
+        packed_batch({"kind": torch.zeros(3)}, None, num_parts)
+    with refuses(TypeError, "parts"):
+        packed_batch({}, torch.zeros(2, 4), num_parts)

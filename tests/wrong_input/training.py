@@ -6,18 +6,40 @@ import tempfile
 from importlib.util import find_spec
 from typing import Any
 
+import torch
+from torch_geometric.data import Data
+
 from compvae_pyg import Dots
 from wrong_input.models import model_of
-from wrong_input.values import MISSING, NO_NUMBER, Entry, Wrong, always, count
+from wrong_input.values import MISSING, NO_INTEGER, NO_NUMBER, Entry, Wrong, always, count
+
+STORED = Dots().sample(torch.tensor([1, 2, 3, 1, 2, 1, 1, 2, 1, 1])).to_data_list()
+NO_WHOLES: dict[str, Wrong] = {
+    "a number": always(3),
+    "nothing": always([]),
+    "tensors": always([torch.zeros(2)]),
+    "a batch": always(Dots().sample(torch.tensor([1, 2]))),
+    "one without a whole": lambda wholes: [*wholes, Data(num_nodes=3)],
+}
+FRACTIONS: dict[str, Wrong] = {
+    **MISSING,
+    "text": always("abc"),
+    "a number": always(0.5),
+    "too much": always((0.8, 0.2, 0.1)),
+    "negative": always((1.2, -0.1, -0.1)),
+    "NaN": always((math.nan, 0.5, 0.5)),
+    "none": always(()),
+}
 
 
-def trained(problem: Any, model: Any, schedule: Any, **config: Any) -> Any:
+def trained(problem: Any, model: Any, schedule: Any, data: Any = None, **config: Any) -> Any:
     """Train in a folder of its own, which a refusal is to leave empty."""
     from compvae_pyg.training import TrainConfig, train
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return train(problem, model, schedule, TrainConfig(**{"output": folder, **config}))
+            config = TrainConfig(**{"output": folder, **config})
+            return train(problem, model, schedule, config, data=data)
         except (TypeError, ValueError):
             if os.listdir(folder):
                 raise RuntimeError("training wrote before it refused") from None
@@ -28,7 +50,14 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     """Entry points; the sizes of the sets do not matter."""
     if find_spec("lightning") is None:
         return {}
-    from compvae_pyg.training import Curriculum, LearningRate, Schedule, Stage
+    from compvae_pyg.training import (
+        Curriculum,
+        LearningRate,
+        Schedule,
+        Stage,
+        StoredData,
+        split_wholes,
+    )
 
     text: dict[str, Wrong] = {"text": always("abc"), **MISSING}
     choice: dict[str, Wrong] = {**text, "a number": always(3)}
@@ -71,6 +100,37 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             },
         ),
     }
+    out["train on stored wholes"] = Entry(
+        trained,
+        {**given, "data": STORED, "accelerator": "cpu", "progress": False},
+        {"problem": {k: v for k, v in text.items() if k != "None"}, "data": NO_WHOLES},
+        {"data": ("wholes", "whole")},
+    )
+    out["StoredData"] = Entry(
+        StoredData,
+        {"wholes": STORED, "batch_size": 2, "seed": 0, "num_workers": 0},
+        {
+            "wholes": NO_WHOLES,
+            "batch_size": {k: v for k, v in count(1).items() if k != "None"},
+            "max_parts": {**NO_INTEGER, "beside a batch size": always(3)},
+            "seed": count(0),
+            "num_workers": count(0),
+            "fractions": FRACTIONS,
+            "group": {"a number": always(3), "another name": always("city")},
+        },
+        {"group": ("city",), "wholes": ("whole",)},
+    )
+    out["split_wholes"] = Entry(
+        split_wholes,
+        {"num_wholes": 10, "fractions": (0.8, 0.1, 0.1), "seed": 0},
+        {
+            "num_wholes": {**count(1), "too few": always(2)},
+            "fractions": FRACTIONS,
+            "groups": {"too few": always([1, 2]), "a number": always(3), "text": always("abc")},
+            "seed": count(0),
+        },
+        {"num_wholes": ("fractions",)},
+    )
     out["Schedule"] = Entry(
         Schedule,
         {"num_steps": 10, "batch_size": 2},
