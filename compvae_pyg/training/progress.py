@@ -8,11 +8,15 @@ import math
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.utilities import rank_zero_warn
+
+from compvae_pyg.files import replace_file
 
 __all__ = ["MetricsFile", "Progress"]
 
@@ -32,66 +36,83 @@ class MetricsFile(L.Callback):
     steps (NaN where there was none), of ``kl_w``, ``kl_z``, ``reconstruction`` and ``elbo``, in
     ``_nats`` and ``_bits``, and ``rmse``, the root of the mean squared error; ``skipped_steps`` so
     far; and the ``seconds`` spent training. In a stage that holds latents at their prior's mean,
-    ``elbo`` is the same sum, but no bound. A row is in the file as soon as it is written; on
-    resumption, rows beyond the checkpoint are dropped and come anew.
+    ``elbo`` is the same sum, but no bound.
+
+    A row is in the file as soon as it is written, and on the disk with the next checkpoint, which
+    holds all rows as well: on resumption the file is made anew from them. A file that is damaged or
+    removed meanwhile is made anew too, and a warning says so.
 
     Args:
-        path: The file.
+        path: The file, in UTF-8.
         lines_every: Least time, in seconds, from one row that is also printed to the next.
     """
 
     def __init__(self, path: str | Path, lines_every: float = math.inf) -> None:
-        self.path, self.lines_every = Path(path), lines_every
-        self._row: dict[str, Any] = {}
+        self.path, self.lines_every = Path(path).absolute(), lines_every
+        self._rows, self._row = [_line(_COLUMNS)], dict[str, Any]()
+        self._begun = False
         self._seconds = self._since = 0.0
         self._last_line = -1e9
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Begin the file, or cut it at the checkpoint."""
+        """Begin the file, or make it as it was at the checkpoint."""
         self._since, self._row = time.monotonic(), pl_module.row
         if trainer.is_global_zero:
-            partial = Path(f"{self.path}.partial")
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            # Replaced as a whole: an interruption leaves the old file or the new one.
-            partial.write_text("".join([_line(_COLUMNS), *self._rows_until(pl_module.step)]))
-            os.replace(partial, self.path)
+            if pl_module.step and not self._begun and self.path.exists():
+                raise ValueError(f"{self.path} must be new where no checkpoint holds its rows")
+            self.restore(self._begun)
+            self._begun = True
+
+    def restore(self, expected: bool = True) -> None:
+        """Make the file anew, and warn if it is expected to hold all rows and does not."""
+        text = "".join(self._rows).encode()
+        found = self.path.read_bytes() if self.path.exists() else b""
+        if expected and not found.startswith(text):
+            message = f"{self.path} was damaged or removed: its rows are those of the checkpoint"
+            rank_zero_warn(message, category=RuntimeWarning)
+        if found != text:
+            replace_file(self.path, text)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
         """Write a row if there is a new one."""
-        row, seconds = pl_module.row, self.state_dict()["seconds"]
+        row, seconds = pl_module.row, self._seconds + time.monotonic() - self._since
         if row is self._row or not trainer.is_global_zero:
             return
         self._row = row
         values = [*(row[name] for name in _NAMES), *(row[name] for name in _TERMS)]
         values += [row["mse"] ** 0.5, row["skipped_steps"], seconds]
-        with self.path.open("a") as file:
-            # Nine digits tell all 32-bit floats apart.
-            file.write(_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
+        # Nine digits tell all 32-bit floats apart.
+        self._rows.append(_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
+        if self.path.exists():
+            with self.path.open("ab") as file:
+                file.write(self._rows[-1].encode())
+        else:
+            self.restore()
         ends = row["step"] == pl_module.schedule.num_steps and self.lines_every < math.inf
         if ends or seconds - self._last_line >= self.lines_every:
             self._last_line = seconds
             step = f"step {row['step']}/{pl_module.schedule.num_steps}  {row['stage']}"
             terms = ", ".join(f"{n} {row[n]:.1f} nats" for n in ("elbo", "kl_w", "kl_z"))
             skipped = f"{row['skipped_steps']} skipped"
-            print(f"{step}: {terms}, rmse {values[-3]:.4f}, {skipped}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # the terminal may be gone
+                text = f"{step}: {terms}, rmse {values[-3]:.4f}, {skipped}"
+                print(text, file=sys.stderr, flush=True)
+
+    def on_save_checkpoint(self, *args: Any) -> None:
+        """Bring the rows to the disk."""
+        if self.path.exists():
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the time spent."""
-        return {"seconds": self._seconds + time.monotonic() - self._since}
+        """Keep the rows and the time spent."""
+        seconds = self._seconds + time.monotonic() - self._since
+        return {"seconds": seconds, "rows": "".join(self._rows)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the time spent."""
-        self._seconds = state_dict["seconds"]
-
-    def _rows_until(self, step: int) -> list[str]:
-        if step == 0 or not self.path.exists():
-            return []
-        header, *rows = self.path.read_text().splitlines(keepends=True) or [""]
-        if header != _line(_COLUMNS):
-            expected = ",".join(_COLUMNS)
-            raise ValueError(f"{self.path} must have columns {expected} (got {header.strip()!r})")
-        # A line without its end was being written when the process died.
-        return [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+        """Take up the rows and the time spent."""
+        self._seconds, self._rows = state_dict["seconds"], state_dict["rows"].splitlines(True)
+        self._begun = True
 
 
 class Progress(TQDMProgressBar):

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import lightning as L
 import torch
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 
 from compvae_pyg.data.generated import GeneratedData
+from compvae_pyg.identity import machine, networks
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn.checks import check_choice, check_count, check_model, check_type
 from compvae_pyg.problems import Problem
-from compvae_pyg.runtime import check_compiler, keep_freed_memory, without_validation
-from compvae_pyg.training import checkpoint
+from compvae_pyg.runtime import (
+    StopSignals,
+    check_compiler,
+    keep_freed_memory,
+    without_validation,
+)
+from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
 from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.progress import MetricsFile, Progress
 from compvae_pyg.training.schedule import Schedule
@@ -34,6 +42,8 @@ from compvae_pyg.training.schedule import Schedule
 __all__ = ["TrainConfig", "train"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
+# Options that change what is trained.
+_IDENTITY = ("seed", "accumulate", "precision", "compile", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +98,8 @@ class TrainConfig:
 
     @property
     def checkpoint(self) -> Path:
-        """The file from which the run is resumed."""
-        return Path(self.output) / "checkpoints" / "last.ckpt"
+        """The file from which the run is resumed; absolute, so that none takes it for a URL."""
+        return Path(self.output).absolute() / "checkpoints" / "last.ckpt"
 
     @property
     def device(self) -> str:
@@ -143,24 +153,31 @@ def train(
     check_type(schedule, "schedule", Schedule)
     check_type(config, "config", TrainConfig)
     config.check()
-    output, path = config.output, config.checkpoint
-    run: dict[str, Any] = {"problem": problem.name, "parameters": vars(problem)}
-    run |= {"seed": config.seed, "accumulate": config.accumulate, "schedule": asdict(schedule)}
-    run["model"] = {name: str(list(value.shape)) for name, value in model.state_dict().items()}
-    last = checkpoint.LastCheckpoint(path, config.checkpoint_every, run, config.seed)
+    path, signals = config.checkpoint, StopSignals()
+    run = {"problem": problem.name, "class": type(problem), "parameters": vars(problem)}
+    run |= {name: getattr(config, name) for name in _IDENTITY}
+    run |= {"schedule": schedule, "model": networks(model), "machine": machine()}
+    last = LastCheckpoint(path, config.checkpoint_every, run, config.seed, signals)
     if path.exists() and not config.resume:
         raise FileExistsError(
-            f"{output} holds a checkpoint: pass resume=True to continue, or choose another folder"
+            f"{config.output} holds a checkpoint: pass resume=True to continue, or choose another "
+            "folder"
         )
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    shows = config.progress and not has_bar
+    bars = [Progress()] if shows and sys.stdout.isatty() else []
+    rows = MetricsFile(path.parents[1] / "metrics.csv", 30.0 if shows and not bars else math.inf)
     if config.resume:
         if not path.exists():
             raise FileNotFoundError(
                 f"{path} does not exist: pass resume=False to start, or choose another folder"
             )
         saved = last.read()
-        if saved["training"]["step"] == schedule.num_steps:
+        if last.step == schedule.num_steps:
             state = saved["state_dict"].items()
             model.load_state_dict({name.removeprefix("model."): v for name, v in state})
+            rows.load_state_dict(saved["callbacks"][rows.state_key])
+            rows.restore()
             return model.cpu().eval()
     if config.compile:
         check_compiler(config.device)
@@ -173,12 +190,8 @@ def train(
         strategy = DDPStrategy(find_unused_parameters=partial)
     if config.device == "cpu":
         keep_freed_memory()
-    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    shows = config.progress and not has_bar
-    bars = [Progress()] if shows and sys.stdout.isatty() else []
-    rows = MetricsFile(Path(output) / "metrics.csv", 30.0 if shows and not bars else math.inf)
     module = CompVAEModule(model.train(), schedule, problem.parts, compile=config.compile)
-    with _quietly(), without_validation(config.compile):
+    with _quietly(), without_validation(config.compile), signals:
         trainer = L.Trainer(
             accelerator=config.device,
             strategy=strategy,
@@ -189,22 +202,39 @@ def train(
             accumulate_grad_batches=config.accumulate,
             log_every_n_steps=config.log_every,
             callbacks=[rows, *bars, *callbacks, last],
-            plugins=[checkpoint.AtomicCheckpointIO()],
-            default_root_dir=output,
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=path.parents[1],
             logger=logger,
             enable_progress_bar=has_bar or bool(bars),
             enable_model_summary=False,
         )
         data = GeneratedData(problem, schedule, config.seed)
         start = path if config.resume else None
-        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-    if last.interrupted:
-        raise KeyboardInterrupt(
-            f"stopped at step {module.step} of {schedule.num_steps}; "
-            f"pass resume=True to continue from {path}"
-        )
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        except (KeyboardInterrupt, SystemExit):  # Lightning makes the latter of the former
+            if not signals.received:
+                raise
+        stopped = last.stopped or signals.received
+    if stopped:
+        _stop(stopped, trainer, f"at step {module.step} of {schedule.num_steps}", last)
     model.zero_grad(set_to_none=True)
     return model.eval()
+
+
+def _stop(number: int, trainer: L.Trainer, where: str, last: LastCheckpoint) -> NoReturn:
+    """End as a program does that a signal ends, with one line."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.global_rank and isinstance(environment, LightningEnvironment):
+        raise SystemExit(0)  # or else Lightning kills the process that started this one
+    there = f"pass resume=True to continue from step {last.step}, {last.path}"
+    text = f"stopped {where}; {there if last.step > 0 else 'nothing was saved'}"
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt(text)
+    if trainer.is_global_zero:
+        with suppress(OSError):  # the terminal may be gone
+            print(f"{signal.Signals(number).name}: {text}", file=sys.stderr, flush=True)
+    raise SystemExit(128 + number)
 
 
 @contextmanager

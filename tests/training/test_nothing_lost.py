@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from compvae_pyg.training import AtomicCheckpointIO
-from compvae_pyg.training.checkpoint import flat
+from compvae_pyg.identity import flat
 
 # The processes start as copies of this one, with torch on one thread: in milliseconds.
 fork = multiprocessing.get_context("fork")

@@ -1,0 +1,115 @@
+"""Files that are replaced as a whole, archives that show damage, and locks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["is_sealed", "locked", "replace_file", "seal", "sync_folder"]
+
+_DIGEST = hashlib.sha256().digest_size
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file by one of this content, which is on the disk when this returns.
+
+    It is written beside the target, into a file of its own that then takes the place. Whatever
+    happens meanwhile, there is the old file or the new one.
+
+    Raises:
+        OSError: If it cannot be written; the old file is as it was.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "new" / "file"
+        >>> replace_file(path, b"whole")
+        >>> path.read_bytes()
+        b'whole'
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names of a folder's files to the disk, where the system can."""
+    with suppress(OSError):  # Windows opens no folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a folder or a file, which is made if need be; its death frees a process.
+
+    Nothing is locked on Windows, nor on drives that cannot lock.
+
+    Raises:
+        BlockingIOError: If another process holds it, unless told to wait.
+
+    Example:
+        >>> import tempfile
+        >>> with locked(Path(tempfile.mkdtemp())):
+        ...     pass
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    # Network drives lock what is open for writing alone, which folders cannot be.
+    how = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, how, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def seal(archive: bytes) -> bytes:
+    """Return a zip archive that has no comment with a digest of all its bytes as its comment.
+
+    Example:
+        >>> import io, zipfile
+        >>> file = io.BytesIO()
+        >>> with zipfile.ZipFile(file, "w") as archive:
+        ...     archive.writestr("name", "content")
+        >>> sealed = seal(file.getvalue())
+        >>> is_sealed(sealed), zipfile.ZipFile(io.BytesIO(sealed)).read("name")
+        (True, b'content')
+    """
+    content = archive[:-2] + _DIGEST.to_bytes(2, "little")  # the length of the comment
+    return content + hashlib.sha256(content).digest()
+
+
+def is_sealed(content: bytes) -> bool:
+    """Tell whether these are the bytes that :func:`seal` returned, all of them.
+
+    Example:
+        >>> is_sealed(b"anything else")
+        False
+    """
+    body, digest = memoryview(content)[:-_DIGEST], content[-_DIGEST:]
+    return hashlib.sha256(body).digest() == digest
