@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
-__all__ = ["is_sealed", "locked", "replace_file", "seal", "sync_folder"]
+import torch
+
+__all__ = [
+    "Lines",
+    "is_sealed",
+    "locked",
+    "read_archive",
+    "replace_file",
+    "seal",
+    "sync_folder",
+    "write_archive",
+]
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -88,6 +103,44 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
+def write_archive(path: Path, value: Any) -> None:
+    """Replace a file by what ``torch.save`` makes of a value, with a digest, see :func:`seal`.
+
+    Raises:
+        OSError: If it cannot be written; the old file is as it was.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "archive"
+        >>> write_archive(path, {"step": 3})
+        >>> read_archive(path)
+        {'step': 3}
+    """
+    content = io.BytesIO()
+    torch.save(value, content)
+    try:
+        replace_file(path, seal(content.getvalue()))
+    except OSError as error:
+        kept = "the last one is as it was" if path.exists() else "there is none before it"
+        reason = f"no checkpoint could be written ({error.strerror}); {kept}"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+def read_archive(path: Path, device: Any = "cpu", *, weights_only: bool = True) -> Any:
+    """Return the value that was written; unless told otherwise, no code in the file is executed.
+
+    Raises:
+        ValueError: If a bit of the file has changed since, or others wrote it.
+    """
+    content, cause = path.read_bytes(), None
+    try:
+        if is_sealed(content):
+            return torch.load(io.BytesIO(content), device, weights_only=weights_only)
+    except (RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        cause = error  # what torch says of it fills a screen
+    raise ValueError(f"{path} is damaged or no archive of tensors and plain values") from cause
+
+
 def seal(archive: bytes) -> bytes:
     """Return a zip archive that has no comment with a digest of all its bytes as its comment.
 
@@ -113,3 +166,47 @@ def is_sealed(content: bytes) -> bool:
     """
     body, digest = memoryview(content)[:-_DIGEST], content[-_DIGEST:]
     return hashlib.sha256(body).digest() == digest
+
+
+class Lines:
+    r"""A file of lines in UTF-8, all of which are kept as well, so that it can be made anew.
+
+    Args:
+        path: The file.
+        text: The lines to begin with.
+
+    Example:
+        >>> import tempfile
+        >>> lines = Lines(Path(tempfile.mkdtemp()) / "file", "one\\n")
+        >>> lines.restore()
+        >>> lines.append("two\\n")
+        >>> lines.path.read_text() == lines.text
+        True
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.text = path, text
+
+    def restore(self, warn: bool = False) -> None:
+        """Make the file hold the lines and no others; warn, if asked, where it lacks any."""
+        content = self.text.encode()
+        found = self.path.read_bytes() if self.path.exists() else b""
+        if warn and not found.startswith(content):
+            message = f"{self.path} was damaged or removed, and is made anew"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        if found != content:
+            replace_file(self.path, content)
+
+    def append(self, line: str) -> None:
+        """Write one more line, or all if the file was removed."""
+        self.text += line
+        if not self.path.exists():
+            return self.restore(warn=True)
+        with self.path.open("ab") as file:
+            file.write(line.encode())
+
+    def sync(self) -> None:
+        """Bring the lines to the disk."""
+        if self.path.exists():
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())

@@ -15,7 +15,7 @@ import torch
 import torch_geometric
 from torch import Tensor, nn
 
-__all__ = ["flat", "machine", "networks"]
+__all__ = ["differences", "flat", "machine", "networks"]
 
 # Told apart by their texts; subclasses of strings are no plain ones.
 _TOLD = (str, torch.dtype, torch.device, np.dtype, PurePath, Enum, complex)
@@ -96,4 +96,18 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "matmul_precision": torch.get_float32_matmul_precision(),
+    }
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, str]:
+    """Return in words where two identities, as :func:`flat` returns them, differ.
+
+    Example:
+        >>> differences({"seed": 1, "step": 2}, {"seed": 3, "step": 2})
+        {'seed': 'seed is 1 there and 3 here'}
+    """
+    return {
+        name: f"{name} is {there.get(name, 'absent')} there and {here.get(name, 'absent')} here"
+        for name in dict.fromkeys([*there, *here])
+        if there.get(name) != here.get(name)
     }

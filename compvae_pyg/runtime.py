@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import torch
 from torch.distributions import Distribution
@@ -19,6 +21,7 @@ __all__ = [
     "check_compiler",
     "compiled",
     "keep_freed_memory",
+    "quietly",
     "without_validation",
 ]
 
@@ -77,6 +80,25 @@ def without_validation(without: bool = True) -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(validates)
+
+
+@contextmanager
+def quietly(logger: str, ignored: str) -> Iterator[None]:
+    """Silence for a while what a library says of itself, and warnings that match a pattern.
+
+    Example:
+        >>> with quietly("lightning.pytorch", ".*"):
+        ...     warnings.warn("not shown")
+    """
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ignored)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 def keep_freed_memory() -> bool:
@@ -142,6 +164,15 @@ class StopSignals:
         self._waits = True
         for number in self._handlers:
             signal.signal(number, self._note)
+
+    @staticmethod
+    def end(number: int, text: str) -> NoReturn:
+        """End as a program does that this signal ends: with one line, and a status of its own."""
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt(text)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"{signal.Signals(number).name}: {text}", file=sys.stderr, flush=True)
+        raise SystemExit(128 + number)
 
     def _note(self, number: int, frame: Any) -> None:
         if os.getpid() != self._process:

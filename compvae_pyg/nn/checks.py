@@ -37,7 +37,9 @@ def check_sizes(**sizes: Any) -> None:
         check_count(value, name)
 
 
-def check_number(value: Any, name: str, *, positive: bool = False) -> None:
+def check_number(
+    value: Any, name: str, *, positive: bool = False, at_most: float = math.inf
+) -> None:
     """Raise a TypeError unless the value is a real number, and a ValueError unless in range."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number (got {_short(value)})")
@@ -45,6 +47,24 @@ def check_number(value: Any, name: str, *, positive: bool = False) -> None:
         raise ValueError(f"{name} must be finite (got {value})")
     if positive and not value > 0:
         raise ValueError(f"{name} must be positive (got {value})")
+    if value > at_most:
+        raise ValueError(f"{name} must not exceed {at_most} (got {value})")
+
+
+def check_pair(values: Any, name: str, *, positive: bool = False) -> None:
+    """Raise unless the value is a tuple of two numbers, see :func:`check_number`."""
+    check_type(values, name, tuple)
+    if len(values) != 2:
+        raise ValueError(f"{name} must be two numbers (got {len(values)})")
+    for number in values:
+        check_number(number, name, positive=positive)
+
+
+def check_line(value: Any, name: str) -> None:
+    """Raise a TypeError unless the value is a string, and a ValueError unless it is a line."""
+    check_type(value, name, str)
+    if not value or not value.isprintable():
+        raise ValueError(f"{name} must be a line of text (got {value!r:.80})")
 
 
 def check_probability(value: Any, name: str) -> None:

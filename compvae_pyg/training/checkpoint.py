@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
@@ -18,8 +16,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from compvae_pyg.files import is_sealed, locked, replace_file, seal
-from compvae_pyg.identity import flat
+from compvae_pyg.files import locked, read_archive, write_archive
+from compvae_pyg.identity import differences, flat
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.runtime import StopSignals
 
@@ -31,35 +29,18 @@ _FORMAT_VERSION = 3
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes Lightning's checkpoints as whole files with a digest, and reads these alone.
 
-    There is the new file or the old one; a file that has changed since is refused, if by a bit. A
-    path is that of a file on this machine, whatever its name.
+    See :func:`~compvae_pyg.files.write_archive`. A path is that of a file, whatever its name.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
         """Replace the file, or raise an OSError."""
-        path, content = Path(path), io.BytesIO()
-        torch.save(checkpoint, content)
-        try:
-            replace_file(path, seal(content.getvalue()))
-        except OSError as error:
-            kept = "the last one is as it was" if path.exists() else "there is none before it"
-            reason = f"no checkpoint could be written ({error.strerror}); {kept}"
-            raise OSError(error.errno, reason, str(path)) from error
+        write_archive(Path(path), checkpoint)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Return what was saved, or raise a ValueError; by default no code in it is executed."""
-        content = Path(path).read_bytes()
-        try:
-            if is_sealed(content):
-                code = weights_only is False
-                return torch.load(io.BytesIO(content), map_location, weights_only=not code)
-            error: Exception | None = None
-        except (RuntimeError, ValueError, EOFError, UnpicklingError) as why:
-            error = why  # what torch says of it fills a screen
-        message = f"{path} is damaged or no checkpoint of tensors and plain values"
-        raise ValueError(message) from error
+        return read_archive(Path(path), map_location, weights_only=weights_only is not False)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove the file, if it is there."""
@@ -160,9 +141,7 @@ class LastCheckpoint(Checkpoint):
         """Give the folder back."""
         self._lock.close()
 
-    def on_exception(self, *args: Any) -> None:
-        """Give the folder back."""
-        self._lock.close()
+    on_exception = teardown
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -192,7 +171,7 @@ class LastCheckpoint(Checkpoint):
             ValueError: If it is damaged, of another kind or format, or of another run: what differs
                 is said.
         """
-        checkpoint = AtomicCheckpointIO().load_checkpoint(self.path)
+        checkpoint = read_archive(self.path)
         try:
             there, version = checkpoint["run"], checkpoint["format_version"]
             self.step = checkpoint["training"]["step"]
@@ -200,21 +179,17 @@ class LastCheckpoint(Checkpoint):
             raise ValueError(f"{self.path} is no checkpoint of a run of compvae_pyg") from error
         if version != _FORMAT_VERSION:
             raise ValueError(f"{self.path} has format {version} (expected {_FORMAT_VERSION})")
-        differences = {
-            name: f"{name} is {there.get(name, 'absent')} there and {self.run.get(name, 'absent')}"
-            for name in dict.fromkeys([*there, *self.run])
-            if there.get(name) != self.run.get(name)
-        }
-        bits = [text for name, text in differences.items() if name.startswith("machine.")]
-        other = [f"{text} here" for text in differences.values() if text not in bits]
-        if other:
-            text = "; ".join(other[:4]) + (f"; and {len(other) - 4} more" if other[4:] else "")
-            if "schedule.num_steps" in differences:
+        found = differences(there, self.run)
+        bits = [found.pop(name) for name in list(found) if name.startswith("machine.")]
+        if found:
+            text = "; ".join(list(found.values())[:4])
+            text += f"; and {len(found) - 4} more" if len(found) > 4 else ""
+            if "schedule.num_steps" in found:
                 text += "; a schedule spans its steps: to train on, give the trained model another"
                 text += " folder and a schedule of its own"
             raise ValueError(f"{self.path} is the checkpoint of another run: {text}")
         if bits:
-            text = f"the last bits may differ from here on: {'; '.join(bits)} here"
+            text = f"the last bits may differ from here on: {'; '.join(bits)}"
             rank_zero_warn(text, category=RuntimeWarning)
         return checkpoint
 

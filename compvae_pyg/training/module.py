@@ -20,11 +20,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Data
 
 from compvae_pyg.models import CompVAE, build_architecture
+from compvae_pyg.models.staged_elbo import staged_elbo
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import check_counts, check_model, check_type
+from compvae_pyg.optim import NonFiniteGuard, gradient_norm
 from compvae_pyg.runtime import compiled
-from compvae_pyg.training.guard import NonFiniteGuard, gradient_norm
-from compvae_pyg.training.objective import measured, named, objective, staged_elbo
+from compvae_pyg.training.objective import measured, named, objective
 from compvae_pyg.training.schedule import Schedule
 
 __all__ = ["CompVAEModule"]
@@ -153,11 +154,8 @@ class CompVAEModule(L.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Bound the gradient as the Trainer says, or else the schedule."""
-        bound = gradient_clip_val or self.schedule.max_grad_norm
-        if bound is None or self._scaler() is not None:
-            self.clip_gradients(optimizer, bound, gradient_clip_algorithm)
-        else:
-            # Lightning refuses fused kernels in mixed precision, also where no scaler is used.
+        # Not by Lightning, which refuses fused kernels in mixed precision, scaler or not.
+        if bound := gradient_clip_val or self.schedule.max_grad_norm:
             clip = clip_grad_value_ if gradient_clip_algorithm == "value" else clip_grad_norm_
             clip(_parameters(optimizer), bound)
 
@@ -168,7 +166,8 @@ class CompVAEModule(L.LightningModule):
         self.step += 1
         ends = self.step == self.schedule.num_steps
         if ends or self.step % self.guard.patience == 0:
-            self.guard.check(self.step, self.schedule.at(self.step - 1).stage.name)
+            stage = self.schedule.at(self.step - 1).stage.name
+            self.guard.check(self.step, stage, warn=self.trainer.is_global_zero)
         trainer: Any = self.trainer
         every, step = trainer.log_every_n_steps, trainer.global_step + 1
         if every and (ends or trainer.is_last_batch or step % every == 0):

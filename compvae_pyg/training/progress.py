@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import sys
 import time
 from contextlib import suppress
@@ -14,9 +13,8 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.utilities import rank_zero_warn
 
-from compvae_pyg.files import replace_file
+from compvae_pyg.files import Lines
 
 __all__ = ["MetricsFile", "Progress"]
 
@@ -48,8 +46,8 @@ class MetricsFile(L.Callback):
     """
 
     def __init__(self, path: str | Path, lines_every: float = math.inf) -> None:
-        self.path, self.lines_every = Path(path).absolute(), lines_every
-        self._rows, self._row = [_line(_COLUMNS)], dict[str, Any]()
+        self.lines, self.lines_every = Lines(Path(path).absolute(), _line(_COLUMNS)), lines_every
+        self._row: dict[str, Any] = {}
         self._begun = False
         self._seconds = self._since = 0.0
         self._last_line = -1e9
@@ -58,20 +56,10 @@ class MetricsFile(L.Callback):
         """Begin the file, or make it as it was at the checkpoint."""
         self._since, self._row = time.monotonic(), pl_module.row
         if trainer.is_global_zero:
-            if pl_module.step and not self._begun and self.path.exists():
-                raise ValueError(f"{self.path} must be new where no checkpoint holds its rows")
-            self.restore(self._begun)
+            if pl_module.step and not self._begun and self.lines.path.exists():
+                raise ValueError(f"{self.lines.path} must be new where no checkpoint has its rows")
+            self.lines.restore(warn=self._begun)
             self._begun = True
-
-    def restore(self, expected: bool = True) -> None:
-        """Make the file anew, and warn if it is expected to hold all rows and does not."""
-        text = "".join(self._rows).encode()
-        found = self.path.read_bytes() if self.path.exists() else b""
-        if expected and not found.startswith(text):
-            message = f"{self.path} was damaged or removed: its rows are those of the checkpoint"
-            rank_zero_warn(message, category=RuntimeWarning)
-        if found != text:
-            replace_file(self.path, text)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
         """Write a row if there is a new one."""
@@ -82,12 +70,7 @@ class MetricsFile(L.Callback):
         values = [*(row[name] for name in _NAMES), *(row[name] for name in _TERMS)]
         values += [row["mse"] ** 0.5, row["skipped_steps"], seconds]
         # Nine digits tell all 32-bit floats apart.
-        self._rows.append(_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
-        if self.path.exists():
-            with self.path.open("ab") as file:
-                file.write(self._rows[-1].encode())
-        else:
-            self.restore()
+        self.lines.append(_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
         ends = row["step"] == pl_module.schedule.num_steps and self.lines_every < math.inf
         if ends or seconds - self._last_line >= self.lines_every:
             self._last_line = seconds
@@ -100,18 +83,16 @@ class MetricsFile(L.Callback):
 
     def on_save_checkpoint(self, *args: Any) -> None:
         """Bring the rows to the disk."""
-        if self.path.exists():
-            with self.path.open("rb+") as file:
-                os.fsync(file.fileno())
+        self.lines.sync()
 
     def state_dict(self) -> dict[str, Any]:
         """Keep the rows and the time spent."""
         seconds = self._seconds + time.monotonic() - self._since
-        return {"seconds": seconds, "rows": "".join(self._rows)}
+        return {"seconds": seconds, "rows": self.lines.text}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows and the time spent."""
-        self._seconds, self._rows = state_dict["seconds"], state_dict["rows"].splitlines(True)
+        self._seconds, self.lines.text = state_dict["seconds"], state_dict["rows"]
         self._begun = True
 
 

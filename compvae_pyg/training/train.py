@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import signal
 import sys
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, get_args
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 
+from compvae_pyg import runtime
 from compvae_pyg.data.generated import GeneratedData
 from compvae_pyg.identity import machine, networks
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn.checks import check_choice, check_count, check_model, check_type
 from compvae_pyg.problems import Problem
-from compvae_pyg.runtime import (
-    StopSignals,
-    check_compiler,
-    keep_freed_memory,
-    without_validation,
-)
+from compvae_pyg.runtime import StopSignals, quietly, without_validation
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
 from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.progress import MetricsFile, Progress
@@ -42,6 +34,7 @@ from compvae_pyg.training.schedule import Schedule
 __all__ = ["TrainConfig", "train"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
+_KNOWN = r".*(LeafSpec\)` is deprecated|no `val_dataloader`)"
 # Options that change what is trained.
 _IDENTITY = ("seed", "accumulate", "precision", "compile", "device")
 
@@ -177,10 +170,10 @@ def train(
             state = saved["state_dict"].items()
             model.load_state_dict({name.removeprefix("model."): v for name, v in state})
             rows.load_state_dict(saved["callbacks"][rows.state_key])
-            rows.restore()
+            rows.lines.restore(warn=True)
             return model.cpu().eval()
     if config.compile:
-        check_compiler(config.device)
+        runtime.check_compiler(config.device)
     path.parent.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=path.parent).close()  # fails now if no file can be written
     strategy: Any = config.strategy
@@ -189,9 +182,9 @@ def train(
         partial = any(s.inferred != "all" or s.loss != "likelihood" for s in schedule.stages)
         strategy = DDPStrategy(find_unused_parameters=partial)
     if config.device == "cpu":
-        keep_freed_memory()
+        runtime.keep_freed_memory()
     module = CompVAEModule(model.train(), schedule, problem.parts, compile=config.compile)
-    with _quietly(), without_validation(config.compile), signals:
+    with quietly("lightning.pytorch", _KNOWN), without_validation(config.compile), signals:
         trainer = L.Trainer(
             accelerator=config.device,
             strategy=strategy,
@@ -217,35 +210,13 @@ def train(
                 raise
         stopped = last.stopped or signals.received
     if stopped:
-        _stop(stopped, trainer, f"at step {module.step} of {schedule.num_steps}", last)
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        if trainer.global_rank:
+            # For any other status than 0, Lightning kills the process that started this one.
+            raise SystemExit(0 if isinstance(environment, LightningEnvironment) else 128 + stopped)
+        saved_at = f"pass resume=True to continue from step {last.step}, {path}"
+        text = saved_at if last.step > 0 else "nothing was saved"
+        text = f"stopped at step {module.step} of {schedule.num_steps}; {text}"
+        signals.end(stopped, text)
     model.zero_grad(set_to_none=True)
     return model.eval()
-
-
-def _stop(number: int, trainer: L.Trainer, where: str, last: LastCheckpoint) -> NoReturn:
-    """End as a program does that a signal ends, with one line."""
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    if trainer.global_rank and isinstance(environment, LightningEnvironment):
-        raise SystemExit(0)  # or else Lightning kills the process that started this one
-    there = f"pass resume=True to continue from step {last.step}, {last.path}"
-    text = f"stopped {where}; {there if last.step > 0 else 'nothing was saved'}"
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt(text)
-    if trainer.is_global_zero:
-        with suppress(OSError):  # the terminal may be gone
-            print(f"{signal.Signals(number).name}: {text}", file=sys.stderr, flush=True)
-    raise SystemExit(128 + number)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence what Lightning says about itself, but not its warnings about the run."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*(LeafSpec\)` is deprecated|no `val_dataloader`)")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

@@ -1,18 +1,63 @@
-"""What keeps a loss that is not finite away from the weights."""
+"""Steps of an optimiser: their learning rate, and what keeps one that is not finite away."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import utils
 
-from compvae_pyg.nn.checks import check_count
+from compvae_pyg.nn.checks import check_count, check_number
 
-__all__ = ["NonFiniteGuard", "TrainingDivergedError", "gradient_norm"]
+__all__ = ["LearningRate", "NonFiniteGuard", "TrainingDivergedError", "gradient_norm"]
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """A learning rate that is halved at regular intervals.
+
+    Attributes:
+        initial: The rate at first.
+        final: The rate below which it does not fall.
+        halving: Steps between two halvings.
+        hold: Steps before the first interval begins.
+        warmup: Steps during which the rate rises linearly from 0.
+    """
+
+    initial: float = 1e-4
+    final: float = 1e-6
+    halving: int = 20_000
+    hold: int = 0
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        check_number(self.initial, "initial", positive=True)
+        check_number(self.final, "final")
+        if self.final < 0.0:
+            raise ValueError(f"final must not be negative (got {self.final})")
+        for name, at_least in (("halving", 1), ("hold", 0), ("warmup", 0)):
+            check_count(getattr(self, name), name, at_least)
+
+    @classmethod
+    def for_run(cls, num_steps: int, initial: float) -> LearningRate:
+        """Return a rate for a run of any length: constant for half of it, then halved six times.
+
+        Example:
+            >>> LearningRate.for_run(10_000, initial=1e-3).at(9_999) * 64
+            0.001
+        """
+        halving, hold = max(1, int(0.09 * num_steps)), int(0.45 * num_steps)
+        return cls(initial, initial / 64, halving, hold, warmup=min(200, num_steps // 10))
+
+    def at(self, step: int) -> float:
+        """Return the rate of a step."""
+        halvings = max(0, step - self.hold) // self.halving
+        rate = max(self.initial * 0.5**halvings, self.final)
+        return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
 
 
 class TrainingDivergedError(RuntimeError):
@@ -71,7 +116,7 @@ class NonFiniteGuard:
         }
         return skip
 
-    def check(self, step: int, stage: str) -> None:
+    def check(self, step: int, stage: str, *, warn: bool = True) -> None:
         """Warn of the first skipped step, and raise after too long a run of them.
 
         Waits for the device. So many steps were judged so far; the stage is for the message.
@@ -83,7 +128,7 @@ class NonFiniteGuard:
                 f"training diverged: {bad} for {self.patience} steps in a row from step "
                 f"{step - run} on, in stage {stage!r} (last finite loss {loss:g})"
             )
-        if skipped and not self._reported:
+        if skipped and warn and not self._reported:
             self._reported = True
             text = f"step {first} was skipped: {bad} ({skipped} of {step}; later ones are counted)"
-            rank_zero_warn(text, category=RuntimeWarning)
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
