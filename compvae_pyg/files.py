@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,6 +17,7 @@ import torch
 
 __all__ = [
     "Lines",
+    "csv_line",
     "is_sealed",
     "locked",
     "read_archive",
@@ -52,10 +54,10 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     sync_folder(path.parent)
 
 
@@ -168,6 +170,18 @@ def is_sealed(content: bytes) -> bool:
     return hashlib.sha256(body).digest() == digest
 
 
+def csv_line(values: Iterable[Any]) -> str:
+    r"""Return a line of a CSV file, with its end.
+
+    Example:
+        >>> csv_line([1, "a,b"])
+        '1,"a,b"\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
+
+
 class Lines:
     r"""A file of lines in UTF-8, all of which are kept as well, so that it can be made anew.
 
@@ -202,8 +216,11 @@ class Lines:
         self.text += line
         if not self.path.exists():
             return self.restore(warn=True)
-        with self.path.open("ab") as file:
-            file.write(line.encode())
+        try:
+            with self.path.open("ab") as file:
+                file.write(line.encode())
+        except OSError as error:  # which names no file
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def sync(self) -> None:
         """Bring the lines to the disk."""

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import utils
+from torch.optim import Optimizer
 
 from compvae_pyg.nn.checks import check_count, check_number
 
-__all__ = ["LearningRate", "NonFiniteGuard", "TrainingDivergedError", "gradient_norm"]
+__all__ = [
+    "LearningRate",
+    "NonFiniteGuard",
+    "TrainingDivergedError",
+    "gradient_norm",
+    "parameters_of",
+    "skip_step",
+]
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,35 @@ def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
     if hasattr(utils, "get_total_norm"):  # from torch 2.6 on
         return utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     return utils.clip_grad_norm_(parameters, math.inf)
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """Return all parameters that an optimiser moves."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def skip_step(optimizer: Optimizer, skip: Tensor, *, scaled: bool = False) -> None:
+    """Let the next step of an optimiser do nothing if a flag, ``skip``, is set.
+
+    Fused kernels look at it on the device, unless a gradient scaler tells them (``scaled``). With
+    others this waits for the device.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.ones(2)
+        >>> optimizer = torch.optim.SGD([weight], lr=1.0)
+        >>> skip_step(optimizer, torch.tensor(True))
+        >>> optimizer.step()
+        >>> weight.tolist()
+        [0.0, 0.0]
+    """
+    if getattr(optimizer, "_step_supports_amp_scaling", False) and not scaled:
+        # The protocol of torch.amp.GradScaler: where it is 1, the kernel returns at once.
+        optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
+    elif skip:
+        # Optimisers pass over parameters without a gradient.
+        for parameter in parameters_of(optimizer):
+            parameter.grad = None
 
 
 class NonFiniteGuard:

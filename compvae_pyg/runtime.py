@@ -125,9 +125,9 @@ def keep_freed_memory() -> bool:
 class StopSignals:
     """Ctrl-C, ``SIGTERM`` and ``SIGHUP``, as wishes to stop that are heeded at a good moment.
 
-    Within the block a signal raises KeyboardInterrupt, whichever it is, until :meth:`wait` is
-    called. From then on it is only noted; a second Ctrl-C raises KeyboardInterrupt. Signals that
-    the process ignores, as ``nohup`` has it, stay ignored. Beside the main thread nothing happens.
+    A signal, whichever it is, raises KeyboardInterrupt, which ends the block, until :meth:`wait` is
+    called. From then on it is only noted, but for a second Ctrl-C. Signals that the process
+    ignores, as ``nohup`` has it, stay ignored. Beside the main thread nothing happens.
 
     Attributes:
         received: The first signal that came, or 0.
@@ -154,10 +154,11 @@ class StopSignals:
                     self._handlers[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> bool:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
+        return bool(self.received and kind and issubclass(kind, (KeyboardInterrupt, SystemExit)))
 
     def wait(self) -> None:
         """Only note signals from here on, also those that someone else has taken meanwhile."""

@@ -11,7 +11,7 @@ from compvae_pyg import Dots
 
 PACKAGE = Path(compvae_pyg.__file__).parent
 # Each imports from those to the left of it alone.
-FLOORS = (("nn",), ("distributions",), ("models",), ("problems", "simulation"))
+FLOORS = (("nn", "files"), ("distributions",), ("models",), ("problems", "simulation"))
 
 
 def modules():

@@ -33,6 +33,7 @@ def staged_elbo(
     noise, so that it cannot learn of the whole through z.
 
     Example:
+        >>> import torch
         >>> from compvae_pyg import Dots
         >>> data = Dots().sample(torch.tensor([2, 3]))
         >>> staged_elbo(Dots().build("small"), data.whole, data, inferred="none").kl_w

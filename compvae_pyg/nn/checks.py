@@ -289,6 +289,20 @@ def check_evaluation(model: Any, problem: Any, kind: type, *, seed: int, **count
         check_count(count, name)
 
 
+def check_like(value: Any, name: str, default: Any) -> None:
+    """Raise unless the value is of the type of a default: an integer at least 1, if not 0 is.
+
+    Other numbers must be positive; all else is left to others.
+    """
+    match default:
+        case bool():
+            check_type(value, name, bool)
+        case int():
+            check_count(value, name, min(default, 1))
+        case float():
+            check_number(value, name, positive=True)
+
+
 def check_options(builder: Callable[..., Built]) -> Callable[..., Built]:
     """Let a function that builds networks check its options by the types of their defaults.
 
@@ -299,13 +313,7 @@ def check_options(builder: Callable[..., Built]) -> Callable[..., Built]:
     @functools.wraps(builder)
     def build(**options: Any) -> Built:
         for name, value in options.items():
-            match defaults.get(name):
-                case bool():
-                    check_type(value, name, bool)
-                case int():
-                    check_count(value, name)
-                case float():
-                    check_number(value, name, positive=True)
+            check_like(value, name, defaults.get(name))
         return builder(**options)
 
     return build

@@ -23,8 +23,6 @@ from compvae_pyg.runtime import StopSignals
 
 __all__ = ["AtomicCheckpointIO", "LastCheckpoint"]
 
-_FORMAT_VERSION = 3
-
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes Lightning's checkpoints as whole files with a digest, and reads these alone.
@@ -53,9 +51,8 @@ class LastCheckpoint(Checkpoint):
     After a signal that says to stop, on any rank, the step at hand is finished, the file is saved
     and training ends. A lock keeps the folder from other trainings meanwhile.
 
-    When training begins, it seeds torch's global random state, for each rank apart; when it is
-    resumed, it restores it. All checkpoints of the Trainer, also of other callbacks, hold these
-    states and the identity of the run.
+    It seeds torch's global random state, for each rank apart, or restores it on resumption. All
+    checkpoints of the Trainer hold these states and the identity of the run.
 
     Args:
         path: The file, which is replaced each time.
@@ -83,7 +80,7 @@ class LastCheckpoint(Checkpoint):
         check_count(every, "every")
         check_count(seed, "seed", at_least=0)
         self.path, self.every, self.seed = Path(path).absolute(), every, seed
-        self.run, self.signals = dict(flat(run or {})), signals or StopSignals()
+        self.run, self.signals = dict(flat({"format": 3, **(run or {})})), signals or StopSignals()
         self.stopped, self.step = 0, -1
         self._seen, self._saved, self._time = 0, 0, 0.0
         self._found, self._lock = self._mark(), ExitStack()
@@ -153,7 +150,7 @@ class LastCheckpoint(Checkpoint):
         states: list[Any] = [state] * trainer.world_size
         if trainer.world_size > 1:
             torch.distributed.all_gather_object(states, state)
-        checkpoint.update(format_version=_FORMAT_VERSION, run=self.run, random_states=states)
+        checkpoint.update(run=self.run, random_states=states)
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -168,17 +165,13 @@ class LastCheckpoint(Checkpoint):
         """Return the checkpoint; no code in it is executed.
 
         Raises:
-            ValueError: If it is damaged, of another kind or format, or of another run: what differs
-                is said.
+            ValueError: If it is damaged, of another kind, or of another run: what differs is said.
         """
         checkpoint = read_archive(self.path)
         try:
-            there, version = checkpoint["run"], checkpoint["format_version"]
-            self.step = checkpoint["training"]["step"]
+            there, self.step = checkpoint["run"], checkpoint["training"]["step"]
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{self.path} is no checkpoint of a run of compvae_pyg") from error
-        if version != _FORMAT_VERSION:
-            raise ValueError(f"{self.path} has format {version} (expected {_FORMAT_VERSION})")
         found = differences(there, self.run)
         bits = [found.pop(name) for name in list(found) if name.startswith("machine.")]
         if found:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import sys
 import time
@@ -14,7 +12,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from compvae_pyg.files import Lines
+from compvae_pyg.files import Lines, csv_line
 
 __all__ = ["MetricsFile", "Progress"]
 
@@ -46,7 +44,7 @@ class MetricsFile(L.Callback):
     """
 
     def __init__(self, path: str | Path, lines_every: float = math.inf) -> None:
-        self.lines, self.lines_every = Lines(Path(path).absolute(), _line(_COLUMNS)), lines_every
+        self.lines, self.lines_every = Lines(Path(path).absolute(), csv_line(_COLUMNS)), lines_every
         self._row: dict[str, Any] = {}
         self._begun = False
         self._seconds = self._since = 0.0
@@ -70,7 +68,7 @@ class MetricsFile(L.Callback):
         values = [*(row[name] for name in _NAMES), *(row[name] for name in _TERMS)]
         values += [row["mse"] ** 0.5, row["skipped_steps"], seconds]
         # Nine digits tell all 32-bit floats apart.
-        self.lines.append(_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
+        self.lines.append(csv_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
         ends = row["step"] == pl_module.schedule.num_steps and self.lines_every < math.inf
         if ends or seconds - self._last_line >= self.lines_every:
             self._last_line = seconds
@@ -81,12 +79,9 @@ class MetricsFile(L.Callback):
                 text = f"{step}: {terms}, rmse {values[-3]:.4f}, {skipped}"
                 print(text, file=sys.stderr, flush=True)
 
-    def on_save_checkpoint(self, *args: Any) -> None:
-        """Bring the rows to the disk."""
-        self.lines.sync()
-
     def state_dict(self) -> dict[str, Any]:
-        """Keep the rows and the time spent."""
+        """Bring the rows to the disk, and keep them and the time spent."""
+        self.lines.sync()
         seconds = self._seconds + time.monotonic() - self._since
         return {"seconds": seconds, "rows": self.lines.text}
 
@@ -114,9 +109,3 @@ class Progress(TQDMProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
         """Return the stage and what the module logs for the bar."""
         return {"stage": pl_module.row.get("stage"), **super().get_metrics(trainer, pl_module)}
-
-
-def _line(values: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue()

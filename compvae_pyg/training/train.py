@@ -6,7 +6,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,12 +18,13 @@ from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
+from lightning.pytorch.utilities import rank_zero_only
 
 from compvae_pyg import runtime
 from compvae_pyg.data.generated import GeneratedData
 from compvae_pyg.identity import machine, networks
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn.checks import check_choice, check_count, check_model, check_type
+from compvae_pyg.nn.checks import check_choice, check_like, check_model, check_type
 from compvae_pyg.problems import Problem
 from compvae_pyg.runtime import StopSignals, quietly, without_validation
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
@@ -78,11 +79,8 @@ class TrainConfig:
     def check(self) -> None:
         """Raise a TypeError or ValueError that names what is not of its type or range."""
         check_type(self.output, "output", str, PathLike)
-        check_count(self.seed, "seed", at_least=0)
-        for name in ("accumulate", "devices", "num_nodes", "checkpoint_every", "log_every"):
-            check_count(getattr(self, name), name)
-        for name in ("resume", "compile", "progress"):
-            check_type(getattr(self, name), name, bool)
+        for option in fields(TrainConfig):
+            check_like(getattr(self, option.name), option.name, option.default)
         accelerators = AcceleratorRegistry.available_accelerators()
         check_choice(self.accelerator, "accelerator", ("auto", "gpu", *accelerators))
         strategies = StrategyRegistry.available_strategies()
@@ -113,9 +111,10 @@ def train(
     """Train a model on wholes that are generated on the fly, and return it in evaluation mode.
 
     In the folder ``config.output`` it writes ``metrics.csv`` (see :class:`MetricsFile`) and
-    ``checkpoints/last.ckpt``. Training that was interrupted, by Ctrl-C or by a power cut, and then
-    resumed gives on the CPU the same model, bit for bit, as training that was not. It seeds torch's
-    global random state and, on the CPU, calls :func:`~compvae_pyg.runtime.keep_freed_memory`.
+    ``checkpoints/last.ckpt`` (see :class:`LastCheckpoint`). Training that was interrupted, by a
+    signal or a power cut, and then resumed gives on the CPU the same model, bit for bit, as one
+    that was not. It seeds torch's global random state and, on the CPU, calls
+    :func:`~compvae_pyg.runtime.keep_freed_memory`.
 
     Args:
         problem: Source of the wholes.
@@ -126,12 +125,12 @@ def train(
         logger: Loggers of Lightning, which get what :class:`CompVAEModule` logs.
 
     Raises:
-        ValueError: If torch cannot compile, or the checkpoint is damaged or belongs to a run of
-            another problem, model, schedule, seed or number of devices.
+        ValueError: If torch cannot compile, or the checkpoint is damaged or that of another run.
         FileExistsError, FileNotFoundError: If ``resume`` does not fit what the folder holds.
-        OSError: If a file cannot be written; the last checkpoint is then as it was.
+        OSError: If a file cannot be written, or another training writes to the folder.
         TrainingDivergedError: If the loss is not finite for many steps in a row.
-        KeyboardInterrupt: On Ctrl-C, after the checkpoint is saved.
+        KeyboardInterrupt, SystemExit: On Ctrl-C, or on ``SIGTERM`` (143) and ``SIGHUP`` (129),
+            after the checkpoint is saved.
 
     Example:
         >>> from compvae_pyg import Dots
@@ -152,25 +151,22 @@ def train(
     run |= {"schedule": schedule, "model": networks(model), "machine": machine()}
     last = LastCheckpoint(path, config.checkpoint_every, run, config.seed, signals)
     if path.exists() and not config.resume:
-        raise FileExistsError(
-            f"{config.output} holds a checkpoint: pass resume=True to continue, or choose another "
-            "folder"
-        )
+        text = "pass resume=True to continue, or choose another folder"
+        raise FileExistsError(f"{config.output} holds a checkpoint: {text}")
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     shows = config.progress and not has_bar
     bars = [Progress()] if shows and sys.stdout.isatty() else []
     rows = MetricsFile(path.parents[1] / "metrics.csv", 30.0 if shows and not bars else math.inf)
     if config.resume:
         if not path.exists():
-            raise FileNotFoundError(
-                f"{path} does not exist: pass resume=False to start, or choose another folder"
-            )
+            text = "pass resume=False to start, or choose another folder"
+            raise FileNotFoundError(f"{path} does not exist: {text}")
         saved = last.read()
         if last.step == schedule.num_steps:
             state = saved["state_dict"].items()
             model.load_state_dict({name.removeprefix("model."): v for name, v in state})
             rows.load_state_dict(saved["callbacks"][rows.state_key])
-            rows.lines.restore(warn=True)
+            rank_zero_only(rows.lines.restore)(warn=True)
             return model.cpu().eval()
     if config.compile:
         runtime.check_compiler(config.device)
@@ -184,7 +180,7 @@ def train(
     if config.device == "cpu":
         runtime.keep_freed_memory()
     module = CompVAEModule(model.train(), schedule, problem.parts, compile=config.compile)
-    with quietly("lightning.pytorch", _KNOWN), without_validation(config.compile), signals:
+    with quietly("lightning.pytorch", _KNOWN), without_validation(config.compile):
         trainer = L.Trainer(
             accelerator=config.device,
             strategy=strategy,
@@ -203,20 +199,15 @@ def train(
         )
         data = GeneratedData(problem, schedule, config.seed)
         start = path if config.resume else None
-        try:
+        with signals:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-        except (KeyboardInterrupt, SystemExit):  # Lightning makes the latter of the former
-            if not signals.received:
-                raise
-        stopped = last.stopped or signals.received
-    if stopped:
+    if stopped := last.stopped or signals.received:
         environment = getattr(trainer.strategy, "cluster_environment", None)
         if trainer.global_rank:
             # For any other status than 0, Lightning kills the process that started this one.
             raise SystemExit(0 if isinstance(environment, LightningEnvironment) else 128 + stopped)
-        saved_at = f"pass resume=True to continue from step {last.step}, {path}"
-        text = saved_at if last.step > 0 else "nothing was saved"
-        text = f"stopped at step {module.step} of {schedule.num_steps}; {text}"
-        signals.end(stopped, text)
+        text = f"pass resume=True to continue from step {last.step}, {path}"
+        text = text if last.step > 0 else "nothing was saved"
+        signals.end(stopped, f"stopped at step {module.step} of {schedule.num_steps}; {text}")
     model.zero_grad(set_to_none=True)
     return model.eval()

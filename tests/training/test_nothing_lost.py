@@ -16,7 +16,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from compvae_pyg.files import is_sealed, seal
+from compvae_pyg.files import is_sealed, seal, write_archive
 from compvae_pyg.identity import flat
 from compvae_pyg.training import AtomicCheckpointIO
 
@@ -187,10 +187,14 @@ def test_foreign_and_newer_checkpoints_are_refused(tmp_path, run, refuses):
     run(tmp_path)
     path = tmp_path / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
-    torch.save({**checkpoint, "format_version": 99}, path)
-    with refuses(ValueError, "last.ckpt"):
+    write_archive(path, {**checkpoint, "run": {**checkpoint["run"], "format": 99}})
+    with refuses(ValueError, "format"):
         run(tmp_path, resume=True)
-    torch.save(checkpoint["state_dict"], path)
+    for foreign in (checkpoint["state_dict"], [1, 2], 3):
+        write_archive(path, foreign)
+        with refuses(ValueError, "last.ckpt"):
+            run(tmp_path, resume=True)
+    torch.save(checkpoint, path)  # without its digest
     with refuses(ValueError, "last.ckpt"):
         run(tmp_path, resume=True)
 
