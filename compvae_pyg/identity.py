@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch_geometric
 from torch import Tensor, nn
+from torch_geometric.data.data import BaseData
 
 __all__ = ["differences", "flat", "machine", "networks"]
 
@@ -32,16 +33,22 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """
     if is_dataclass(value) and not isinstance(value, type):
         value = vars(value)
-    if isinstance(value, (set, frozenset)):
+    elif isinstance(value, (set, frozenset)):
         value = sorted(map(repr, value))
+    elif isinstance(value, BaseData):
+        value = value.to_dict()
+    elif isinstance(value, nn.Module):
+        value = {**networks(value), "weights": value.state_dict()}
+    elif isinstance(value, np.ndarray) and value.dtype.kind not in "biufc":
+        value = value.astype(str).tolist()
     if isinstance(value, (Mapping, list, tuple)):
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from flat(item, f"{name}.{key}" if name else str(key))
         return
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
+    if isinstance(value, np.ndarray):  # which may be a view, of another machine's bytes
+        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
     if isinstance(value, Tensor):
         content = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         digest = hashlib.sha256(content).hexdigest()[:12]

@@ -1,5 +1,6 @@
 """What makes a run another one: its checkpoint is then no start for it."""
 
+import copy
 import inspect
 import math
 from dataclasses import dataclass, fields, replace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import Data
 
 from compvae_pyg import Dots, Sines
 from compvae_pyg.identity import flat, networks
@@ -173,6 +175,21 @@ def test_values_of_all_kinds_have_a_plain_identity_that_does_not_change():
     assert all(type(v) in (bool, int, float, str, type(None)) for v in plain.values())
     assert (plain["nested.values.x.1"], plain["nested.kind"]) == (2.5, "float")
     assert (plain["names.0"], plain["kind"], plain["number"]) == ("'a'", "Kind.A", 0.5)
+
+
+def test_data_and_networks_of_a_problem_are_told_apart_by_their_content():
+    torch.manual_seed(0)
+    values = {
+        "names": (np.array(["a", "b"]), np.array(["a", "c"])),
+        "view": (np.arange(6.0)[::-2], np.arange(6.0)[::2]),
+        "order": (np.arange(3, dtype=">f4"), np.arange(3, dtype=">f4") + 1),
+        "data": (Data(x=torch.zeros(2)), Data(x=torch.ones(2))),
+        "network": (nn.Linear(1, 1), nn.Linear(1, 1)),
+        "option": (nn.ELU(1.0), nn.ELU(2.0)),
+    }
+    for name, (one, other) in values.items():
+        assert dict(flat(one)) == dict(flat(copy.deepcopy(one))) != dict(flat(other)), name
+    assert dict(flat(values["order"][0])) == dict(flat(torch.arange(3.0)))
 
 
 # Longer runs
