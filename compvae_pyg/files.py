@@ -20,6 +20,7 @@ __all__ = [
     "csv_line",
     "is_sealed",
     "locked",
+    "mark",
     "read_archive",
     "replace_file",
     "seal",
@@ -141,6 +142,16 @@ def read_archive(path: Path, device: Any = "cpu", *, weights_only: bool = True) 
     except (RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         cause = error  # what torch says of it fills a screen
     raise ValueError(f"{path} is damaged or no archive of tensors and plain values") from cause
+
+
+def mark(path: Path) -> tuple[int, int] | None:
+    """Tell a file from one that is written in its place; ``None`` where there is none.
+
+    Example:
+        >>> mark(Path("no such file"))
+    """
+    status = path.stat() if path.exists() else None
+    return None if status is None else (status.st_ino, status.st_mtime_ns)
 
 
 def seal(archive: bytes) -> bytes:

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from compvae_pyg.files import locked, read_archive, write_archive
+from compvae_pyg.files import locked, mark, read_archive, write_archive
 from compvae_pyg.identity import differences, flat
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.runtime import StopSignals
@@ -83,7 +83,7 @@ class LastCheckpoint(Checkpoint):
         self.run, self.signals = dict(flat({"format": 3, **(run or {})})), signals or StopSignals()
         self.stopped, self.step = 0, -1
         self._seen, self._saved, self._time = 0, 0, 0.0
-        self._found, self._lock = self._mark(), ExitStack()
+        self._found, self._lock = mark(self.path), ExitStack()
         self._random_state: dict[str, Tensor] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
@@ -93,7 +93,7 @@ class LastCheckpoint(Checkpoint):
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock.enter_context(locked(self.path.with_name("lock"), wait=False))
-                taken = "" if self._mark() == self._found else "did until now"
+                taken = "" if mark(self.path) == self._found else "did until now"
             except BlockingIOError:
                 taken = "does so"
         if taken := trainer.strategy.broadcast(taken):
@@ -190,9 +190,4 @@ class LastCheckpoint(Checkpoint):
         if trainer.global_step != self._saved:
             trainer.save_checkpoint(self.path)
             self._saved, self._time = trainer.global_step, time.monotonic()
-            self.step, self._found = self._saved, self._mark()
-
-    def _mark(self) -> tuple[int, int] | None:
-        """Tell the file from one that another process writes in its place."""
-        status = self.path.stat() if self.path.exists() else None
-        return None if status is None else (status.st_ino, status.st_mtime_ns)
+            self.step, self._found = self._saved, mark(self.path)

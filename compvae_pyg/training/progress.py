@@ -34,9 +34,8 @@ class MetricsFile(L.Callback):
     far; and the ``seconds`` spent training. In a stage that holds latents at their prior's mean,
     ``elbo`` is the same sum, but no bound.
 
-    A row is in the file as soon as it is written, and on the disk with the next checkpoint, which
-    holds all rows as well: on resumption the file is made anew from them. A file that is damaged or
-    removed meanwhile is made anew too, and a warning says so.
+    A row is on the disk with the next checkpoint, which holds all rows as well: on resumption the
+    file is made anew from them, with a warning if it was damaged or removed.
 
     Args:
         path: The file, in UTF-8.
