@@ -169,7 +169,7 @@ class LastCheckpoint(Checkpoint):
         """
         checkpoint = read_archive(self.path)
         try:
-            there, self.step = checkpoint["run"], checkpoint["training"]["step"]
+            there, self.step = dict(checkpoint["run"]), checkpoint["training"]["step"]
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{self.path} is no checkpoint of a run of compvae_pyg") from error
         found = differences(there, self.run)
