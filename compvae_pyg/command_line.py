@@ -45,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
     """End the program with a line, not a traceback, for what its user can mend.
 
     That is an argument out of its range, a folder that holds another run or cannot be written to, a
-    training that diverged and one that was stopped by Ctrl-C.
+    training that diverged, and Ctrl-C wherever the program is.
 
     Raises:
         SystemExit: For any of these.

@@ -166,11 +166,10 @@ def main(options):
     score = classifier.score(images[unseen].flatten(1), classes[unseen])
     print(f"The classifier reads {score:.3f} of the held-out single digits.")
 
-    with one_line_errors():
-        torch.manual_seed(options.seed)
-        model = networks()
-        steps = 10_800 if options.steps is None else options.steps
-        train(digits, model, schedule(steps), options)
+    torch.manual_seed(options.seed)
+    model = networks()
+    steps = 10_800 if options.steps is None else options.steps
+    train(digits, model, schedule(steps), options)
     if not is_first_process():
         return
     model.save_pretrained(options.output)
@@ -195,4 +194,5 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

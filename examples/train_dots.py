@@ -37,11 +37,10 @@ class Options(RunOptions):
 def main(options: Options) -> None:
     # The problem has the ground truth, the networks and the numbers of its training schedule.
     dots = Dots()
-    with one_line_errors():
-        torch.manual_seed(options.seed)
-        model = dots.build(options.preset, aggr=options.aggr)
-        schedule = Schedule.of(dots, options.schedule, options.steps)
-        train(dots, model, schedule, options)
+    torch.manual_seed(options.seed)
+    model = dots.build(options.preset, aggr=options.aggr)
+    schedule = Schedule.of(dots, options.schedule, options.steps)
+    train(dots, model, schedule, options)
     if not is_first_process():
         return
     model.save_pretrained(options.output)
@@ -59,4 +58,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

@@ -37,11 +37,10 @@ class Options(RunOptions):
 
 def main(options: Options) -> None:
     sines = Sines()
-    with one_line_errors():
-        torch.manual_seed(options.seed)
-        model = sines.build(options.preset, aggr=options.aggr)
-        schedule = Schedule.of(sines, options.schedule, options.steps)
-        train(sines, model, schedule, options)
+    torch.manual_seed(options.seed)
+    model = sines.build(options.preset, aggr=options.aggr)
+    schedule = Schedule.of(sines, options.schedule, options.steps)
+    train(sines, model, schedule, options)
     if not is_first_process():
         return
     model.save_pretrained(options.output)
@@ -58,4 +57,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

@@ -11,7 +11,13 @@ from compvae_pyg import Dots
 
 PACKAGE = Path(compvae_pyg.__file__).parent
 # Each imports from those to the left of it alone.
-FLOORS = (("nn",), ("distributions",), ("models",), ("networks",), ("problems", "simulation"))
+FLOORS = (
+    ("nn", "files"),
+    ("distributions",),
+    ("models",),
+    ("networks",),
+    ("problems", "simulation"),
+)
 
 
 def modules():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from multiprocessing.util import Finalize
@@ -125,6 +126,7 @@ class ParquetWholes(Dataset[Data]):
             numbers = [_numbers(table[name], name, row) for name in columns]
             one = numbers[0] if len(columns) == 1 else np.stack(numbers, axis=1)
             values.add("whole", one.astype(np.float32), row)
+        self.digests = values.digests
         shape = values.shapes["whole"]
         self.event_shape = shape if event_shape is None else tuple(event_shape)
         if math.prod(self.event_shape) != math.prod(shape):
@@ -179,6 +181,7 @@ class ParquetWholes(Dataset[Data]):
             self.sizes[index] += np.diff(starts, append=len(owners))
             for name in self.fields:
                 values.add(name, _numbers(table[name], name, row), row)
+        self.digests |= values.digests
         if len(values.shapes) < len(self.fields):
             raise ValueError("parts must hold at least one row (got none)")
 
@@ -233,6 +236,7 @@ class _Columns:
     def __init__(self, folder: Path, table: str) -> None:
         self.folder, self.table = folder, table
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.digests: dict[str, int] = {}
 
     def add(self, name: str, values: Array, row: int) -> None:
         """Append rows, the first of them of this number in the table."""
@@ -246,8 +250,10 @@ class _Columns:
         if not path.exists():
             # How the file is to be read: an array of that type and shape, without rows.
             np.save(f"{path}.npy", values[:0])
+        values = np.ascontiguousarray(values)
+        self.digests[name] = zlib.crc32(values.data.cast("B"), self.digests.get(name, 0))
         with path.open("ab") as file:
-            np.ascontiguousarray(values).tofile(file)
+            values.tofile(file)
 
 
 def _map(folder: Path, name: str) -> Array:

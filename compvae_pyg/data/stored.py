@@ -20,7 +20,14 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from compvae_pyg.data.parquet import ParquetWholes
 from compvae_pyg.data.part_budget_sampler import PartBudgetSampler
 from compvae_pyg.networks import Normalization, fit_normalization
-from compvae_pyg.nn.checks import check_count, check_field_names, check_number, check_type
+from compvae_pyg.nn.checks import (
+    check_choice,
+    check_count,
+    check_field_names,
+    check_left_out,
+    check_number,
+    check_type,
+)
 
 __all__ = ["StoredData", "split_wholes"]
 
@@ -114,6 +121,8 @@ class StoredData(L.LightningDataModule):
         fractions: Shares of training, validation and test.
         group: A column of the wholes' table, or attribute of ``Data``, such as a day or a home,
             whose groups of wholes are not divided, see :func:`split_wholes`.
+        fields: Names of the fields that describe the parts; by default all that there are.
+            ``ParquetWholes`` have their own.
         seed: Seed of splits and orders, not negative.
         num_workers: Processes that read batches; what is read is the same for any number.
 
@@ -142,6 +151,7 @@ class StoredData(L.LightningDataModule):
         max_parts: int | None = None,
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         group: str | None = None,
+        fields: Sequence[str] | None = None,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
@@ -158,8 +168,13 @@ class StoredData(L.LightningDataModule):
             raise ValueError(f"fractions must be three numbers (got {fractions})")
         if isinstance(wholes, (str, PathLike)):
             folder = Path(wholes)
-            wholes = ParquetWholes(folder / "wholes.parquet", folder / "parts.parquet")
-        self.wholes = wholes if isinstance(wholes, ParquetWholes) else _Listed(wholes, group)
+            tables = folder / "wholes.parquet", folder / "parts.parquet"
+            self.wholes: Any = ParquetWholes(*tables, fields=fields)
+        elif isinstance(wholes, ParquetWholes):
+            check_left_out(wholes, fields=fields)
+            self.wholes = wholes
+        else:
+            self.wholes = _Listed(wholes, group, fields)
         self.batch_size, self.max_parts, self.num_workers = batch_size, max_parts, num_workers
         self.fractions, self.group, self.seed = tuple(fractions), group, seed
         self.fields: tuple[str, ...] = self.wholes.fields
@@ -214,10 +229,11 @@ class StoredData(L.LightningDataModule):
     def identity(self) -> dict[str, Any]:
         """What tells these data and splits from others, in plain values."""
         sizes = np.ascontiguousarray(self.wholes.sizes)
+        digests = {name: self.wholes.digests[name] for name in ("whole", *self.fields)}
         return {
             "num_wholes": len(sizes),
             "num_parts": int(sizes.sum()),
-            "sizes": zlib.crc32(sizes.tobytes()),
+            "content": {"sizes": zlib.crc32(sizes.tobytes()), **digests},
             "fractions": list(self.fractions),
             "group": self.group,
             "seed": self.seed,
@@ -359,7 +375,7 @@ class _Batches(Dataset[Batch]):
 class _Listed:
     """Data objects as wholes with their parts."""
 
-    def __init__(self, wholes: Any, group: str | None) -> None:
+    def __init__(self, wholes: Any, group: str | None, fields: Sequence[str] | None) -> None:
         if not hasattr(wholes, "__getitem__") or not hasattr(wholes, "__len__"):
             if not isinstance(wholes, Iterable):
                 raise TypeError(
@@ -371,6 +387,7 @@ class _Listed:
             raise ValueError("wholes must hold at least one (got none)")
         self.wholes = wholes
         sizes, groups, shape = [], [], None
+        self.digests: dict[str, int] = {}
         names: set[str] = set()
         numbers = range(len(wholes))
         for number in tqdm(numbers, desc="wholes", unit="whole", delay=5.0, disable=None):
@@ -399,9 +416,15 @@ class _Listed:
                 raise ValueError(f"num_nodes must be given (got none at Data {number})")
             for name in ("whole", *there):
                 _check_finite(data[name], name, number)
+                dense = data[name].detach().cpu().clone(memory_format=torch.contiguous_format)
+                content = dense.view(-1).view(torch.uint8).numpy()
+                self.digests[name] = zlib.crc32(content, self.digests.get(name, 0))
             sizes.append(data.num_nodes)
         self.sizes = np.array(sizes, np.int64)
-        self.fields = tuple(sorted(names - {group}))
+        own = sorted(names - {group})
+        for name in fields or ():
+            check_choice(name, "fields", own)
+        self.fields = tuple(own if fields is None else fields)
         self.groups = groups
         check_field_names(self.fields)
 

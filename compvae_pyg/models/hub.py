@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial, wraps
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compvae_pyg.files import locked, sync_folder
 from compvae_pyg.nn.checks import check_choice, check_type
 
 __all__ = ["PretrainedMixin", "build_architecture", "model_card", "register_architecture"]
@@ -389,7 +390,7 @@ def _write(
         seen.add(place)
     save_file = _extra("safetensors.torch").save_file
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
         new = Path(beside)
         # One entry, since safetensors writes several in any order.
         save_file(tensors, new / _WEIGHTS, metadata={"buffers": json.dumps(buffers)})
@@ -401,16 +402,10 @@ def _write(
             os.fsync(text.fileno())
         # safetensors keeps its files to their owner; weights are as public as their config.
         shutil.copymode(new / _CONFIG, new / _WEIGHTS)
-        with suppress(ImportError, OSError):  # Windows and some network drives lock no folders
-            import fcntl
-
-            descriptor = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
-            stack.callback(os.fsync, descriptor)
-        for name in (_WEIGHTS, _CONFIG):
-            os.replace(new / name, folder / name)
+        with locked(folder):
+            for name in (_WEIGHTS, _CONFIG):
+                os.replace(new / name, folder / name)
+            sync_folder(folder)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:

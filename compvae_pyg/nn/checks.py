@@ -40,7 +40,9 @@ def check_sizes(**sizes: Any) -> None:
         check_count(value, name)
 
 
-def check_number(value: Any, name: str, *, positive: bool = False) -> None:
+def check_number(
+    value: Any, name: str, *, positive: bool = False, at_most: float = math.inf
+) -> None:
     """Raise a TypeError unless the value is a real number, and a ValueError unless in range."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number (got {_short(value)})")
@@ -48,6 +50,24 @@ def check_number(value: Any, name: str, *, positive: bool = False) -> None:
         raise ValueError(f"{name} must be finite (got {value})")
     if positive and not value > 0:
         raise ValueError(f"{name} must be positive (got {value})")
+    if value > at_most:
+        raise ValueError(f"{name} must not exceed {at_most} (got {value})")
+
+
+def check_pair(values: Any, name: str, *, positive: bool = False) -> None:
+    """Raise unless the value is a tuple of two numbers, see :func:`check_number`."""
+    check_type(values, name, tuple)
+    if len(values) != 2:
+        raise ValueError(f"{name} must be two numbers (got {len(values)})")
+    for number in values:
+        check_number(number, name, positive=positive)
+
+
+def check_line(value: Any, name: str) -> None:
+    """Raise a TypeError unless the value is a string, and a ValueError unless it is a line."""
+    check_type(value, name, str)
+    if not value or not value.isprintable():
+        raise ValueError(f"{name} must be a line of text (got {value!r:.80})")
 
 
 def check_probability(value: Any, name: str) -> None:
@@ -424,6 +444,20 @@ def check_evaluation(model: Any, problem: Any, kind: type, *, seed: int, **count
         check_count(count, name)
 
 
+def check_like(value: Any, name: str, default: Any) -> None:
+    """Raise unless the value is of the type of a default: an integer at least 1, if not 0 is.
+
+    Other numbers must be positive; all else is left to others.
+    """
+    match default:
+        case bool():
+            check_type(value, name, bool)
+        case int():
+            check_count(value, name, min(default, 1))
+        case float():
+            check_number(value, name, positive=True)
+
+
 def check_options(builder: Callable[..., Built]) -> Callable[..., Built]:
     """Let a function that builds networks check its options by the types of their defaults.
 
@@ -434,13 +468,7 @@ def check_options(builder: Callable[..., Built]) -> Callable[..., Built]:
     @functools.wraps(builder)
     def build(**options: Any) -> Built:
         for name, value in options.items():
-            match defaults.get(name):
-                case bool():
-                    check_type(value, name, bool)
-                case int():
-                    check_count(value, name)
-                case float():
-                    check_number(value, name, positive=True)
+            check_like(value, name, defaults.get(name))
         return builder(**options)
 
     return build

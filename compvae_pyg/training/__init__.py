@@ -2,12 +2,13 @@
 
 from compvae_pyg.data.generated import GeneratedData, GeneratedDataset
 from compvae_pyg.data.stored import StoredData, split_wholes
+from compvae_pyg.models.staged_elbo import staged_elbo
+from compvae_pyg.optim import LearningRate, NonFiniteGuard, TrainingDivergedError, gradient_norm
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
-from compvae_pyg.training.guard import NonFiniteGuard, TrainingDivergedError, gradient_norm
 from compvae_pyg.training.module import CompVAEModule
-from compvae_pyg.training.objective import objective, staged_elbo
+from compvae_pyg.training.objective import objective
 from compvae_pyg.training.progress import MetricsFile, Progress
-from compvae_pyg.training.schedule import Coefficients, Curriculum, LearningRate, Schedule, Stage
+from compvae_pyg.training.schedule import Coefficients, Curriculum, Schedule, Stage
 from compvae_pyg.training.train import TrainConfig, train
 
 __all__ = [

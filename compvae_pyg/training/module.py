@@ -20,11 +20,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Data
 
 from compvae_pyg.models import CompVAE, build_architecture
+from compvae_pyg.models.staged_elbo import staged_elbo
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import check_counts, check_model, check_type
+from compvae_pyg.optim import NonFiniteGuard, gradient_norm, parameters_of, skip_step
 from compvae_pyg.runtime import compiled
-from compvae_pyg.training.guard import NonFiniteGuard, gradient_norm
-from compvae_pyg.training.objective import measured, named, objective, staged_elbo
+from compvae_pyg.training.objective import measured, named, objective
 from compvae_pyg.training.schedule import Schedule
 
 __all__ = ["CompVAEModule"]
@@ -36,17 +37,16 @@ class CompVAEModule(L.LightningModule):
     It takes PyG batches from any loader: their ``Data`` objects hold the fields of the parts,
     ``whole`` (``[1, *event]``) and ``num_nodes``.
 
-    A step whose loss or gradient norm is not finite is skipped before it touches the weights or the
-    state of the optimiser, whichever it is, on all ranks alike. It is counted, and after
-    ``patience`` such steps in a row a :class:`TrainingDivergedError` is raised. On a GPU,
-    optimisers without a fused kernel wait for the device to learn of it.
+    A step whose loss or gradient norm is not finite is skipped on all ranks before it touches the
+    weights or the state of the optimiser, and counted. On a GPU, optimisers without a fused kernel
+    wait for the device to learn of it.
 
     Every ``log_every_n_steps`` of the Trainer and at the end of an epoch, it logs averages over the
     wholes since the last time: ``train/elbo``, ``kl_w``, ``kl_z``, ``reconstruction`` in nats and,
     as ``train/elbo_bits``, …, in bits, and ``mse``; beside ``stage`` (its number), ``max_parts``,
     ``beta_w``, ``beta_z``, ``learning_rate`` and ``skipped_steps``. Validation and test log the
-    terms of the ELBO, whatever the stage, as ``val/elbo``, …, ``test/elbo``, …. Their noise is the
-    same each time, and apart from that of training.
+    terms of the ELBO, whatever the stage, as ``val/elbo``, …, ``test/elbo``, …, with the same noise
+    each time.
 
     Args:
         model: What is trained; or its ``config``, to build it.
@@ -54,7 +54,8 @@ class CompVAEModule(L.LightningModule):
         parts: Function of a batch that returns the fields of its parts, such as
             :meth:`Problem.parts <compvae_pyg.problems.Problem.parts>`; by default all attributes
             with a row for each part.
-        patience: Length of the run of skipped steps at which training is given up.
+        patience: Length of the run of skipped steps at which a :class:`TrainingDivergedError` is
+            raised.
         compile: Whether to run the bound under ``torch.compile``, from torch 2.8.
         by_num_parts: Numbers of parts K whose wholes are validated and tested apart as well, as
             ``val/elbo/K=3``, ….
@@ -134,17 +135,11 @@ class CompVAEModule(L.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Judge the step, and see that it is skipped if it is bad."""
-        parameters = _parameters(optimizer)
         sums, self._step_sums = self._step_sums, torch.zeros_like(self._step_sums)
-        skip = self.guard.judge(self.step, sums[5] / sums[0], gradient_norm(parameters))
+        norm = gradient_norm(parameters_of(optimizer))
+        skip = self.guard.judge(self.step, sums[5] / sums[0], norm)
         self._sums = self._sums + torch.where(skip, 0.0, sums)
-        if getattr(optimizer, "_step_supports_amp_scaling", False) and self._scaler() is None:
-            # The protocol of torch.amp.GradScaler: where it is 1, the kernel returns at once.
-            optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
-        elif skip:
-            # Optimisers pass over parameters without a gradient.
-            for parameter in parameters:
-                parameter.grad = None
+        skip_step(optimizer, skip, scaled=self._scaler() is not None)
 
     def configure_gradient_clipping(
         self,
@@ -153,13 +148,10 @@ class CompVAEModule(L.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Bound the gradient as the Trainer says, or else the schedule."""
-        bound = gradient_clip_val or self.schedule.max_grad_norm
-        if bound is None or self._scaler() is not None:
-            self.clip_gradients(optimizer, bound, gradient_clip_algorithm)
-        else:
-            # Lightning refuses fused kernels in mixed precision, also where no scaler is used.
+        # Not by Lightning, which refuses fused kernels in mixed precision, scaler or not.
+        if bound := gradient_clip_val or self.schedule.max_grad_norm:
             clip = clip_grad_value_ if gradient_clip_algorithm == "value" else clip_grad_norm_
-            clip(_parameters(optimizer), bound)
+            clip(parameters_of(optimizer), bound)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take the step, count it, look at the guard and log now and then."""
@@ -168,7 +160,8 @@ class CompVAEModule(L.LightningModule):
         self.step += 1
         ends = self.step == self.schedule.num_steps
         if ends or self.step % self.guard.patience == 0:
-            self.guard.check(self.step, self.schedule.at(self.step - 1).stage.name)
+            stage = self.schedule.at(self.step - 1).stage.name
+            self.guard.check(self.step, stage, warn=self.trainer.is_global_zero)
         trainer: Any = self.trainer
         every, step = trainer.log_every_n_steps, trainer.global_step + 1
         if every and (ends or trainer.is_last_batch or step % every == 0):
@@ -257,7 +250,3 @@ class CompVAEModule(L.LightningModule):
 
     def _scaler(self) -> torch.amp.GradScaler | None:
         return getattr(self.trainer.precision_plugin, "scaler", None) if self._trainer else None
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import TQDMProgressBar
+
+from compvae_pyg.files import Lines, csv_line
 
 __all__ = ["MetricsFile", "Progress"]
 
@@ -32,66 +32,62 @@ class MetricsFile(L.Callback):
     steps (NaN where there was none), of ``kl_w``, ``kl_z``, ``reconstruction`` and ``elbo``, in
     ``_nats`` and ``_bits``, and ``rmse``, the root of the mean squared error; ``skipped_steps`` so
     far; and the ``seconds`` spent training. In a stage that holds latents at their prior's mean,
-    ``elbo`` is the same sum, but no bound. A row is in the file as soon as it is written; on
-    resumption, rows beyond the checkpoint are dropped and come anew.
+    ``elbo`` is the same sum, but no bound.
+
+    A row is on the disk with the next checkpoint, which holds all rows as well: on resumption the
+    file is made anew from them, with a warning if it was damaged or removed.
 
     Args:
-        path: The file.
+        path: The file, in UTF-8.
         lines_every: Least time, in seconds, from one row that is also printed to the next.
     """
 
     def __init__(self, path: str | Path, lines_every: float = math.inf) -> None:
-        self.path, self.lines_every = Path(path), lines_every
+        self.lines, self.lines_every = Lines(Path(path).absolute(), csv_line(_COLUMNS)), lines_every
         self._row: dict[str, Any] = {}
+        self._begun = False
         self._seconds = self._since = 0.0
         self._last_line = -1e9
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Begin the file, or cut it at the checkpoint."""
+        """Begin the file, or make it as it was at the checkpoint."""
         self._since, self._row = time.monotonic(), pl_module.row
         if trainer.is_global_zero:
-            partial = Path(f"{self.path}.partial")
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            # Replaced as a whole: an interruption leaves the old file or the new one.
-            partial.write_text("".join([_line(_COLUMNS), *self._rows_until(pl_module.step)]))
-            os.replace(partial, self.path)
+            if pl_module.step and not self._begun and self.lines.path.exists():
+                raise ValueError(f"{self.lines.path} must be new where no checkpoint has its rows")
+            self.lines.restore(warn=self._begun)
+            self._begun = True
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
         """Write a row if there is a new one."""
-        row, seconds = pl_module.row, self.state_dict()["seconds"]
+        row, seconds = pl_module.row, self._seconds + time.monotonic() - self._since
         if row is self._row or not trainer.is_global_zero:
             return
         self._row = row
         values = [*(row[name] for name in _NAMES), *(row[name] for name in _TERMS)]
         values += [row["mse"] ** 0.5, row["skipped_steps"], seconds]
-        with self.path.open("a") as file:
-            # Nine digits tell all 32-bit floats apart.
-            file.write(_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
+        # Nine digits tell all 32-bit floats apart.
+        self.lines.append(csv_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
         ends = row["step"] == pl_module.schedule.num_steps and self.lines_every < math.inf
         if ends or seconds - self._last_line >= self.lines_every:
             self._last_line = seconds
             step = f"step {row['step']}/{pl_module.schedule.num_steps}  {row['stage']}"
             terms = ", ".join(f"{n} {row[n]:.1f} nats" for n in ("elbo", "kl_w", "kl_z"))
             skipped = f"{row['skipped_steps']} skipped"
-            print(f"{step}: {terms}, rmse {values[-3]:.4f}, {skipped}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # the terminal may be gone
+                text = f"{step}: {terms}, rmse {values[-3]:.4f}, {skipped}"
+                print(text, file=sys.stderr, flush=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the time spent."""
-        return {"seconds": self._seconds + time.monotonic() - self._since}
+        """Bring the rows to the disk, and keep them and the time spent."""
+        self.lines.sync()
+        seconds = self._seconds + time.monotonic() - self._since
+        return {"seconds": seconds, "rows": self.lines.text}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the time spent."""
-        self._seconds = state_dict["seconds"]
-
-    def _rows_until(self, step: int) -> list[str]:
-        if step == 0 or not self.path.exists():
-            return []
-        header, *rows = self.path.read_text().splitlines(keepends=True) or [""]
-        if header != _line(_COLUMNS):
-            expected = ",".join(_COLUMNS)
-            raise ValueError(f"{self.path} must have columns {expected} (got {header.strip()!r})")
-        # A line without its end was being written when the process died.
-        return [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+        """Take up the rows and the time spent."""
+        self._seconds, self.lines.text = state_dict["seconds"], state_dict["rows"]
+        self._begun = True
 
 
 class Progress(TQDMProgressBar):
@@ -112,9 +108,3 @@ class Progress(TQDMProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
         """Return the stage and what the module logs for the bar."""
         return {"stage": pl_module.row.get("stage"), **super().get_metrics(trainer, pl_module)}
-
-
-def _line(values: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue()

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from compvae_pyg.nn.checks import check_choice, check_count, check_number, check_type
+from compvae_pyg.models.staged_elbo import Inferred
+from compvae_pyg.nn.checks import (
+    check_choice,
+    check_count,
+    check_line,
+    check_number,
+    check_pair,
+    check_type,
+)
+from compvae_pyg.optim import LearningRate
 from compvae_pyg.problems import Problem
 
-__all__ = ["Coefficients", "Curriculum", "LearningRate", "Schedule", "Stage"]
+__all__ = ["Coefficients", "Curriculum", "Schedule", "Stage"]
 
-Inferred = Literal["none", "parts", "all"]
 Loss = Literal["likelihood", "squared_error"]
 Per = Literal["whole", "batch"]
 Style = Literal["staged", "paper"]
-
-
-def _check_pair(pair: Any, name: str) -> None:
-    check_type(pair, name, tuple)
-    if len(pair) != 2:
-        raise ValueError(f"{name} must be two numbers (got {len(pair)})")
-    for number in pair:
-        check_number(number, name)
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,8 @@ class Stage:
         share: Share of all steps, in (0, 1].
         inferred: Which latents are sampled from the posterior, see :func:`staged_elbo`.
         loss: ``"likelihood"`` or ``"squared_error"``.
-        beta_w: First and last coefficient of the divergence of the parts' latents, between which it
-            moves geometrically.
-        beta_z: First and last coefficient of the divergence of the whole's latent.
+        beta_w, beta_z: First and last coefficient of the divergence of the parts' latents and of
+            the whole's; in between it moves geometrically.
         anneal: Share of the stage after which the coefficients have their last values, in (0, 1].
     """
 
@@ -52,15 +51,13 @@ class Stage:
     anneal: float = 1.0
 
     def __post_init__(self) -> None:
+        check_line(self.name, "name")
         check_choice(self.inferred, "inferred", get_args(Inferred))
         check_choice(self.loss, "loss", get_args(Loss))
-        for pair, name in ((self.beta_w, "beta_w"), (self.beta_z, "beta_z")):
-            _check_pair(pair, name)
-            check_number(min(pair), name, positive=True)
-        for share, name in ((self.share, "share"), (self.anneal, "anneal")):
-            check_number(share, name, positive=True)
-            if share > 1.0:
-                raise ValueError(f"{name} must lie in (0, 1] (got {share})")
+        for name in ("beta_w", "beta_z"):
+            check_pair(getattr(self, name), name, positive=True)
+        for name in ("share", "anneal"):
+            check_number(getattr(self, name), name, positive=True, at_most=1.0)
 
 
 class Coefficients(NamedTuple):
@@ -89,11 +86,10 @@ class Curriculum:
 
     def __post_init__(self) -> None:
         check_choice(self.per, "per", get_args(Per))
-        check_count(self.first, "first")
-        check_count(self.last, "last")
+        for name, at_least in (("first", 1), ("last", 1), ("every", 0)):
+            check_count(getattr(self, name), name, at_least)
         if self.first > self.last:
             raise ValueError(f"first must not exceed last (got {self.first} and {self.last})")
-        check_count(self.every, "every", at_least=0)
 
     def max_parts(self, step: int) -> int:
         """Return the largest number of parts at a step."""
@@ -104,51 +100,6 @@ class Curriculum:
         shape = (1 if self.per == "batch" else batch_size,)
         sizes = torch.randint(1, self.max_parts(step) + 1, shape, generator=generator)
         return sizes.expand(batch_size)
-
-
-@dataclass(frozen=True)
-class LearningRate:
-    """A learning rate that is halved at regular intervals.
-
-    Attributes:
-        initial: The rate at first.
-        final: The rate below which it does not fall.
-        halving: Steps between two halvings.
-        hold: Steps before the first interval begins.
-        warmup: Steps during which the rate rises linearly from 0.
-    """
-
-    initial: float = 1e-4
-    final: float = 1e-6
-    halving: int = 20_000
-    hold: int = 0
-    warmup: int = 0
-
-    def __post_init__(self) -> None:
-        check_number(self.initial, "initial", positive=True)
-        check_number(self.final, "final")
-        if self.final < 0.0:
-            raise ValueError(f"final must not be negative (got {self.final})")
-        check_count(self.halving, "halving")
-        check_count(self.hold, "hold", at_least=0)
-        check_count(self.warmup, "warmup", at_least=0)
-
-    @classmethod
-    def for_run(cls, num_steps: int, initial: float) -> LearningRate:
-        """Return a rate for a run of any length: constant for half of it, then halved six times.
-
-        Example:
-            >>> LearningRate.for_run(10_000, initial=1e-3).at(9_999) * 64
-            0.001
-        """
-        halving, hold = max(1, int(0.09 * num_steps)), int(0.45 * num_steps)
-        return cls(initial, initial / 64, halving, hold, warmup=min(200, num_steps // 10))
-
-    def at(self, step: int) -> float:
-        """Return the rate of a step."""
-        halvings = max(0, step - self.hold) // self.halving
-        rate = max(self.initial * 0.5**halvings, self.final)
-        return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
 
 
 @dataclass(frozen=True)
@@ -175,7 +126,7 @@ class Schedule:
     batch_size: int = 256
     stages: tuple[Stage, ...] = (Stage("whole", 1.0),)
     curriculum: Curriculum = Curriculum()
-    learning_rate: LearningRate = LearningRate()
+    learning_rate: LearningRate = field(default_factory=LearningRate)
     betas: tuple[float, float] = (0.5, 0.9)
     max_grad_norm: float | None = None
 
@@ -187,7 +138,7 @@ class Schedule:
             check_type(stage, "stages", Stage)
         check_type(self.curriculum, "curriculum", Curriculum)
         check_type(self.learning_rate, "learning_rate", LearningRate)
-        _check_pair(self.betas, "betas")
+        check_pair(self.betas, "betas")
         if not 0.0 <= min(self.betas) <= max(self.betas) < 1.0:
             raise ValueError(f"betas must lie in [0, 1) (got {self.betas})")
         if self.max_grad_norm is not None:
@@ -213,15 +164,14 @@ class Schedule:
 
         In stage ``labels`` the decoder learns from the labels of the parts, with all latents at the
         means of their priors. In stage ``parts`` the latents of the parts are sampled from the
-        posterior, in stage ``whole`` that of the whole as well, whose :math:`\beta_z` falls from 10
-        to 1: the loss is the negative ELBO in the end.
+        posterior, and :math:`\beta_w` moves from ``beta_w`` to 1 in the share ``anneal`` of it. In
+        stage ``whole`` that of the whole is as well, whose :math:`\beta_z` falls from 10 to 1: the
+        loss is the negative ELBO in the end.
 
         Args:
             max_parts: Wholes have 1 to so many parts.
             initial_rate: Learning rate, see :meth:`LearningRate.for_run`.
             shares: Shares of the three stages in all steps; a stage of share 0 is left out.
-            beta_w: First :math:`\beta_w` of stage ``parts``, which moves to 1.
-            anneal: Share of stage ``parts`` after which :math:`\beta_w` is 1.
             rise: Share of all steps in which the bound on the number of parts rises from 1.
 
         Example:

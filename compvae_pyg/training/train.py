@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 import tempfile
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
+from lightning.pytorch.utilities import rank_zero_only
 from torch_geometric.data import Data
 
+from compvae_pyg import runtime
 from compvae_pyg.data.generated import GeneratedData
 from compvae_pyg.data.stored import StoredData
+from compvae_pyg.identity import machine, networks
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn.checks import check_choice, check_count, check_model, check_type
+from compvae_pyg.nn.checks import check_choice, check_like, check_model, check_type
 from compvae_pyg.problems import Problem
-from compvae_pyg.runtime import check_compiler, keep_freed_memory, without_validation
-from compvae_pyg.training import checkpoint
+from compvae_pyg.runtime import StopSignals, quietly, without_validation
+from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
 from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.progress import MetricsFile, Progress
 from compvae_pyg.training.schedule import Curriculum, Schedule
@@ -36,6 +37,9 @@ from compvae_pyg.training.schedule import Curriculum, Schedule
 __all__ = ["TrainConfig", "train"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
+_KNOWN = r".*(LeafSpec\)` is deprecated|no `val_dataloader`)"
+# Options that change what is trained.
+_IDENTITY = ("seed", "accumulate", "precision", "compile", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +81,8 @@ class TrainConfig:
     def check(self) -> None:
         """Raise a TypeError or ValueError that names what is not of its type or range."""
         check_type(self.output, "output", str, PathLike)
-        check_count(self.seed, "seed", at_least=0)
-        for name in ("accumulate", "devices", "num_nodes", "checkpoint_every", "log_every"):
-            check_count(getattr(self, name), name)
-        for name in ("resume", "compile", "progress"):
-            check_type(getattr(self, name), name, bool)
+        for option in fields(TrainConfig):
+            check_like(getattr(self, option.name), option.name, option.default)
         accelerators = AcceleratorRegistry.available_accelerators()
         check_choice(self.accelerator, "accelerator", ("auto", "gpu", *accelerators))
         strategies = StrategyRegistry.available_strategies()
@@ -90,8 +91,8 @@ class TrainConfig:
 
     @property
     def checkpoint(self) -> Path:
-        """The file from which the run is resumed."""
-        return Path(self.output) / "checkpoints" / "last.ckpt"
+        """The file from which the run is resumed; absolute, so that none takes it for a URL."""
+        return Path(self.output).absolute() / "checkpoints" / "last.ckpt"
 
     @property
     def device(self) -> str:
@@ -101,41 +102,40 @@ class TrainConfig:
 
 
 def train(
-    problem: Problem | None = None,
-    model: CompVAE = None,  # type: ignore[assignment] # needed, behind one that is not
-    schedule: Schedule = None,  # type: ignore[assignment]
-    config: TrainConfig = None,  # type: ignore[assignment]
+    data: Problem | StoredData | Iterable[Data] | str | PathLike[str],
+    model: CompVAE,
+    schedule: Schedule,
+    config: TrainConfig,
     *,
-    data: StoredData | Iterable[Data] | str | PathLike[str] | None = None,
     callbacks: Sequence[L.Callback] = (),
     logger: Logger | Sequence[Logger] | bool = False,
 ) -> CompVAE:
     """Train a model on wholes that are generated or stored; return it in evaluation mode.
 
     In the folder ``config.output`` it writes ``metrics.csv`` (see :class:`MetricsFile`) and
-    ``checkpoints/last.ckpt``. Training that was interrupted, by Ctrl-C or by a power cut, and then
-    resumed gives on the CPU the same model, bit for bit, as training that was not. It seeds torch's
-    global random state and, on the CPU, calls :func:`~compvae_pyg.runtime.keep_freed_memory`.
+    ``checkpoints/last.ckpt`` (see :class:`LastCheckpoint`). Training that was interrupted, by a
+    signal or a power cut, and then resumed gives on the CPU the same model, bit for bit, as one
+    that was not. It seeds torch's global random state and, on the CPU, calls
+    :func:`~compvae_pyg.runtime.keep_freed_memory`.
 
     Args:
-        problem: Source of the wholes, if they are generated on the fly; beside ``data``, if given,
-            it names the fields of the parts.
+        data: A problem, whose wholes are generated on the fly; or stored wholes, a
+            :class:`StoredData` or what one is made of, which says how the schedule applies to them.
+            These are validated, if they have a split for it, at the end of each epoch, so that
+            callbacks can follow ``val/elbo``.
         model: What is trained, in place; in the end it is on the CPU.
         schedule: The training schedule; each of several devices sees ``batch_size`` wholes a batch.
         config: How the run is made.
-        data: Stored wholes, a :class:`StoredData` or what one is made of, which says how the
-            schedule applies to them. They are validated, if they have a split for it, at the end of
-            each epoch, so that callbacks can follow ``val/elbo``.
         callbacks: Callbacks of Lightning; any checkpoint that they save can be resumed from.
         logger: Loggers of Lightning, which get what :class:`CompVAEModule` logs.
 
     Raises:
-        ValueError: If torch cannot compile, or the checkpoint is damaged or belongs to a run of
-            another problem, model, schedule, seed or number of devices.
+        ValueError: If torch cannot compile, or the checkpoint is damaged or that of another run.
         FileExistsError, FileNotFoundError: If ``resume`` does not fit what the folder holds.
-        OSError: If a file cannot be written; the last checkpoint is then as it was.
+        OSError: If a file cannot be written, or another training writes to the folder.
         TrainingDivergedError: If the loss is not finite for many steps in a row.
-        KeyboardInterrupt: On Ctrl-C, after the checkpoint is saved.
+        KeyboardInterrupt, SystemExit: On Ctrl-C, or on ``SIGTERM`` (143) and ``SIGHUP`` (129),
+            after the checkpoint is saved.
 
     Example:
         >>> from compvae_pyg import Dots
@@ -145,40 +145,41 @@ def train(
         >>> model.generate({"color": torch.tensor([0]), "pos": torch.zeros(1, 2)}).shape
         torch.Size([1, 3, 32, 32])
     """
-    if problem is not None or data is None:
-        check_type(problem, "problem", Problem)
     check_model(model)
     check_type(schedule, "schedule", Schedule)
     check_type(config, "config", TrainConfig)
     config.check()
-    run: dict[str, Any] = {}
-    if problem is not None:
-        run |= {"problem": problem.name, "parameters": vars(problem)}
-    stored = data if isinstance(data, StoredData) or data is None else StoredData(data)
-    if stored is not None:
-        largest = max(1, stored.most_parts)
+    path, signals = config.checkpoint, StopSignals()
+    if isinstance(data, Problem):
+        source: Any = GeneratedData(data, schedule, config.seed)
+        run = {"problem": data.name, "class": type(data), "parameters": vars(data)}
+    else:
+        data = source = data if isinstance(data, StoredData) else StoredData(data)
+        largest = max(1, data.most_parts)
         schedule = replace(schedule, curriculum=Curriculum(largest, largest, every=0))
-        run["data"] = stored.identity
-    output, path = config.output, config.checkpoint
-    run |= {"seed": config.seed, "accumulate": config.accumulate, "schedule": asdict(schedule)}
-    run["model"] = {name: str(list(value.shape)) for name, value in model.state_dict().items()}
-    last = checkpoint.LastCheckpoint(path, config.checkpoint_every, run, config.seed)
+        run = {"data": data.identity}
+    run |= {name: getattr(config, name) for name in _IDENTITY}
+    run |= {"schedule": schedule, "model": networks(model), "machine": machine()}
+    last = LastCheckpoint(path, config.checkpoint_every, run, config.seed, signals)
     if path.exists() and not config.resume:
-        raise FileExistsError(
-            f"{output} holds a checkpoint: pass resume=True to continue, or choose another folder"
-        )
+        raise FileExistsError(f"{path} is there: pass resume=True, or choose another folder")
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    shows = config.progress and not has_bar
+    bars = [Progress()] if shows and sys.stdout.isatty() else []
+    rows = MetricsFile(path.parents[1] / "metrics.csv", 30.0 if shows and not bars else math.inf)
     if config.resume:
         if not path.exists():
-            raise FileNotFoundError(
-                f"{path} does not exist: pass resume=False to start, or choose another folder"
-            )
+            text = "pass resume=False to start, or choose another folder"
+            raise FileNotFoundError(f"{path} does not exist: {text}")
         saved = last.read()
-        if saved["training"]["step"] == schedule.num_steps:
+        if last.step == schedule.num_steps:
             state = saved["state_dict"].items()
             model.load_state_dict({name.removeprefix("model."): v for name, v in state})
+            rows.load_state_dict(saved["callbacks"][rows.state_key])
+            rank_zero_only(rows.lines.restore)(warn=True)
             return model.cpu().eval()
     if config.compile:
-        check_compiler(config.device)
+        runtime.check_compiler(config.device)
     path.parent.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=path.parent).close()  # fails now if no file can be written
     strategy: Any = config.strategy
@@ -187,14 +188,9 @@ def train(
         partial = any(s.inferred != "all" or s.loss != "likelihood" for s in schedule.stages)
         strategy = DDPStrategy(find_unused_parameters=partial)
     if config.device == "cpu":
-        keep_freed_memory()
-    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    shows = config.progress and not has_bar
-    bars = [Progress()] if shows and sys.stdout.isatty() else []
-    rows = MetricsFile(Path(output) / "metrics.csv", 30.0 if shows and not bars else math.inf)
-    origin: Any = stored if problem is None else problem
-    module = CompVAEModule(model.train(), schedule, origin.parts, compile=config.compile)
-    with _quietly(), without_validation(config.compile):
+        runtime.keep_freed_memory()
+    module = CompVAEModule(model.train(), schedule, data.parts, compile=config.compile)
+    with quietly("lightning.pytorch", _KNOWN), without_validation(config.compile):
         trainer = L.Trainer(
             accelerator=config.device,
             strategy=strategy,
@@ -205,33 +201,22 @@ def train(
             accumulate_grad_batches=config.accumulate,
             log_every_n_steps=config.log_every,
             callbacks=[rows, *bars, *callbacks, last],
-            plugins=[checkpoint.AtomicCheckpointIO()],
-            default_root_dir=output,
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=path.parents[1],
             logger=logger,
             enable_progress_bar=has_bar or bool(bars),
             enable_model_summary=False,
         )
-        source = stored or GeneratedData(origin, schedule, config.seed)
         start = path if config.resume else None
-        trainer.fit(module, datamodule=source, ckpt_path=start, weights_only=True)
-    if last.interrupted:
-        raise KeyboardInterrupt(
-            f"stopped at step {module.step} of {schedule.num_steps}; "
-            f"pass resume=True to continue from {path}"
-        )
+        with signals:
+            trainer.fit(module, datamodule=source, ckpt_path=start, weights_only=True)
+    if stopped := last.stopped or signals.received:
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        if trainer.global_rank:
+            # For any other status than 0, Lightning kills the process that started this one.
+            raise SystemExit(0 if isinstance(environment, LightningEnvironment) else 128 + stopped)
+        text = f"pass resume=True to continue from step {last.step}, {path}"
+        text = text if last.step > 0 else "nothing was saved"
+        signals.end(stopped, f"stopped at step {module.step} of {schedule.num_steps}; {text}")
     model.zero_grad(set_to_none=True)
     return model.eval()
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence what Lightning says about itself, but not its warnings about the run."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*(LeafSpec\)` is deprecated|no `val_dataloader`)")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

@@ -42,6 +42,23 @@ def test_wholes_have_the_rows_of_their_tables(folder, tables):
     assert (batch.kind.dtype, batch["size"].dtype) == (torch.int64, torch.float32)
 
 
+@pytest.mark.parametrize(("table", "column"), [("wholes", "whole"), ("parts", "size")])
+def test_a_digest_depends_on_each_number_and_not_on_the_pieces(
+    tmp_path, tables, write, monkeypatch, table, column
+):
+    both = dict(zip(("wholes", "parts"), tables(40), strict=True))
+    digests = read(write(tmp_path, *both.values())).digests
+    monkeypatch.setattr("compvae_pyg.data.parquet._ROWS", 3)
+    assert read(write(tmp_path, *both.values())).digests == digests
+    changed = copy.deepcopy(both)
+    if column == "whole":
+        changed[table][column][7] = [*changed[table][column][7][:-1], 0.123]
+    else:
+        changed[table][column][7] += 1
+    found = read(write(tmp_path, *changed.values())).digests
+    assert {name for name in digests if digests[name] != found[name]} == {column}
+
+
 def test_a_plain_loader_takes_them(folder):
     data = read(folder)
     loader = DataLoader(data, batch_size=7, num_workers=2)

@@ -452,13 +452,18 @@ def test_the_training_split_sets_the_normalisation_once(tmp_path, folder, build)
     assert same(units.state_dict(), before)
 
 
-def test_stored_wholes_of_a_problem_may_come_with_it(tmp_path):
+def test_a_choice_of_fields_is_given_to_the_model(tmp_path, refuses):
     sines = Sines()
     stored = sines.sample(torch.arange(1, 13) % 4).to_data_list()
     config = options(tmp_path, log_every=1)
     model = sines.build("small", hidden_channels=8)
-    train(sines, model, Schedule(1, 4), config, data=StoredData(stored))
-    assert last(tmp_path)["run"]["problem"] == "sines"
+    data = StoredData(stored, fields=["category"])
+    train(data, model, Schedule(1, 4), config)
+    assert data.fields == ("category",)
+    (batch,) = StoredData(stored, fields=["category"], batch_size=12).train_dataloader()
+    assert sorted(batch.keys()) == ["batch", "category", "num_nodes", "ptr", "whole"]
+    with refuses(ValueError, "fields"):
+        StoredData(stored, fields=["color"])
     header, row = (tmp_path / "metrics.csv").read_text().splitlines()
     # The largest number of parts there is, and not that of a curriculum.
     assert dict(zip(header.split(","), row.split(","), strict=True))["max_parts"] == "3"
@@ -477,6 +482,14 @@ def test_a_run_on_other_data_is_not_resumed(tmp_path, folder, build, refuses):
     ):
         with refuses(ValueError, "data"):
             run(tmp_path, build(), other, Schedule(2, 4), resume=True)
+
+
+def test_a_run_on_data_of_other_values_is_not_resumed(tmp_path, build, refuses):
+    wholes = listed()
+    run(tmp_path, build(), StoredData(wholes), Schedule(2, 4))
+    wholes[3].whole = wholes[3].whole + 1e-6
+    with refuses(ValueError, "data"):
+        run(tmp_path, build(), StoredData(wholes), Schedule(2, 4), resume=True)
 
 
 @pytest.mark.filterwarnings("ignore:schedule has")
@@ -546,7 +559,7 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path, build, refuses):
         StoredData(listed()).train_dataloader()
     with refuses(FileNotFoundError, "wholes"):
         StoredData(tmp_path)
-    with refuses(TypeError, "problem"):
-        train(model=build(), schedule=SCHEDULE, config=options(tmp_path))
     with refuses(TypeError, "model"):
-        train(schedule=SCHEDULE, config=options(tmp_path), data=listed())
+        train(listed(), None, SCHEDULE, options(tmp_path))
+    with refuses(TypeError, "wholes"):
+        train(None, build(), SCHEDULE, options(tmp_path))

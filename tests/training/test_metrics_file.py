@@ -1,9 +1,12 @@
+import locale
 import math
+import os
+from dataclasses import replace
 
 import pytest
 import torch
 
-from compvae_pyg.training import MetricsFile
+from compvae_pyg.training import MetricsFile, Stage
 
 COLUMNS = (
     "step,stage,max_parts,learning_rate,beta_w,beta_z,kl_w_nats,kl_w_bits,kl_z_nats,kl_z_bits,"
@@ -77,3 +80,83 @@ def test_a_file_with_other_columns_is_not_continued(tmp_path, module, fit, refus
     module.step = 2
     with refuses(ValueError, "metrics.csv"):
         fit(module, MetricsFile(path))
+
+
+# What becomes of the file
+
+
+@pytest.fixture
+def crashed(tmp_path, model, faults, run):
+    faults.crash = 13
+    with pytest.raises(OSError, match="power cut"):
+        run(tmp_path / "crashed", model)
+    run(tmp_path / "whole")
+    return tmp_path / "crashed" / "metrics.csv"
+
+
+def without_times(path):
+    return [line.rsplit(b",", 1)[0] for line in path.read_bytes().split(b"\n")]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("damage", ["removed", "empty", "zeros", "gap", "cut", "other", "binary"])
+def test_a_damaged_file_is_made_anew_from_the_checkpoint(tmp_path, run, crashed, damage, finished):
+    if finished:
+        run(crashed.parent, resume=True)
+    content = crashed.read_bytes()
+    lines = content.splitlines(keepends=True)
+    crashed.write_bytes(
+        {
+            "removed": b"",
+            "empty": b"",
+            "zeros": b"".join([lines[0], b"\0" * len(lines[1]), *lines[2:]]),
+            "gap": b"".join([*lines[:2], *lines[3:]]),
+            "cut": b"".join(lines[:3])[:-5],
+            "other": b"step,loss\n1,2.0\n",
+            "binary": bytes(range(256)),
+        }[damage]
+    )
+    if damage == "removed":
+        crashed.unlink()
+    with pytest.warns(RuntimeWarning, match=r"metrics\.csv was damaged or removed"):
+        run(crashed.parent, resume=True)
+    assert without_times(crashed) == without_times(tmp_path / "whole" / "metrics.csv")
+
+
+def test_a_file_that_is_removed_while_training_has_all_rows(tmp_path, run, model, faults):
+    run(tmp_path / "whole")
+    path = tmp_path / "removed" / "metrics.csv"
+    faults.before = lambda step: path.unlink() if step == 7 else None
+    with pytest.warns(RuntimeWarning, match=r"metrics\.csv was damaged or removed"):
+        run(path.parent, model)
+    assert without_times(path) == without_times(tmp_path / "whole" / "metrics.csv")
+
+
+def test_rows_are_on_the_disk_with_the_checkpoint(tmp_path, run, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def note(descriptor):
+        status = os.fstat(descriptor)
+        synced.append((status.st_ino, status.st_size))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    run(tmp_path, checkpoint_every=20, log_every=20)
+    places = [(p.stat().st_ino, p.stat().st_size) for p in sorted(tmp_path.rglob("*.c*"))]
+    assert [name.name for name in sorted(tmp_path.rglob("*.c*"))] == ["last.ckpt", "metrics.csv"]
+    assert synced.index(places[1]) < synced.index(places[0])
+
+
+def test_the_file_is_of_utf_8_whatever_the_locale(tmp_path, tiny, run, monkeypatch):
+    monkeypatch.setattr(locale, "getpreferredencoding", lambda *_: "ascii")
+    monkeypatch.setattr(locale, "getencoding", lambda: "ascii", raising=False)
+    stages = (Stage("étape, «1»", 1.0),)
+    run(tmp_path, schedule=replace(tiny.schedule(), stages=stages))
+    run(tmp_path, schedule=replace(tiny.schedule(), stages=stages), resume=True)
+    assert '"étape, «1»"' in (tmp_path / "metrics.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\r", "a\0", "a\u2028b", "\ud800", 3])
+def test_a_stage_has_a_name_that_fits_a_line(refuses, name):
+    with refuses((TypeError, ValueError), "name"):
+        Stage(name, 1.0)

@@ -1,18 +1,24 @@
 """Training that is killed, runs out of disk, or finds a file that is not its own."""
 
+import io
 import multiprocessing
 import os
 import pickle
 import random
 import resource
 import signal
+import tempfile
 import time
+from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
+from compvae_pyg.files import is_sealed, seal, write_archive
+from compvae_pyg.identity import flat
 from compvae_pyg.training import AtomicCheckpointIO
-from compvae_pyg.training.checkpoint import flat
 
 # The processes start as copies of this one, with torch on one thread: in milliseconds.
 fork = multiprocessing.get_context("fork")
@@ -181,12 +187,141 @@ def test_foreign_and_newer_checkpoints_are_refused(tmp_path, run, refuses):
     run(tmp_path)
     path = tmp_path / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
-    torch.save({**checkpoint, "format_version": 99}, path)
+    write_archive(path, {**checkpoint, "run": {**checkpoint["run"], "format": 99}})
+    with refuses(ValueError, "format"):
+        run(tmp_path, resume=True)
+    for foreign in (checkpoint["state_dict"], [1, 2], 3):
+        write_archive(path, foreign)
+        with refuses(ValueError, "last.ckpt"):
+            run(tmp_path, resume=True)
+    torch.save(checkpoint, path)  # without its digest
     with refuses(ValueError, "last.ckpt"):
         run(tmp_path, resume=True)
-    torch.save(checkpoint["state_dict"], path)
+
+
+def test_no_code_in_a_file_with_a_digest_is_executed(tmp_path, run, refuses):
+    path, trap, content = tmp_path / "checkpoints" / "last.ckpt", Trap(), io.BytesIO()
+    trap.path = tmp_path / "sprung"
+    torch.save({"run": trap}, content)
+    path.parent.mkdir()
+    path.write_bytes(seal(content.getvalue()))
     with refuses(ValueError, "last.ckpt"):
         run(tmp_path, resume=True)
+    assert not trap.path.exists()
+
+
+def test_no_bit_of_a_checkpoint_changes_silently(tmp_path, run, model, faults, refuses):
+    faults.crash = 9
+    with pytest.raises(OSError, match="power cut"):
+        run(tmp_path, model)
+    path, places = tmp_path / "checkpoints" / "last.ckpt", random.Random(0)
+    content = path.read_bytes()
+    # Any bits, then bits where an archive has its names and its end, then lost and added bytes.
+    bits = [places.randrange(8 * len(content)) for _ in range(100)]
+    bits += [8 * i for i in (*range(64), *range(len(content) - 60, len(content)))]
+    for bit in bits:
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with refuses(ValueError, "last.ckpt"):
+            run(tmp_path, resume=True)
+    for damaged in (content + b"\0", content[1:], b"\0" * len(content)):
+        path.write_bytes(damaged)
+        with refuses(ValueError, "last.ckpt"):
+            run(tmp_path, resume=True)
+    path.write_bytes(content)
+    run(tmp_path, resume=True)
+
+
+def test_checkpoints_of_other_callbacks_have_a_digest_and_can_be_resumed_from(tmp_path, run):
+    mine = ModelCheckpoint(tmp_path / "mine", filename="{step}", every_n_train_steps=9)
+    run(tmp_path / "out", callbacks=[mine])
+    (path,) = (tmp_path / "mine").iterdir()  # the one before it was removed
+    assert is_sealed(path.read_bytes())
+    path.replace(tmp_path / "out" / "checkpoints" / "last.ckpt")
+    run(tmp_path / "out", resume=True)
+    assert last_step(tmp_path / "out") == 20
+
+
+# Paths
+
+
+@pytest.mark.parametrize("name", ["lr::0.1", "http-run", "s3://bucket", "file:x", "~", "a b é"])
+def test_a_name_is_that_of_a_folder_and_of_nothing_else(
+    tmp_path, run, model, faults, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr").write_text("precious")
+    faults.crash = 9
+    with pytest.raises(OSError, match="power cut"):
+        run(name, model)
+    run(name, resume=True)
+    top = name.split("/")[0]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted({top, "lr"})
+    assert (tmp_path / "lr").read_text() == "precious"
+    files = {p.relative_to(Path(name)).as_posix() for p in Path(name).rglob("*") if p.is_file()}
+    assert files == {"metrics.csv", "checkpoints/last.ckpt", "checkpoints/lock"}
+
+
+def test_a_program_that_changes_its_folder_saves_where_it_was_told(tmp_path, run, model, faults):
+    here = Path.cwd()
+    (tmp_path / "other").mkdir()
+    os.chdir(tmp_path)
+    try:
+        faults.before = lambda step: os.chdir("other") if step == 2 else None
+        run("out", model)
+    finally:
+        os.chdir(here)
+    assert last_step(tmp_path / "out") == 20 and not list((tmp_path / "other").iterdir())
+
+
+def test_the_folder_of_temporary_files_is_not_needed(tmp_path, run, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    run(tmp_path / "out")
+    assert last_step(tmp_path / "out") == 20
+
+
+# One training a folder
+
+
+def test_two_trainings_in_a_folder_are_one_too_many(tmp_path, run, model, faults, refuses):
+    """The lock of a process that was killed is free."""
+    reads, writes = os.pipe()
+
+    def stay(step):
+        if step == 6:
+            os.write(writes, b"x")
+            time.sleep(120)
+
+    def train():
+        faults.before = stay
+        run(tmp_path, model)
+
+    process = fork.Process(target=train)
+    process.start()
+    os.read(reads, 1)
+    rows = (tmp_path / "metrics.csv").read_bytes()
+    with refuses(BlockingIOError, "training"):
+        run(tmp_path, resume=True)
+    assert (tmp_path / "metrics.csv").read_bytes() == rows
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    run(tmp_path, resume=True)
+    assert last_step(tmp_path) == 20
+
+
+def test_a_training_that_ends_while_another_begins_is_not_overwritten(tmp_path, run, refuses):
+    class Meanwhile(L.Callback):
+        """Trains in the same folder after it was found empty and before it is locked."""
+
+        def setup(self, trainer, pl_module, stage):
+            run(tmp_path)
+
+    with refuses(BlockingIOError, "training"):
+        run(tmp_path, callbacks=[Meanwhile()])
+    assert last_step(tmp_path) == 20
+    run(tmp_path, resume=True)
 
 
 # The run that a checkpoint belongs to

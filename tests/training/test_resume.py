@@ -139,7 +139,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, uninterrupted, model, faults, r
     output = tmp_path / "interrupted"
     handler = signal.getsignal(signal.SIGINT)
     faults.before = press_twice
-    with pytest.raises(SystemExit):  # Lightning's way
+    with pytest.raises(KeyboardInterrupt, match="step 8"):
         run(output, model)
     assert signal.getsignal(signal.SIGINT) is handler
     assert last(output)["training"]["step"] == 8
@@ -150,8 +150,9 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, uninterrupted, model, faults, r
 def test_sigterm_saves_the_step_at_hand(tmp_path, uninterrupted, model, faults, run):
     output = tmp_path / "terminated"
     faults.before = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 9 else None
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stop:
         run(output, model)
+    assert stop.value.code == 143
     assert last(output)["training"]["step"] == 10
     run(output, resume=True)
     assert_same_run(output, uninterrupted)

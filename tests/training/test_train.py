@@ -17,7 +17,7 @@ def trained(tmp_path, run):
 
 def test_the_folder_holds_metrics_and_one_checkpoint(tmp_path, trained):
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert files == {"metrics.csv", "checkpoints/last.ckpt"}
+    assert files == {"metrics.csv", "checkpoints/last.ckpt", "checkpoints/lock"}
 
 
 def test_the_model_is_given_back_trained_and_free(tmp_path, tiny, run, model):

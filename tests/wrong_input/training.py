@@ -32,14 +32,14 @@ FRACTIONS: dict[str, Wrong] = {
 }
 
 
-def trained(problem: Any, model: Any, schedule: Any, data: Any = None, **config: Any) -> Any:
+def trained(data: Any, model: Any, schedule: Any, **config: Any) -> Any:
     """Train in a folder of its own, which a refusal is to leave empty."""
     from compvae_pyg.training import TrainConfig, train
 
     with tempfile.TemporaryDirectory() as folder:
         try:
             config = TrainConfig(**{"output": folder, **config})
-            return train(problem, model, schedule, config, data=data)
+            return train(data, model, schedule, config)
         except (TypeError, ValueError):
             if os.listdir(folder):
                 raise RuntimeError("training wrote before it refused") from None
@@ -63,7 +63,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     choice: dict[str, Wrong] = {**text, "a number": always(3)}
     truth: dict[str, Wrong] = {**text, "a number": always(1)}
     given = {
-        "problem": Dots(),
+        "data": Dots(),
         "model": model_of(Dots(), channels=2, hidden_channels=8),
         "schedule": Schedule(num_steps=1, batch_size=2),
     }
@@ -73,13 +73,15 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             trained,
             {**given, "accelerator": "cpu", "progress": False},
             {
-                **dict.fromkeys(given, text),
+                **dict.fromkeys(("model", "schedule"), text),
+                "data": {k: v for k, v in NO_WHOLES.items() if k != "one without a whole"},
                 "output": {**MISSING, "a number": always(3)},
                 "seed": count(0),
                 **{name: count(1) for name in counts},
                 **dict.fromkeys(("accelerator", "strategy", "precision"), choice),
                 **dict.fromkeys(("resume", "compile", "progress"), truth),
             },
+            {"data": ("wholes", "whole")},
         ),
         "Schedule.of": Entry(
             Schedule.of,
@@ -100,12 +102,6 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             },
         ),
     }
-    out["train on stored wholes"] = Entry(
-        trained,
-        {**given, "data": STORED, "accelerator": "cpu", "progress": False},
-        {"problem": {k: v for k, v in text.items() if k != "None"}, "data": NO_WHOLES},
-        {"data": ("wholes", "whole")},
-    )
     out["StoredData"] = Entry(
         StoredData,
         {"wholes": STORED, "batch_size": 2, "seed": 0, "num_workers": 0},
