@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints, register_kl
 
+from compvae_pyg.distributions.random_source import DrawFrom
 from compvae_pyg.nn.checks import check_count, check_generator, check_number, check_real, check_type
 from compvae_pyg.nn.packed import at_least_float32
 
@@ -239,10 +240,10 @@ def sample(distribution: Distribution, generator: torch.Generator | None = None)
         return distribution.sample()
     inner = distribution.base_dist if isinstance(distribution, Independent) else distribution
     device = distribution.mean.device
-    if isinstance(inner, Normal) and generator.device.type == device.type:
+    if generator.device.type != device.type:
+        seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+        generator = torch.Generator(device).manual_seed(seed)
+    if isinstance(inner, Normal):
         return normal_sample(inner, generator)
-    # Other distributions draw from the global source alone, which is lent a seed for it.
-    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with DrawFrom(generator):  # other distributions draw from the global source alone
         return distribution.sample()
