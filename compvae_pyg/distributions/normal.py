@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -245,5 +246,13 @@ def sample(distribution: Distribution, generator: torch.Generator | None = None)
         generator = torch.Generator(device).manual_seed(seed)
     if isinstance(inner, Normal):
         return normal_sample(inner, generator)
-    with DrawFrom(generator):  # other distributions draw from the global source alone
+    with DrawFrom([generator]):  # other distributions draw from the global source alone
+        return distribution.sample()
+
+
+@torch.no_grad()
+def sample_each(distribution: Distribution, seeds: Sequence[int]) -> Tensor:
+    """Draw from a batch of distributions, each from a source of its own seed."""
+    device = distribution.mean.device
+    with DrawFrom([torch.Generator(device).manual_seed(seed) for seed in seeds]):
         return distribution.sample()

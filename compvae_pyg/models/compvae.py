@@ -11,7 +11,15 @@ from torch.distributions import Distribution, Normal
 from torch_geometric.nn.inits import reset
 from typing_extensions import Unpack
 
-from compvae_pyg.distributions.normal import normal_sample, sample, standard_normal
+from compvae_pyg.distributions.normal import normal_sample, standard_normal
+from compvae_pyg.models.chunks import (
+    check_chunks,
+    decode,
+    draw_sums,
+    draw_w,
+    infer,
+    split_rows,
+)
 from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator
@@ -20,6 +28,7 @@ from compvae_pyg.models.likelihood import importance_log_weights, log_mean_exp
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_count,
+    check_counts_matrix,
     check_event,
     check_shape,
     check_type,
@@ -224,7 +233,8 @@ class CompVAE(PretrainedMixin, nn.Module):
         Args:
             num_samples: Number :math:`M` of samples.
             chunk_size: Number of wholes, counted once for each of their samples, that pass the
-                networks at once; bounds the memory.
+                networks at once, fewer where they have more than 8 parts on average; bounds the
+                memory. The result does not depend on it, but for rounding.
 
         Example:
             >>> model = CompVAE.from_pretrained("dots-small")
@@ -251,6 +261,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         batch_size: int | None = None,
         *,
         observation_noise: bool = False,
+        chunk_size: int = 1024,
         generator: torch.Generator | None = None,
         **options: Unpack[PartOptions],
     ) -> Tensor:
@@ -261,6 +272,8 @@ class CompVAE(PretrainedMixin, nn.Module):
 
         Args:
             observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
+                does not depend on it.
 
         Example:
             >>> from compvae_pyg.problems import Sines
@@ -269,8 +282,10 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> Sines().build("small").generate(kinds, count=count).shape
             torch.Size([1, 200])
         """
-        likelihood = self.generator(parts, batch, batch_size, generator=generator, **options)
-        return self._whole(likelihood, observation_noise, generator)
+        check_chunks(chunk_size, observation_noise)
+        parts = self.generator.pack(parts, batch, batch_size, **options)
+        w_sum = draw_sums(self.generator, parts, generator)
+        return self._decode(w_sum, chunk_size, observation_noise, generator)
 
     @torch.no_grad()
     def generate_counts(
@@ -280,6 +295,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         *,
         weight: Tensor | None = None,
         observation_noise: bool = False,
+        chunk_size: int = 1024,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         r"""Draw wholes with counts of the same kinds of parts, ``[S, *event]``.
@@ -291,6 +307,8 @@ class CompVAE(PretrainedMixin, nn.Module):
                 not negative; see :meth:`CompVAEGenerator.counts_prior`.
             parts: Fields of the kinds, C rows each; their weights are ``[C]``.
             observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
+                does not depend on it.
 
         Example:
             >>> from compvae_pyg.problems import Sines
@@ -299,9 +317,12 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> Sines().build("small").generate_counts(counts, kinds).shape
             torch.Size([2, 200])
         """
-        prior = self.generator.counts_prior(counts, parts, weight=weight)
-        likelihood = self.generator.decode(normal_sample(prior, generator), generator)
-        return self._whole(likelihood, observation_noise, generator)
+        check_chunks(chunk_size, observation_noise)
+        parts = self.generator.pack(parts, weight=weight)
+        check_counts_matrix(counts, parts.num_parts, parts.device)
+        blocks = [counts[rows] for rows in split_rows(len(counts))]
+        drawn = [normal_sample(self.generator.counts_prior(n, parts), generator) for n in blocks]
+        return self._decode(torch.cat(drawn), chunk_size, observation_noise, generator)
 
     def compose(
         self,
@@ -326,7 +347,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             torch.Size([1, 200])
         """
         parts = self.generator.pack(parts, batch, batch_size, **options)
-        w = normal_sample(self.generator.prior_w(parts), generator)
+        w = draw_w(self.generator.prior_w(parts), generator)
         z_prior = self.generator.prior_z(parts.weighted_sum(w))
         return Composition(self.generator, parts, w, standard_normal(z_prior.mean, generator))
 
@@ -338,10 +359,15 @@ class CompVAE(PretrainedMixin, nn.Module):
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
+        chunk_size: int = 1024,
         generator: torch.Generator | None = None,
         **options: Unpack[PartOptions],
     ) -> Composition:
         """Draw the latents of wholes and of their parts from the posterior, to work on them.
+
+        Args:
+            chunk_size: Number of wholes that pass the networks at once, fewer where they have more
+                than 8 parts on average; bounds the memory. What is drawn does not depend on it.
 
         Example:
             >>> from compvae_pyg.problems import Dots
@@ -351,10 +377,9 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> images.remove(0).decode().mean.shape
             torch.Size([2, 3, 32, 32])
         """
-        sets = batch, batch_size
-        _, parts, _, q = self._infer(whole, parts, *sets, generator=generator, **options)
-        w = q.w.rsample(generator=generator)
-        return Composition(self.generator, parts, w, q.z_sample).with_latents(z=q.z_sample)
+        whole, parts = self._enter(whole, parts, batch, batch_size, **options)
+        w, z = infer(self, whole, parts, chunk_size, generator)
+        return Composition(self.generator, parts, w, z).with_latents(z=z)
 
     @torch.no_grad()
     def reconstruct(self, *args: Any, **options: Any) -> Tensor:
@@ -362,7 +387,8 @@ class CompVAE(PretrainedMixin, nn.Module):
 
         Arguments and errors are those of :meth:`infer`; the result is ``[S, *event]``.
         """
-        return self.infer(*args, **options).decode().mean
+        images = self.infer(*args, **options)
+        return images.decode_mean(options.get("chunk_size", 1024))
 
     def _infer(
         self,
@@ -394,9 +420,8 @@ class CompVAE(PretrainedMixin, nn.Module):
     def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:
         return self.embedding(whole.to(self.generator.dtype), parts.fields, parts.batch)
 
-    def _whole(
-        self, likelihood: Distribution, noise: bool, generator: torch.Generator | None
+    def _decode(
+        self, w_sum: Tensor, chunk_size: int, noise: bool, generator: torch.Generator | None
     ) -> Tensor:
-        check_type(noise, "observation_noise", bool)
-        check_event(likelihood, self.event_shape)
-        return sample(likelihood, generator) if noise else likelihood.mean
+        given: Any = {"chunk_size": chunk_size, "observation_noise": noise, "generator": generator}
+        return decode(self.generator, w_sum, self.event_shape, **given)

@@ -310,7 +310,7 @@ class PretrainedMixin(nn.Module):
     @classmethod
     def _rebuild(cls: type[Model], config: dict[str, Any], device: str) -> Model:
         """Build the networks of a config as this class, with the global random state untouched."""
-        source = DrawFrom(torch.Generator().manual_seed(0))
+        source = DrawFrom([torch.Generator().manual_seed(0)])
         with source, torch.inference_mode(False), torch.device(device):
             try:
                 model = build_architecture(config["problem"], config["preset"], **config["options"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributions as D
 
-from compvae_pyg.distributions.normal import sample
+from compvae_pyg.distributions.normal import sample, sample_each
 from compvae_pyg.distributions.random_source import DrawFrom
 
 P = torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.1, 0.3]])
@@ -82,12 +82,43 @@ def test_functions_of_torch_draw_from_the_source(draw):
     torch.manual_seed(3)
     expected = draw()
     before = torch.get_rng_state()
-    with DrawFrom(seeded(3)):
+    with DrawFrom([seeded(3)]):
         drawn = draw()
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(drawn, expected)
 
 
 def test_what_takes_no_source_is_refused(refuses):
-    with refuses(ValueError, "generator"), DrawFrom(seeded(0)):
+    with refuses(ValueError, "generator"), DrawFrom([seeded(0)]):
         torch.native_dropout(P, 0.5, True)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "VonMises"])
+def test_each_draws_from_a_source_of_its_own(name):
+    def draw(rows):
+        both = P.repeat(3, 1)[rows]
+        kind = type(KINDS[name])
+        if kind is D.Independent:
+            distribution = D.Independent(D.Laplace(both, both), 1)
+        elif kind is D.MixtureSameFamily:
+            distribution = kind(D.Categorical(both), D.Normal(both, both))
+        elif kind is D.MultivariateNormal:
+            distribution = kind(both, torch.eye(3))
+        elif kind is D.StudentT:
+            distribution = kind(both + 3.0)
+        elif kind is D.Uniform:
+            distribution = kind(both, both + 1.0)
+        elif kind is D.Binomial:
+            distribution = kind(5, both)
+        elif kind in (D.Beta, D.Cauchy, D.Gamma, D.Laplace, D.LogNormal):
+            distribution = kind(both, both)
+        else:
+            distribution = kind(both)
+        return sample_each(distribution, range(6)[rows])
+
+    before = torch.get_rng_state()
+    together = draw(slice(0, 6))
+    apart = torch.cat([draw(slice(0, 4)), draw(slice(4, 5)), draw(slice(5, 6))])
+    assert torch.equal(before, torch.get_rng_state())
+    torch.testing.assert_close(together, apart, rtol=1e-6, atol=1e-6)
+    assert len(together) == 6 and not torch.equal(together[0], together[2])
