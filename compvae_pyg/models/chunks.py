@@ -46,7 +46,7 @@ def copies(parts: PackedParts, chunk_size: int) -> int:
     return max(1, chunk_size // size)
 
 
-def split_rows(num_rows: int, size: int = _ROWS) -> Iterator[slice]:
+def split_rows(num_rows: int, size: int) -> Iterator[slice]:
     """Yield slices of so many rows; one, which is empty, of none."""
     for start in range(0, max(1, num_rows), size):
         yield slice(start, min(start + size, num_rows))
@@ -65,7 +65,7 @@ def draw_sums(
     if parts.num_parts <= _ROWS:
         return parts.weighted_sum(draw_w(network.prior_w(parts), generator))
     total: Tensor | None = None
-    for rows in split_rows(parts.num_parts):
+    for rows in split_rows(parts.num_parts, _ROWS):
         block = parts.rows(rows)
         w_sum = block.weighted_sum(draw_w(network.prior_w(block), generator))
         if total is None:

@@ -320,7 +320,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, weight=weight)
         check_counts_matrix(counts, parts.num_parts, parts.device)
-        blocks = [counts[rows] for rows in split_rows(len(counts))]
+        blocks = [counts[rows] for rows in split_rows(len(counts), 4096)]
         drawn = [normal_sample(self.generator.counts_prior(n, parts), generator) for n in blocks]
         return self._decode(torch.cat(drawn), chunk_size, observation_noise, generator)
 

@@ -130,7 +130,8 @@ def _block(
     part_eps: Tensor,
 ) -> Tensor:
     """Return the logarithms of the weights of some samples, ``[m, S]``."""
-    rows = parts.with_fields({"loc": prior.loc, "scale": prior.scale}).repeat(times)
+    rows = parts.with_fields({"loc": prior.loc, "scale": prior.scale})
+    rows = rows.repeat(times) if times > 1 else rows
     w_prior = Normal(rows["loc"], rows["scale"], validate_args=False)
     of_whole, of_parts = (value.repeat(times, 1) for value in features)
     posterior = model.encoder(

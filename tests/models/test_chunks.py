@@ -151,7 +151,7 @@ out = model.generate(parts)
 """,
         """
 model = CompVAE.from_pretrained("dots-small")
-parts = {"color": torch.arange(10**5) % 5, "pos": torch.rand(10**5, 2) - 0.5}
+parts = {"color": torch.arange(30_000) % 5, "pos": torch.rand(30_000, 2) - 0.5}
 out = model.log_likelihood(torch.rand(1, 3, 32, 32), parts, num_samples=2)
 """,
     ],
