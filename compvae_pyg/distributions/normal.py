@@ -59,6 +59,8 @@ class LogVarianceNormal(Normal):
     def __init__(
         self, loc: Tensor, log_variance: Tensor, validate_args: bool | None = None
     ) -> None:
+        check_real(loc, "loc")
+        check_real(log_variance, "log_variance")
         self.log_variance = log_variance
         super().__init__(loc, torch.exp(0.5 * log_variance), validate_args=validate_args)
 
@@ -76,6 +78,7 @@ class LogVarianceNormal(Normal):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density in nats, of the shape of ``value`` and of the parameters."""
+        check_real(value, "value")
         if self._validate_args:
             self._validate_sample(value)
         constant = -0.5 * (self.log_variance + _LOG_2PI)

@@ -14,6 +14,7 @@ from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.loop import Measure, Value, isolated, measure_row, packed_parts, stream
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.models import CompVAE
+from compvae_pyg.nn.annotations import check_annotations
 from compvae_pyg.nn.checks import check_counts, check_evaluation
 from compvae_pyg.problems import Problem
 
@@ -83,6 +84,7 @@ class CustomRow(EvaluationRow):
         return {"K": elbo.pop("K"), **own, **elbo}
 
 
+@check_annotations
 def mean_square(difference: Tensor) -> Tensor:
     """Return the mean square of each whole's values, ``[S, *event]`` to ``[S]``."""
     return difference.square().flatten(1).mean(dim=1)

@@ -72,6 +72,7 @@ class Composition:
     z_eps: Tensor
 
     def __post_init__(self) -> None:
+        check_type(self.generator, "generator", CompVAEGenerator)
         check_type(self.parts, "parts", PackedParts)
         for name, rows in (("w", self.num_parts), ("z_eps", self.batch_size)):
             value = getattr(self, name)

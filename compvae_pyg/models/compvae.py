@@ -26,8 +26,10 @@ from compvae_pyg.models.generator import CompVAEGenerator
 from compvae_pyg.models.hub import PretrainedMixin
 from compvae_pyg.models.likelihood import importance_log_weights, log_mean_exp
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
+from compvae_pyg.nn.annotations import check_annotations
 from compvae_pyg.nn.checks import (
     check_count,
+    check_counts,
     check_counts_matrix,
     check_event,
     check_shape,
@@ -128,6 +130,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         check_type(generator, "generator", CompVAEGenerator)
         check_type(embedding, "embedding", nn.Module)
         check_type(residual_posterior, "residual_posterior", bool)
+        check_counts(event_shape, "event_shape")
         self.encoder = encoder
         self.generator = generator
         self.embedding = embedding
@@ -186,6 +189,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         given: Any = {"w_prior": w_prior, "z": z, "generator": generator}
         return self._infer(whole, parts, batch, batch_size, **given, **options)[-1]
 
+    @check_annotations
     def bound(self, whole: Tensor, posterior: Posterior, w_sum: Tensor, kl_w: Tensor) -> Elbo:
         r"""Return the terms of the bound at latents that were drawn: the last step.
 

@@ -129,6 +129,8 @@ class CompVAEEncoder(nn.Module):
         check_sizes(hidden_channels=hidden_channels, num_blocks=num_blocks)
         check_sizes(w_channels=w_channels, z_channels=z_channels)
         check_type(aggr, "aggr", str, Aggregation)
+        check_type(part_noise, "part_noise", bool)
+        check_type(prior_coupling, "prior_coupling", bool)
         check_choice(coupling, "coupling", get_args(Coupling))
         check_heads(z_head, w_head, posterior_init, get_args(PosteriorInit))
         self.whole_channels = whole_channels

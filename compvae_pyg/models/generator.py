@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 
 from compvae_pyg.distributions.normal import normal_sample, root
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
+from compvae_pyg.nn.annotations import check_methods
 from compvae_pyg.nn.checks import (
     check_counts_matrix,
     check_likelihood,
@@ -26,6 +27,7 @@ from compvae_pyg.nn.packed import PartOptions
 __all__ = ["CompVAEGenerator"]
 
 
+@check_methods
 class CompVAEGenerator(nn.Module):
     r"""Generative model of CompVAE (paper, eq. 1).
 

@@ -41,6 +41,13 @@ _FIELDS = {"format_version": int, **_NETWORKS, **_DIGESTS}
 _MAX_CONFIG_BYTES = 2**20
 _SECONDS_OF_RETRIES = 1.0
 _UNREADABLE = (AttributeError, OSError, RuntimeError, ValueError)
+_HUB_OPTIONS: dict[str, tuple[type, ...]] = {
+    "force_download": (bool,),
+    "token": (str, bool, NoneType),
+    "cache_dir": (str, os.PathLike, NoneType),
+    "local_files_only": (bool,),
+    "revision": (str, NoneType),
+}
 _HUB_TIMEOUT = 10.0  # seconds
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FLOATS = {str(d): d for d in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
@@ -205,12 +212,14 @@ class PretrainedMixin(nn.Module):
         """
         name = pretrained_model_name_or_path
         check_type(name, "pretrained_model_name_or_path", str, os.PathLike)
+        asked = force_download, token, cache_dir, local_files_only, revision
+        for (option, kinds), value in zip(_HUB_OPTIONS.items(), asked, strict=True):
+            check_type(value, option, *kinds)
         folder, weights = Path(name), Path(__file__).parents[1] / "weights"
         shipped = {entry.name: entry for entry in sorted(weights.iterdir()) if entry.is_dir()}
         if not folder.exists() and str(name) in shipped:
             folder = shipped[str(name)]
         elif not folder.exists():
-            asked = force_download, token, cache_dir, local_files_only, revision
             local = asked == (False, None, None, False, None) and (
                 folder.parts[0] == "outputs" or Path(folder.parts[0]).is_dir()
             )
@@ -351,7 +360,8 @@ def model_card(
         (True, True)
     """
     if not _is_repo(repo_id):
-        raise ValueError(f"repo_id must be 'owner/name' (got {repo_id!r})")
+        got = repr(repo_id) if isinstance(repo_id, str) else type(repo_id).__name__
+        raise ValueError(f"repo_id must be 'owner/name' (got {got})")
     check_type(model, "model", PretrainedMixin)
     check_type(evaluation, "evaluation", str)
     check_type(license, "license", str, NoneType)
@@ -559,16 +569,7 @@ def _parse_config(data: bytes, name: str, digest: bool = False) -> dict[str, Any
 
 def _fetch(repo_id: Any, *values: Any) -> Path:
     """Return the local folder of a model on the hub, of which only its two files are fetched."""
-    kinds = {
-        "force_download": (bool,),
-        "token": (str, bool, NoneType),
-        "cache_dir": (str, os.PathLike, NoneType),
-        "local_files_only": (bool,),
-        "revision": (str, NoneType),
-    }
-    options = dict(zip(kinds, values, strict=True))
-    for name, value in options.items():
-        check_type(value, name, *kinds[name])
+    options = dict(zip(_HUB_OPTIONS, values, strict=True))
     missing = f"no folder {repo_id}, and "
     hub = _extra("huggingface_hub", missing)
     local, revision, failure = options.pop("local_files_only"), options.pop("revision"), None

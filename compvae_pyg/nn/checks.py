@@ -23,6 +23,11 @@ def check_type(value: Any, name: str, *kinds: type) -> None:
     if not isinstance(value, kinds):
         names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
         raise TypeError(f"{name} must be {names} (got {type(value).__name__})")
+    if isinstance(value, Tensor) and Tensor in kinds:
+        if value.layout != torch.strided or value.is_quantized:
+            raise TypeError(f"{name} must be a dense tensor (got {value.layout}, {value.dtype})")
+        if value.is_floating_point() and value.dtype.itemsize == 1:
+            raise TypeError(f"{name} must hold numbers of 16 bits or more (got {value.dtype})")
 
 
 def check_count(value: Any, name: str, at_least: int = 1) -> None:
@@ -265,7 +270,9 @@ def check_sample_shape(shape: Any) -> torch.Size:
     try:
         size = torch.Size(shape)
     except TypeError as error:
-        raise TypeError(f"sample_shape must be a tuple of integers (got {shape!r})") from error
+        raise TypeError(
+            f"sample_shape must be a tuple of integers (got {_short(shape)})"
+        ) from error
     if any(length < 0 for length in size):
         raise ValueError(f"sample_shape must not be negative (got {shape})")
     return size
@@ -368,6 +375,8 @@ def check_index(
     index: Tensor | Sequence[int] | int, count: int, device: torch.device, name: str = "index"
 ) -> Tensor:
     """Return a choice among ``count`` things, a mask or numbers, as a vector of their numbers."""
+    if isinstance(index, Tensor) and index.is_meta and device.type != "meta":
+        raise ValueError(f"{name} must be on the device of the parts (got meta)")
     if not isinstance(index, Tensor):
         try:
             given = torch.as_tensor(index)
@@ -626,6 +635,7 @@ def check_alike(fields: Tensor | Mapping[str, Tensor], like: Tensor | Mapping[st
 
 def check_union(other: Any, parts: Any, name: str) -> None:
     """Raise unless packed parts have as many sets, and fields of the same kind, as others."""
+    check_type(other, name, type(parts))
     if other.batch_size != parts.batch_size:
         raise ValueError(f"{name} must have {parts.batch_size} sets (got {other.batch_size})")
     check_alike(other.fields, parts.fields)

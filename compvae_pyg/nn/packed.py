@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from compvae_pyg.nn.annotations import check_annotations, check_methods
 from compvae_pyg.nn.checks import (
     check_count,
     check_device,
@@ -70,6 +71,7 @@ class NullSoftmax(NamedTuple):
     log_null: Tensor
 
 
+@check_methods
 class PackedParts:
     r"""The parts of a batch of sets, checked once, when it is made.
 
@@ -467,6 +469,7 @@ def sets_of(
     return sets
 
 
+@check_annotations
 def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Return ``batch``, ``[N]``, and ``ptr``, ``[S + 1]``, of sets of the given sizes, ``[S]``.
 

@@ -210,14 +210,15 @@ def subset_simulation(
     check_probability(min_probability, "min_probability")
     dtype = torch.get_default_dtype() if dtype is None else dtype
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise TypeError(f"dtype must be one of floating-point numbers (got {dtype!r})")
+        raise TypeError(f"dtype must be one of floating-point numbers (got {type(dtype).__name__})")
+    check_type(progress, "progress", bool)
+    if level is not None:
+        check_number(level, "level")
+    if probability is not None:
+        check_probability(probability, "probability")
     if (level is None) == (probability is None):
         got = f"got {level} and {probability}"
         raise ValueError(f"exactly one of level and probability must be given ({got})")
-    if level is not None:
-        check_number(level, "level")
-    else:
-        check_probability(probability, "probability")
     num_starts = round(level_probability * num_samples)
     if not 2 <= num_starts < num_samples:
         got = f"got {num_starts} of {num_samples}"
