@@ -14,8 +14,7 @@ from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.loop import Measure, Value, isolated, measure_row, packed_parts, stream
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn.annotations import check_annotations
-from compvae_pyg.nn.checks import check_counts, check_evaluation
+from compvae_pyg.nn.checks import check_annotations, check_counts, check_evaluation
 from compvae_pyg.problems import Problem
 
 __all__ = ["CustomRow", "ElboRow", "evaluate_elbo", "mean_square", "measure_wholes"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from compvae_pyg.nn.annotations import check_methods
+from compvae_pyg.nn.checks import check_methods
 
 __all__ = ["Estimate"]
 

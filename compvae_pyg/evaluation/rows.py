@@ -13,7 +13,7 @@ import torch
 import torch_geometric
 
 from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.nn.annotations import check_annotations
+from compvae_pyg.nn.checks import check_annotations
 
 __all__ = ["EvaluationRow", "format_table", "read_evaluation", "write_evaluation"]
 

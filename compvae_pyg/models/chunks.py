@@ -12,9 +12,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from compvae_pyg.distributions.normal import sample_each, standard_normal
+from compvae_pyg.distributions.normal import normal_sample, sample_each, standard_normal
 from compvae_pyg.nn import PackedParts
-from compvae_pyg.nn.checks import check_count, check_event, check_generator, check_shape, check_type
+from compvae_pyg.nn.checks import (
+    check_count,
+    check_counts_matrix,
+    check_event,
+    check_generator,
+    check_shape,
+    check_type,
+)
 
 if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator
@@ -77,6 +84,18 @@ def draw_sums(
         dtype = w_sum.dtype
     assert total is not None
     return total.to(dtype)
+
+
+def draw_counts(
+    network: CompVAEGenerator,
+    counts: Tensor,
+    parts: PackedParts,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Draw the sums of the latents of so many parts of each kind, ``[S, D_w]``."""
+    check_counts_matrix(counts, parts.num_parts, parts.device)
+    blocks = [counts[rows] for rows in split_rows(len(counts), _ROWS)]
+    return torch.cat([normal_sample(network.counts_prior(n, parts), generator) for n in blocks])
 
 
 def decode(

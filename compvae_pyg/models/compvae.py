@@ -12,25 +12,17 @@ from torch_geometric.nn.inits import reset
 from typing_extensions import Unpack
 
 from compvae_pyg.distributions.normal import normal_sample, standard_normal
-from compvae_pyg.models.chunks import (
-    check_chunks,
-    decode,
-    draw_sums,
-    draw_w,
-    infer,
-    split_rows,
-)
+from compvae_pyg.models import chunks
 from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator
 from compvae_pyg.models.hub import PretrainedMixin
 from compvae_pyg.models.likelihood import importance_log_weights, log_mean_exp
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
-from compvae_pyg.nn.annotations import check_annotations
 from compvae_pyg.nn.checks import (
+    check_annotations,
     check_count,
     check_counts,
-    check_counts_matrix,
     check_event,
     check_shape,
     check_type,
@@ -286,9 +278,9 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> Sines().build("small").generate(kinds, count=count).shape
             torch.Size([1, 200])
         """
-        check_chunks(chunk_size, observation_noise)
+        chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, batch, batch_size, **options)
-        w_sum = draw_sums(self.generator, parts, generator)
+        w_sum = chunks.draw_sums(self.generator, parts, generator)
         return self._decode(w_sum, chunk_size, observation_noise, generator)
 
     @torch.no_grad()
@@ -321,12 +313,10 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> Sines().build("small").generate_counts(counts, kinds).shape
             torch.Size([2, 200])
         """
-        check_chunks(chunk_size, observation_noise)
+        chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, weight=weight)
-        check_counts_matrix(counts, parts.num_parts, parts.device)
-        blocks = [counts[rows] for rows in split_rows(len(counts), 4096)]
-        drawn = [normal_sample(self.generator.counts_prior(n, parts), generator) for n in blocks]
-        return self._decode(torch.cat(drawn), chunk_size, observation_noise, generator)
+        w_sum = chunks.draw_counts(self.generator, counts, parts, generator)
+        return self._decode(w_sum, chunk_size, observation_noise, generator)
 
     def compose(
         self,
@@ -351,7 +341,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             torch.Size([1, 200])
         """
         parts = self.generator.pack(parts, batch, batch_size, **options)
-        w = draw_w(self.generator.prior_w(parts), generator)
+        w = chunks.draw_w(self.generator.prior_w(parts), generator)
         z_prior = self.generator.prior_z(parts.weighted_sum(w))
         return Composition(self.generator, parts, w, standard_normal(z_prior.mean, generator))
 
@@ -382,7 +372,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             torch.Size([2, 3, 32, 32])
         """
         whole, parts = self._enter(whole, parts, batch, batch_size, **options)
-        w, z = infer(self, whole, parts, chunk_size, generator)
+        w, z = chunks.infer(self, whole, parts, chunk_size, generator)
         return Composition(self.generator, parts, w, z).with_latents(z=z)
 
     @torch.no_grad()
@@ -391,8 +381,7 @@ class CompVAE(PretrainedMixin, nn.Module):
 
         Arguments and errors are those of :meth:`infer`; the result is ``[S, *event]``.
         """
-        images = self.infer(*args, **options)
-        return images.decode_mean(options.get("chunk_size", 1024))
+        return self.infer(*args, **options).decode_mean(options.get("chunk_size", 1024))
 
     def _infer(
         self,
@@ -428,4 +417,4 @@ class CompVAE(PretrainedMixin, nn.Module):
         self, w_sum: Tensor, chunk_size: int, noise: bool, generator: torch.Generator | None
     ) -> Tensor:
         given: Any = {"chunk_size": chunk_size, "observation_noise": noise, "generator": generator}
-        return decode(self.generator, w_sum, self.event_shape, **given)
+        return chunks.decode(self.generator, w_sum, self.event_shape, **given)

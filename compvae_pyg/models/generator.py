@@ -13,10 +13,10 @@ from typing_extensions import Unpack
 
 from compvae_pyg.distributions.normal import normal_sample, root
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
-from compvae_pyg.nn.annotations import check_methods
 from compvae_pyg.nn.checks import (
     check_counts_matrix,
     check_likelihood,
+    check_methods,
     check_normal,
     check_real,
     check_shape,

@@ -117,7 +117,7 @@ def register_architecture(
     return build
 
 
-def build_architecture(problem: str, preset: str, /, **options: Any) -> Any:
+def build_architecture(problem: str, preset: str, **options: Any) -> Any:
     """Build the networks of a preset that is registered for a problem, untrained.
 
     Raises:

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from compvae_pyg.nn.annotations import check_annotations, check_methods
 from compvae_pyg.nn.checks import (
+    check_annotations,
     check_count,
     check_device,
     check_index,
     check_left_out,
+    check_methods,
     check_padding,
     check_parts,
     check_set_sizes,

@@ -10,8 +10,7 @@ from torch_geometric.data import Batch, Data
 
 from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn import pack
-from compvae_pyg.nn.annotations import check_annotations
-from compvae_pyg.nn.checks import check_choice, check_generator, check_type
+from compvae_pyg.nn.checks import check_annotations, check_choice, check_generator, check_type
 
 __all__ = ["Problem", "drawing_device", "packed_batch"]
 

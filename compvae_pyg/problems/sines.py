@@ -11,8 +11,13 @@ from torch_geometric.utils import scatter
 
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts, pack
-from compvae_pyg.nn.annotations import check_methods
-from compvae_pyg.nn.checks import check_categories, check_count, check_feature, check_number
+from compvae_pyg.nn.checks import (
+    check_categories,
+    check_count,
+    check_feature,
+    check_methods,
+    check_number,
+)
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
 from compvae_pyg.problems.base import Problem, drawing_device, packed_batch
 
