@@ -9,7 +9,7 @@ import torch
 import torch_geometric
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wrong_input import layers, models, problems, tools, training
+from wrong_input import at_random, layers, models, problems, tools, training
 from wrong_input.values import Entry, cases
 
 import compvae_pyg
@@ -85,3 +85,24 @@ def test_wrong_arguments_are_named_in_one_line_whatever_the_sizes(sizes, choice,
 def test_the_cases_are_many():
     assert len(ALL_CASES) > 1900
     assert len(NAMES) == sum(len(table.entries(SIZES)) for table in TABLES)
+
+
+def unclear(number, seed, folder, monkeypatch):
+    """Share of calls drawn at random that end in an error which names no argument of theirs."""
+    monkeypatch.chdir(folder)
+    counts, faults = at_random.report(number, seed)
+    assert counts.total() == number
+    assert counts["clear"] > number / 2
+    return counts["unclear"] / number, faults
+
+
+def test_few_calls_at_random_end_unclear(tmp_path, monkeypatch):
+    share, faults = unclear(200, 0, tmp_path, monkeypatch)
+    assert share <= 0.05, faults
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_of_many_calls_at_random_few_end_unclear(tmp_path, monkeypatch, seed):
+    share, faults = unclear(2000, seed, tmp_path, monkeypatch)
+    assert share <= 0.05, faults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints, register_kl
 
+from compvae_pyg.distributions.random_source import DrawFrom
 from compvae_pyg.nn.checks import check_count, check_generator, check_number, check_real, check_type
 from compvae_pyg.nn.packed import at_least_float32
 
@@ -57,6 +59,8 @@ class LogVarianceNormal(Normal):
     def __init__(
         self, loc: Tensor, log_variance: Tensor, validate_args: bool | None = None
     ) -> None:
+        check_real(loc, "loc")
+        check_real(log_variance, "log_variance")
         self.log_variance = log_variance
         super().__init__(loc, torch.exp(0.5 * log_variance), validate_args=validate_args)
 
@@ -74,6 +78,7 @@ class LogVarianceNormal(Normal):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density in nats, of the shape of ``value`` and of the parameters."""
+        check_real(value, "value")
         if self._validate_args:
             self._validate_sample(value)
         constant = -0.5 * (self.log_variance + _LOG_2PI)
@@ -239,10 +244,18 @@ def sample(distribution: Distribution, generator: torch.Generator | None = None)
         return distribution.sample()
     inner = distribution.base_dist if isinstance(distribution, Independent) else distribution
     device = distribution.mean.device
-    if isinstance(inner, Normal) and generator.device.type == device.type:
+    if generator.device.type != device.type:
+        seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+        generator = torch.Generator(device).manual_seed(seed)
+    if isinstance(inner, Normal):
         return normal_sample(inner, generator)
-    # Other distributions draw from the global source alone, which is lent a seed for it.
-    seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with DrawFrom([generator]):  # other distributions draw from the global source alone
+        return distribution.sample()
+
+
+@torch.no_grad()
+def sample_each(distribution: Distribution, seeds: Sequence[int]) -> Tensor:
+    """Draw from a batch of distributions, each from a source of its own seed."""
+    device = distribution.mean.device
+    with DrawFrom([torch.Generator(device).manual_seed(seed) for seed in seeds]):
         return distribution.sample()

@@ -14,7 +14,7 @@ from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.evaluation.loop import Measure, Value, isolated, measure_row, packed_parts, stream
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn.checks import check_counts, check_evaluation
+from compvae_pyg.nn.checks import check_annotations, check_counts, check_evaluation
 from compvae_pyg.problems import Problem
 
 __all__ = ["CustomRow", "ElboRow", "evaluate_elbo", "mean_square", "measure_wholes"]
@@ -83,6 +83,7 @@ class CustomRow(EvaluationRow):
         return {"K": elbo.pop("K"), **own, **elbo}
 
 
+@check_annotations
 def mean_square(difference: Tensor) -> Tensor:
     """Return the mean square of each whole's values, ``[S, *event]`` to ``[S]``."""
     return difference.square().flatten(1).mean(dim=1)

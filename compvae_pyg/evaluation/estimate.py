@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from compvae_pyg.nn.checks import check_methods
+
 __all__ = ["Estimate"]
 
 
+@check_methods
 @dataclass(frozen=True)
 class Estimate:
     r"""A mean over independent wholes and its standard error, ``nan`` for a single whole.

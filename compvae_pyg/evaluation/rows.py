@@ -5,7 +5,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -13,6 +13,7 @@ import torch
 import torch_geometric
 
 from compvae_pyg.evaluation.estimate import Estimate
+from compvae_pyg.nn.checks import check_annotations
 
 __all__ = ["EvaluationRow", "format_table", "read_evaluation", "write_evaluation"]
 
@@ -68,6 +69,7 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
     return "\n".join([head, f"|{rule}|", *body])
 
 
+@check_annotations
 def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed: int) -> None:
     """Write rows, which are dataclasses, as JSON, with their seed, the versions and the machine.
 
@@ -75,6 +77,8 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed:
     """
     from compvae_pyg import __version__
 
+    if not all(is_dataclass(row) and not isinstance(row, type) for row in rows):
+        raise TypeError("rows must be dataclasses (got others)")
     report = {
         "seed": seed,
         "versions": {
@@ -97,6 +101,7 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed:
     Path(path).write_text(text, encoding="utf-8")
 
 
+@check_annotations
 def read_evaluation(path: str | os.PathLike[str], kind: type[R]) -> list[R]:
     """Read rows that :func:`write_evaluation` wrote, all with the fields of ``kind``.
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from compvae_pyg.distributions.normal import normal_sample, sample, standard_normal
+from compvae_pyg.distributions.normal import normal_sample, standard_normal
+from compvae_pyg.models.chunks import check_chunks, decode
 from compvae_pyg.models.generator import CompVAEGenerator
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_alike,
     check_device,
+    check_generator,
     check_index,
     check_real,
     check_shape,
@@ -70,6 +72,7 @@ class Composition:
     z_eps: Tensor
 
     def __post_init__(self) -> None:
+        check_type(self.generator, "generator", CompVAEGenerator)
         check_type(self.parts, "parts", PackedParts)
         for name, rows in (("w", self.num_parts), ("z_eps", self.batch_size)):
             value = getattr(self, name)
@@ -117,9 +120,26 @@ class Composition:
         w_sum = self.w_sum
         return self.generator.likelihood(w_sum, self._z(w_sum))
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        r"""Draw wholes from :math:`p(x \mid z, \tilde w)`, ``[S, *event]``, without gradients."""
-        return sample(self.decode(), generator)
+    def decode_mean(self, chunk_size: int = 1024) -> Tensor:
+        """Return the mean of :meth:`decode`, ``[S, *event]``, of so many wholes at a time.
+
+        Without gradients; the memory of what the networks compute is bounded.
+        """
+        return self._decode(chunk_size, False, None)
+
+    def sample(self, generator: torch.Generator | None = None, *, chunk_size: int = 1024) -> Tensor:
+        r"""Draw wholes from :math:`p(x \mid z, \tilde w)`, ``[S, *event]``, without gradients.
+
+        They are decoded ``chunk_size`` at a time; what is drawn does not depend on it.
+        """
+        return self._decode(chunk_size, True, generator)
+
+    @torch.no_grad()
+    def _decode(self, chunk_size: int, noise: bool, generator: torch.Generator | None) -> Tensor:
+        check_chunks(chunk_size, noise)
+        check_generator(generator)
+        given: Any = {"observation_noise": noise, "generator": generator, "z_of": self._z}
+        return decode(self.generator, self.w_sum, None, chunk_size=chunk_size, **given)
 
     def add(
         self,
@@ -262,13 +282,13 @@ class Composition:
         """Draw the noise of the wholes' latents anew."""
         return replace(self, z_eps=standard_normal(self.z_eps, generator))
 
-    def _z(self, w_sum: Tensor) -> Tensor:
+    def _z(self, w_sum: Tensor, rows: slice = slice(None)) -> Tensor:
         prior = self._z_prior(w_sum)
-        return prior.mean + prior.stddev * self.z_eps
+        return prior.mean + prior.stddev * self.z_eps[rows]
 
     def _z_prior(self, w_sum: Tensor) -> Normal:
         prior = self.generator.prior_z(w_sum)
-        check_shape(prior.loc, "z_prior's mean", self.z_eps.shape)
+        check_shape(prior.loc, "z_prior's mean", (len(w_sum), *self.z_eps.shape[1:]))
         return prior
 
     def _latents(

@@ -11,7 +11,8 @@ from torch.distributions import Distribution, Normal
 from torch_geometric.nn.inits import reset
 from typing_extensions import Unpack
 
-from compvae_pyg.distributions.normal import normal_sample, sample, standard_normal
+from compvae_pyg.distributions.normal import normal_sample, standard_normal
+from compvae_pyg.models import chunks
 from compvae_pyg.models.composition import Composition
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.models.generator import CompVAEGenerator
@@ -19,7 +20,9 @@ from compvae_pyg.models.hub import PretrainedMixin
 from compvae_pyg.models.likelihood import importance_log_weights, log_mean_exp
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
 from compvae_pyg.nn.checks import (
+    check_annotations,
     check_count,
+    check_counts,
     check_event,
     check_shape,
     check_type,
@@ -119,6 +122,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         check_type(generator, "generator", CompVAEGenerator)
         check_type(embedding, "embedding", nn.Module)
         check_type(residual_posterior, "residual_posterior", bool)
+        check_counts(event_shape, "event_shape")
         self.encoder = encoder
         self.generator = generator
         self.embedding = embedding
@@ -177,6 +181,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         given: Any = {"w_prior": w_prior, "z": z, "generator": generator}
         return self._infer(whole, parts, batch, batch_size, **given, **options)[-1]
 
+    @check_annotations
     def bound(self, whole: Tensor, posterior: Posterior, w_sum: Tensor, kl_w: Tensor) -> Elbo:
         r"""Return the terms of the bound at latents that were drawn: the last step.
 
@@ -224,7 +229,8 @@ class CompVAE(PretrainedMixin, nn.Module):
         Args:
             num_samples: Number :math:`M` of samples.
             chunk_size: Number of wholes, counted once for each of their samples, that pass the
-                networks at once; bounds the memory.
+                networks at once, fewer where they have more than 8 parts on average; bounds the
+                memory. The result does not depend on it, but for rounding.
 
         Example:
             >>> model = CompVAE.from_pretrained("dots-small")
@@ -251,6 +257,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         batch_size: int | None = None,
         *,
         observation_noise: bool = False,
+        chunk_size: int = 1024,
         generator: torch.Generator | None = None,
         **options: Unpack[PartOptions],
     ) -> Tensor:
@@ -261,6 +268,8 @@ class CompVAE(PretrainedMixin, nn.Module):
 
         Args:
             observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
+                does not depend on it.
 
         Example:
             >>> from compvae_pyg.problems import Sines
@@ -269,8 +278,10 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> Sines().build("small").generate(kinds, count=count).shape
             torch.Size([1, 200])
         """
-        likelihood = self.generator(parts, batch, batch_size, generator=generator, **options)
-        return self._whole(likelihood, observation_noise, generator)
+        chunks.check_chunks(chunk_size, observation_noise)
+        parts = self.generator.pack(parts, batch, batch_size, **options)
+        w_sum = chunks.draw_sums(self.generator, parts, generator)
+        return self._decode(w_sum, chunk_size, observation_noise, generator)
 
     @torch.no_grad()
     def generate_counts(
@@ -280,6 +291,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         *,
         weight: Tensor | None = None,
         observation_noise: bool = False,
+        chunk_size: int = 1024,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         r"""Draw wholes with counts of the same kinds of parts, ``[S, *event]``.
@@ -291,6 +303,8 @@ class CompVAE(PretrainedMixin, nn.Module):
                 not negative; see :meth:`CompVAEGenerator.counts_prior`.
             parts: Fields of the kinds, C rows each; their weights are ``[C]``.
             observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
+                does not depend on it.
 
         Example:
             >>> from compvae_pyg.problems import Sines
@@ -299,9 +313,10 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> Sines().build("small").generate_counts(counts, kinds).shape
             torch.Size([2, 200])
         """
-        prior = self.generator.counts_prior(counts, parts, weight=weight)
-        likelihood = self.generator.decode(normal_sample(prior, generator), generator)
-        return self._whole(likelihood, observation_noise, generator)
+        chunks.check_chunks(chunk_size, observation_noise)
+        parts = self.generator.pack(parts, weight=weight)
+        w_sum = chunks.draw_counts(self.generator, counts, parts, generator)
+        return self._decode(w_sum, chunk_size, observation_noise, generator)
 
     def compose(
         self,
@@ -326,7 +341,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             torch.Size([1, 200])
         """
         parts = self.generator.pack(parts, batch, batch_size, **options)
-        w = normal_sample(self.generator.prior_w(parts), generator)
+        w = chunks.draw_w(self.generator.prior_w(parts), generator)
         z_prior = self.generator.prior_z(parts.weighted_sum(w))
         return Composition(self.generator, parts, w, standard_normal(z_prior.mean, generator))
 
@@ -338,10 +353,15 @@ class CompVAE(PretrainedMixin, nn.Module):
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
+        chunk_size: int = 1024,
         generator: torch.Generator | None = None,
         **options: Unpack[PartOptions],
     ) -> Composition:
         """Draw the latents of wholes and of their parts from the posterior, to work on them.
+
+        Args:
+            chunk_size: Number of wholes that pass the networks at once, fewer where they have more
+                than 8 parts on average; bounds the memory. What is drawn does not depend on it.
 
         Example:
             >>> from compvae_pyg.problems import Dots
@@ -351,10 +371,9 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> images.remove(0).decode().mean.shape
             torch.Size([2, 3, 32, 32])
         """
-        sets = batch, batch_size
-        _, parts, _, q = self._infer(whole, parts, *sets, generator=generator, **options)
-        w = q.w.rsample(generator=generator)
-        return Composition(self.generator, parts, w, q.z_sample).with_latents(z=q.z_sample)
+        whole, parts = self._enter(whole, parts, batch, batch_size, **options)
+        w, z = chunks.infer(self, whole, parts, chunk_size, generator)
+        return Composition(self.generator, parts, w, z).with_latents(z=z)
 
     @torch.no_grad()
     def reconstruct(self, *args: Any, **options: Any) -> Tensor:
@@ -362,7 +381,7 @@ class CompVAE(PretrainedMixin, nn.Module):
 
         Arguments and errors are those of :meth:`infer`; the result is ``[S, *event]``.
         """
-        return self.infer(*args, **options).decode().mean
+        return self.infer(*args, **options).decode_mean(options.get("chunk_size", 1024))
 
     def _infer(
         self,
@@ -394,9 +413,8 @@ class CompVAE(PretrainedMixin, nn.Module):
     def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:
         return self.embedding(whole.to(self.generator.dtype), parts.fields, parts.batch)
 
-    def _whole(
-        self, likelihood: Distribution, noise: bool, generator: torch.Generator | None
+    def _decode(
+        self, w_sum: Tensor, chunk_size: int, noise: bool, generator: torch.Generator | None
     ) -> Tensor:
-        check_type(noise, "observation_noise", bool)
-        check_event(likelihood, self.event_shape)
-        return sample(likelihood, generator) if noise else likelihood.mean
+        given: Any = {"chunk_size": chunk_size, "observation_noise": noise, "generator": generator}
+        return chunks.decode(self.generator, w_sum, self.event_shape, **given)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from compvae_pyg.nn import Fields
+from compvae_pyg.nn.checks import check_type
 
 __all__ = ["SeparateEmbedding"]
 
@@ -25,6 +26,8 @@ class SeparateEmbedding(nn.Module):
 
     def __init__(self, whole_embedding: nn.Module, part_embedding: nn.Module) -> None:
         super().__init__()
+        check_type(whole_embedding, "whole_embedding", nn.Module)
+        check_type(part_embedding, "part_embedding", nn.Module)
         self.whole_embedding = whole_embedding
         self.part_embedding = part_embedding
 

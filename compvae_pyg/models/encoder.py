@@ -129,6 +129,8 @@ class CompVAEEncoder(nn.Module):
         check_sizes(hidden_channels=hidden_channels, num_blocks=num_blocks)
         check_sizes(w_channels=w_channels, z_channels=z_channels)
         check_type(aggr, "aggr", str, Aggregation)
+        check_type(part_noise, "part_noise", bool)
+        check_type(prior_coupling, "prior_coupling", bool)
         check_choice(coupling, "coupling", get_args(Coupling))
         check_heads(z_head, w_head, posterior_init, get_args(PosteriorInit))
         self.whole_channels = whole_channels
@@ -143,12 +145,11 @@ class CompVAEEncoder(nn.Module):
         self.z_head = z_head or nn.Sequential(
             Residual(whole_channels), nn.ELU(), nn.Linear(whole_channels, 2 * z_channels)
         )
-        inputs = [part_channels] + [hidden_channels] * (num_blocks - 1)
-        contexts = [whole_channels + z_channels] + [0] * (num_blocks - 1)
-        self.blocks = nn.ModuleList(
-            GraphBlock(channels, hidden_channels, context, aggr=copy.deepcopy(aggr))
-            for channels, context in zip(inputs, contexts, strict=True)
-        )
+        self.blocks = nn.ModuleList()
+        sizes = part_channels, hidden_channels, whole_channels + z_channels
+        for _ in range(num_blocks):
+            self.blocks.append(GraphBlock(*sizes, aggr=copy.deepcopy(aggr)))
+            sizes = hidden_channels, hidden_channels, 0
         self.act = nn.ELU()
         self.w_head = w_head or _Head(hidden_channels, 3 * w_channels, posterior_init)
 

@@ -16,6 +16,7 @@ from compvae_pyg.nn import AnyParts, Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_counts_matrix,
     check_likelihood,
+    check_methods,
     check_normal,
     check_real,
     check_shape,
@@ -26,6 +27,7 @@ from compvae_pyg.nn.packed import PartOptions
 __all__ = ["CompVAEGenerator"]
 
 
+@check_methods
 class CompVAEGenerator(nn.Module):
     r"""Generative model of CompVAE (paper, eq. 1).
 

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 from functools import partial, wraps
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,9 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from compvae_pyg.distributions.random_source import DrawFrom
 from compvae_pyg.files import locked, sync_folder
 from compvae_pyg.nn.checks import check_choice, check_type
 
@@ -33,11 +35,21 @@ Model = TypeVar("Model", bound="PretrainedMixin")
 
 _BUILDERS: dict[str, dict[str, Callable[..., Any]]] = {}
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 _NETWORKS = {"problem": str, "parameters": dict, "preset": str, "options": dict}
-_FIELDS = {"format_version": int, **_NETWORKS, "weights_sha256": str}
+_DIGESTS = {"weights_sha256": str, "config_sha256": str}
+_FIELDS = {"format_version": int, **_NETWORKS, **_DIGESTS}
 _MAX_CONFIG_BYTES = 2**20
 _SECONDS_OF_RETRIES = 1.0
+_UNREADABLE = (AttributeError, OSError, RuntimeError, ValueError)
+_HUB_OPTIONS: dict[str, tuple[type, ...]] = {
+    "force_download": (bool,),
+    "token": (str, bool, NoneType),
+    "cache_dir": (str, os.PathLike, NoneType),
+    "local_files_only": (bool,),
+    "revision": (str, NoneType),
+}
+_HUB_TIMEOUT = 10.0  # seconds
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FLOATS = {str(d): d for d in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
 _CARD = """---
@@ -162,14 +174,16 @@ class PretrainedMixin(nn.Module):
             if type(value) is not Tensor or value.is_meta or value.layout != torch.strided:
                 got = str(value).split("\n")[0][:40]
                 raise ValueError(f"{name} must be a dense tensor in memory (got {got})")
-        fields = {"format_version": _FORMAT_VERSION, **self.config, "weights_sha256": ""}
+        fields = {"format_version": _FORMAT_VERSION, **self.config, **dict.fromkeys(_DIGESTS, "")}
         try:
             text = json.dumps(fields, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"options must be what JSON can hold ({_line(error)})") from error
         config = _parse_config(text.encode(), "the model's config")
-        rebuilt = _describe(type(self)._skeleton(config))
+        rebuilt = _describe(type(self)._skeleton(config, state))
         _check_same(_describe(self), rebuilt, "model must be what its config builds")
+        for name, parameter in self.named_parameters():
+            _check_finite(parameter, name)
         buffers = {name: str(b.dtype) for name, b in self.named_buffers() if name not in state}
         _write(Path(save_directory), config, state, buffers)
 
@@ -189,9 +203,10 @@ class PretrainedMixin(nn.Module):
         Args:
             pretrained_model_name_or_path: A folder of :meth:`save_pretrained`; or else the name of
                 a model that the package ships, ``"dots-small"``, or of one on the hub,
-                ``"owner/name"``.
+                ``"owner/name"``. The hub is not asked where ``owner`` is a folder here, or
+                ``outputs``, unless one of its options is given.
             force_download, token, cache_dir, local_files_only, revision: How to fetch it from the
-                hub, as for ``huggingface_hub.snapshot_download``.
+                hub, as for ``huggingface_hub.snapshot_download``; it has 10 s for an answer.
 
         Raises:
             FileNotFoundError: If there is no such model, or the hub cannot be reached.
@@ -205,21 +220,25 @@ class PretrainedMixin(nn.Module):
         """
         name = pretrained_model_name_or_path
         check_type(name, "pretrained_model_name_or_path", str, os.PathLike)
+        asked = force_download, token, cache_dir, local_files_only, revision
+        for (option, kinds), value in zip(_HUB_OPTIONS.items(), asked, strict=True):
+            check_type(value, option, *kinds)
         folder, weights = Path(name), Path(__file__).parents[1] / "weights"
         shipped = {entry.name: entry for entry in sorted(weights.iterdir()) if entry.is_dir()}
         if not folder.exists() and str(name) in shipped:
             folder = shipped[str(name)]
-        elif not folder.exists() and isinstance(name, str) and _REPO.fullmatch(name):
-            folder = _fetch(name, force_download, token, cache_dir, local_files_only, revision)
         elif not folder.exists():
-            missing = f"no folder {folder}, and no model of that name is shipped"
-            raise FileNotFoundError(f"{missing} (shipped: {', '.join(shipped)})")
-        config, state, buffers = _read(folder)
-        skeleton = cls._skeleton(config).state_dict()
-        expected, found = ({n: _kind(v) for n, v in s.items()} for s in (skeleton, state))
-        what = f"{folder / _WEIGHTS} must fit preset {config['preset']!r} of {config['problem']!r}"
-        _check_same(found, expected, what)
+            local = asked == (False, None, None, False, None) and (
+                folder.parts[0] == "outputs" or Path(folder.parts[0]).is_dir()
+            )
+            if local or not isinstance(name, str) or not _is_repo(name):
+                missing = f"no folder {folder}, and no model of that name is shipped"
+                raise FileNotFoundError(f"{missing} (shipped: {', '.join(shipped)})")
+            folder = _fetch(name, *asked)
+        config, state, buffers = _read(folder, cls._check_fits)
         model = cls._rebuild(config, "cpu")
+        for n, _ in model.named_parameters():
+            _check_finite(state[n], f"{folder / _WEIGHTS}: {n}")
         for n, tensor in chain(model.named_parameters(), model.named_buffers()):
             dtype = state[n].dtype if n in state else _FLOATS.get(buffers.get(n, ""), tensor.dtype)
             tensor.data = tensor.data.to(dtype)
@@ -240,6 +259,8 @@ class PretrainedMixin(nn.Module):
     ) -> str:
         """Upload the model and its card to the hub in one commit, and return the commit's address.
 
+        The card is that of :func:`model_card`, with the SHA-256 of the weights.
+
         Args:
             repo_id: Name of the repository, ``"owner/name"``; made if need be.
             evaluation, license: As for :func:`model_card`.
@@ -248,6 +269,7 @@ class PretrainedMixin(nn.Module):
         Raises:
             ValueError: If a name is not valid, or the config does not rebuild the model; the hub is
                 not asked for anything then.
+            ConnectionError: If the hub does not answer.
         """
         card = model_card(self, repo_id, evaluation=evaluation, license=license)
         check_type(commit_message, "commit_message", str)
@@ -255,10 +277,19 @@ class PretrainedMixin(nn.Module):
             check_type(flag, name, bool, NoneType)
         for name, text in (("token", token), ("branch", branch)):
             check_type(text, name, str, NoneType)
-        api = _extra("huggingface_hub").HfApi(token=token)
+        hub = _extra("huggingface_hub")
+        api = hub.HfApi(token=token)
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
+            digest = json.loads((Path(folder) / _CONFIG).read_bytes())["weights_sha256"]
+            card += f"\n## Files\n\nSHA-256 of `{_WEIGHTS}`: `{digest}`\n"
             (Path(folder) / "README.md").write_text(card, encoding="utf-8")
+            try:
+                api.model_info(repo_id, timeout=_HUB_TIMEOUT)  # what follows has no timeout
+            except hub.utils.HfHubHTTPError:  # it answers
+                pass
+            except Exception as error:
+                raise ConnectionError(f"the hub does not answer ({_line(error)})") from error
             repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             address = api.upload_folder(
                 repo_id=repo_id,
@@ -270,19 +301,38 @@ class PretrainedMixin(nn.Module):
         return str(address)
 
     @classmethod
-    def _skeleton(cls: type[Model], config: dict[str, Any]) -> Model:
+    def _check_fits(
+        cls: type[Model], config: dict[str, Any], header: dict[str, Tensor], file: Path
+    ) -> None:
+        """Raise unless a config builds what the header of its weights says, before it is built."""
+        skeleton = cls._skeleton(config, header).state_dict()
+        expected, found = ({n: _kind(v) for n, v in s.items()} for s in (skeleton, header))
+        what = f"{file} must fit preset {config['preset']!r} of {config['problem']!r}"
+        _check_same(found, expected, what)
+
+    @classmethod
+    def _skeleton(cls: type[Model], config: dict[str, Any], state: dict[str, Tensor]) -> Model:
         """Rebuild a model without memory for its tensors, where its code permits that."""
-        with suppress(Exception):
-            return cls._rebuild(config, "meta")
-        return cls._rebuild(config, "cpu")
+        for device in ("meta", "cpu"):
+            try:
+                with _Allowance(state):
+                    return cls._rebuild(config, device)
+            except _TooLargeError as error:
+                raise ValueError(f"{_CONFIG} must fit the weights ({_line(error)})") from error
+            except Exception:
+                if device == "cpu":
+                    raise
+        raise AssertionError
 
     @classmethod
     def _rebuild(cls: type[Model], config: dict[str, Any], device: str) -> Model:
         """Build the networks of a config as this class, with the global random state untouched."""
-        gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-        with torch.random.fork_rng(gpus), torch.inference_mode(False), torch.device(device):
+        source = DrawFrom([torch.Generator().manual_seed(0)])
+        with source, torch.inference_mode(False), torch.device(device):
             try:
                 model = build_architecture(config["problem"], config["preset"], **config["options"])
+            except _TooLargeError:
+                raise
             except Exception as error:
                 raise ValueError(f"{_CONFIG} must name networks: {_line(error)}") from error
             if not isinstance(model, cls):
@@ -317,8 +367,9 @@ def model_card(
         >>> "license: mit" in card, "| K |" in card
         (True, True)
     """
-    if not isinstance(repo_id, str) or not _REPO.fullmatch(repo_id):
-        raise ValueError(f"repo_id must be 'owner/name' (got {repo_id!r})")
+    if not _is_repo(repo_id):
+        got = repr(repo_id) if isinstance(repo_id, str) else type(repo_id).__name__
+        raise ValueError(f"repo_id must be 'owner/name' (got {got})")
     check_type(model, "model", PretrainedMixin)
     check_type(evaluation, "evaluation", str)
     check_type(license, "license", str, NoneType)
@@ -334,6 +385,38 @@ def model_card(
         repo_id=repo_id,
         evaluation=evaluation.strip() or "None was given.",
     )
+
+
+class _TooLargeError(Exception):
+    """What a config builds has no place in its weights."""
+
+
+class _Allowance(TorchDispatchMode):
+    """Let networks be built as far as their weights, by their number and memory, can be theirs."""
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.bytes = 2**28 + 4 * sum(v.numel() * v.element_size() for v in state.values())
+        self.steps = 1000 + 50 * len(state)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options, self.steps = dict(kwargs or {}), self.steps - 1
+        if self.steps < 0:
+            raise _TooLargeError("it builds many more layers than have weights")
+        device = torch.device(options.get("device") or "cpu")
+        if device.type != "meta" and any(a.name == "device" for a in func._schema.arguments):
+            made = func(*args, **{**options, "device": "meta", "pin_memory": None})
+            self.bytes -= made.numel() * made.element_size()
+            if self.bytes < 0:
+                raise _TooLargeError("it builds networks much larger than the weights")
+        return func(*args, **options)
+
+
+def _check_finite(value: Tensor, name: str) -> None:
+    if not bool(value.detach().isfinite().all()):
+        raise ValueError(f"{name} must be finite (got {int((~value.isfinite()).sum())} others)")
 
 
 def _check_same(got: dict[str, str], expected: dict[str, str], demand: str) -> None:
@@ -395,7 +478,9 @@ def _write(
         # One entry, since safetensors writes several in any order.
         save_file(tensors, new / _WEIGHTS, metadata={"buffers": json.dumps(buffers)})
         with (new / _WEIGHTS).open("rb+") as weights, (new / _CONFIG).open("wb") as text:
-            config["weights_sha256"] = _sha256(weights)
+            config.update(weights_sha256=_sha256(weights), config_sha256="")
+            plain = (json.dumps(config, indent=2) + "\n").encode()
+            config["config_sha256"] = _config_sha256(plain)
             text.write((json.dumps(config, indent=2) + "\n").encode())
             text.flush()
             os.fsync(weights.fileno())
@@ -408,8 +493,13 @@ def _write(
             sync_folder(folder)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
-    """Read a config, the weights that belong to it, and the types of buffers without weights."""
+def _read(
+    folder: Path, check: Callable[[dict[str, Any], dict[str, Tensor], Path], None]
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
+    """Read a config, the weights that belong to it, and the types of buffers without weights.
+
+    Weights whose header does not pass the check are not read.
+    """
     safetensors = _extra("safetensors")
     config_file, weights_file = folder / _CONFIG, folder / _WEIGHTS
     for path in (config_file, weights_file):
@@ -418,18 +508,22 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, st
     last, deadline = ("", ""), 0.0
     while True:
         with config_file.open("rb") as file:
-            config = _parse_config(file.read(_MAX_CONFIG_BYTES + 1), str(config_file))
-        try:
-            with weights_file.open("rb") as file, safetensors.safe_open(weights_file, "pt") as read:
-                state = {name: read.get_tensor(name) for name in read.keys()}
-                # If the hashed file is still in its place, it is the one that was read.
+            config = _parse_config(file.read(_MAX_CONFIG_BYTES + 1), str(config_file), True)
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(weights_file.open("rb"))
+                read = stack.enter_context(safetensors.safe_open(weights_file, "pt"))
+                # If the hashed file is still in its place, it is the one that was opened.
                 same = os.path.samestat(os.fstat(file.fileno()), weights_file.stat())
                 pair = (config["weights_sha256"], _sha256(file))
-                if same and pair[0] == pair[1]:
-                    buffers = json.loads((read.metadata() or {}).get("buffers", "{}"))
-                    return config, state, dict(buffers)
-        except (safetensors.SafetensorError, TypeError, ValueError, OSError) as error:
-            raise ValueError(f"{weights_file} is damaged ({_line(error)})") from error
+                header = {name: _header(read, name) for name in read.keys()}
+                buffers = json.loads((read.metadata() or {}).get("buffers", "{}"))
+                buffers = {name: str(kind) for name, kind in buffers.items()}
+            except (safetensors.SafetensorError, *_UNREADABLE) as error:
+                raise ValueError(f"{weights_file} is damaged ({_line(error)})") from error
+            if same and pair[0] == pair[1]:
+                check(config, header, weights_file)
+                return config, {name: read.get_tensor(name) for name in header}, buffers
         # A writer may be between its two files: wait as long as they change.
         if pair != last:
             last, deadline = pair, time.monotonic() + _SECONDS_OF_RETRIES
@@ -438,12 +532,26 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, st
         time.sleep(0.02)
 
 
+def _header(read: Any, name: str) -> Tensor:
+    """Return a tensor without memory, of the type and shape of one in a file of weights."""
+    entry = read.get_slice(name)
+    shape = entry.get_shape()
+    dtype = (entry[:0] if shape else read.get_tensor(name)).dtype
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def _config_sha256(text: bytes, digest: str = "") -> str:
+    """Return the SHA-256 of a config without its own digest, whatever ends its lines."""
+    plain = text.replace(b'"%s"' % digest.encode(), b'""').replace(b"\r\n", b"\n")
+    return hashlib.sha256(plain).hexdigest()
+
+
 def _sha256(file: BinaryIO) -> str:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return hashlib.sha256(content).hexdigest()
 
 
-def _parse_config(data: bytes, name: str) -> dict[str, Any]:
+def _parse_config(data: bytes, name: str, digest: bool = False) -> dict[str, Any]:
     try:
         if len(data) > _MAX_CONFIG_BYTES:
             raise ValueError(f"more than {_MAX_CONFIG_BYTES} bytes")
@@ -456,28 +564,40 @@ def _parse_config(data: bytes, name: str) -> dict[str, Any]:
     for field in sorted({*config, *_FIELDS}):
         if field not in config or type(config[field]) is not _FIELDS.get(field):
             raise ValueError(f"{name} is damaged: {field!r} is missing, of another type or unknown")
+    if digest and _config_sha256(data, config["config_sha256"]) != config["config_sha256"]:
+        raise ValueError(f"{name} is damaged or was changed (its SHA-256 is another)")
     return dict(config)
 
 
 def _fetch(repo_id: Any, *values: Any) -> Path:
     """Return the local folder of a model on the hub, of which only its two files are fetched."""
-    kinds = {
-        "force_download": (bool,),
-        "token": (str, bool, NoneType),
-        "cache_dir": (str, os.PathLike, NoneType),
-        "local_files_only": (bool,),
-        "revision": (str, NoneType),
-    }
-    options = dict(zip(kinds, values, strict=True))
-    for name, value in options.items():
-        check_type(value, name, *kinds[name])
+    options = dict(zip(_HUB_OPTIONS, values, strict=True))
     missing = f"no folder {repo_id}, and "
-    fetch = _extra("huggingface_hub", missing).snapshot_download
+    hub = _extra("huggingface_hub", missing)
+    local, revision, failure = options.pop("local_files_only"), options.pop("revision"), None
     try:
-        return Path(fetch(repo_id, allow_patterns=[_CONFIG, _WEIGHTS], **options))
+        if not local:
+            try:
+                api = hub.HfApi(token=options["token"])
+                # Of one commit, if another is made while both files are fetched.
+                revision = api.model_info(repo_id, revision=revision, timeout=_HUB_TIMEOUT).sha
+            except Exception as error:
+                if options["force_download"]:
+                    raise
+                local, failure = True, error  # it may have been fetched before
+        options.update(local_files_only=local, revision=revision, etag_timeout=_HUB_TIMEOUT)
+        files = [hub.hf_hub_download(repo_id, name, **options) for name in (_CONFIG, _WEIGHTS)]
+        return Path(files[0]).parent
     except Exception as error:
         missing += "no such model could be fetched from the hub"
-        raise FileNotFoundError(f"{missing} ({_line(error)})") from error
+        raise FileNotFoundError(f"{missing} ({_line(failure or error)})") from error
+
+
+def _is_repo(name: Any) -> bool:
+    """Return whether a name is one that the hub permits, ``"owner/name"``."""
+    if not isinstance(name, str) or not _REPO.fullmatch(name) or len(name) > 96:
+        return False
+    return not re.search(r"--|\.\.|[.-](/|$)|\.git$", name)
 
 
 def _extra(name: str, so_far: str = "") -> Any:

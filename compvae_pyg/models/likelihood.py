@@ -11,9 +11,13 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from compvae_pyg.distributions.normal import standard_normal
+from compvae_pyg.models.chunks import copies, split
 from compvae_pyg.nn import PackedParts
+from compvae_pyg.nn.checks import check_count, check_generator
 
 __all__ = ["CommonNoise", "importance_log_weights", "log_mean_exp"]
+
+_BLOCK = 256  # wholes whose noise is drawn together
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,55 @@ def importance_log_weights(
 
     What depends on no sample is computed once, and copied for as many samples as pass the other
     networks at a time. Arguments are those of :meth:`CompVAE.log_likelihood`, checked, and noise to
-    use instead of that of ``generator``.
+    use instead of that of ``generator``, which is drawn sample by sample for blocks of wholes that
+    do not depend on ``chunk_size``.
     """
-    pieces = []
-    for sets, chunk in parts.split(chunk_size):
-        step = max(1, chunk_size // max(1, chunk.batch_size))
-        wholes, blocks = whole[sets], []
-        features, prior = model._features(wholes, chunk), model.generator.prior_w(chunk)
+    check_count(chunk_size, "chunk_size")
+    check_generator(generator, parts.device)
+    out = []
+    for sets, block in split(parts, _BLOCK):
+        known, start = [], 0
+        for some, chunk in split(block, chunk_size):
+            wholes, rows = whole[sets][some], slice(start, start + chunk.num_parts)
+            features, prior = model._features(wholes, chunk), model.generator.prior_w(chunk)
+            known.append((some, rows, (wholes, chunk, features, prior)))
+            start = rows.stop
+        channels = (model.encoder.z_channels, prior.loc.shape[1], features[1].shape[1])
+        step = copies(block, chunk_size) if len(known) == 1 else 1
         for m in range(0, num_samples, step):
             samples = range(m, min(m + step, num_samples))
-            blocks.append(_block(model, wholes, chunk, features, prior, samples, generator, common))
-        pieces.append(torch.cat(blocks))
-    return torch.cat(pieces, dim=1)
+            if common is None:
+                noise = _noise(block, samples, channels, prior.loc, generator)
+            else:
+                noise = common(block, samples, channels, prior.loc)
+            z, w, p = (n.unflatten(0, (len(samples), -1)) for n in noise)
+            pieces = []
+            for some, rows, what in known:
+                eps = [n.flatten(0, 1) for n in (z[:, some], w[:, rows], p[:, rows])]
+                pieces.append(_block(model, *what, len(samples), *eps))
+            out.append((sets, m, torch.cat(pieces, dim=1)))
+    result = out[0][2].new_empty(num_samples, parts.batch_size)
+    for sets, m, values in out:
+        result[m : m + len(values), sets] = values
+    return result
+
+
+def _noise(
+    parts: PackedParts,
+    samples: range,
+    channels: tuple[int, int, int],
+    like: Tensor,
+    generator: torch.Generator | None,
+) -> list[Tensor]:
+    """Return noise of wholes, of parts, and of the features of parts, drawn sample by sample."""
+    rows = (parts.batch_size, parts.num_parts, parts.num_parts)
+    shapes = list(zip(rows, channels, strict=True))
+
+    def draw(order: tuple[int, ...] = (0, 2, 1)) -> list[Tensor]:
+        drawn = {k: standard_normal(like.new_empty(shapes[k]), generator) for k in order}
+        return [drawn[k] for k in range(3)]
+
+    return [torch.cat(n) for n in zip(*(draw() for _ in samples), strict=True)]
 
 
 def _block(
@@ -83,29 +124,29 @@ def _block(
     parts: PackedParts,
     features: tuple[Tensor, Tensor],
     prior: Normal,
-    samples: range,
-    generator: torch.Generator | None,
-    common: CommonNoise | None,
+    times: int,
+    z_eps: Tensor,
+    w_eps: Tensor,
+    part_eps: Tensor,
 ) -> Tensor:
     """Return the logarithms of the weights of some samples, ``[m, S]``."""
-    times, encoder = len(samples), model.encoder
-    copies = parts.with_fields({"loc": prior.loc, "scale": prior.scale}).repeat(times)
-    w_prior = Normal(copies["loc"], copies["scale"], validate_args=False)
+    rows = parts.with_fields({"loc": prior.loc, "scale": prior.scale})
+    rows = rows.repeat(times) if times > 1 else rows
+    w_prior = Normal(rows["loc"], rows["scale"], validate_args=False)
     of_whole, of_parts = (value.repeat(times, 1) for value in features)
-    w_eps, given = None, dict[str, Any](generator=generator)
-    if common is not None:
-        channels = (encoder.z_channels, w_prior.loc.shape[1], of_parts.shape[1])
-        z_eps, w_eps, part_eps = common(parts, samples, channels, w_prior.loc)
-        given = {"z_eps": z_eps, "part_eps": part_eps.to(of_parts.dtype)}
-    posterior = encoder(
-        of_whole, of_parts, copies, w_prior=w_prior if model.residual_posterior else None, **given
+    posterior = model.encoder(
+        of_whole,
+        of_parts,
+        rows,
+        w_prior=w_prior if model.residual_posterior else None,
+        z_eps=z_eps,
+        part_eps=part_eps.to(of_parts.dtype),
     )
-    w_eps = standard_normal(w_prior.loc, generator) if w_eps is None else w_eps
     w = posterior.w.transform(w_eps)
-    log_p = copies.sum(w_prior.log_prob(w).sum(dim=-1))
+    log_p = rows.sum(w_prior.log_prob(w).sum(dim=-1))
     log_q = posterior.w.log_prob_from_eps(w_eps).sum(dim=-1)
     wholes = whole.repeat(times, *[1] * (whole.dim() - 1))
-    terms = model.bound(wholes, posterior, copies.weighted_sum(w), log_q - log_p)
+    terms = model.bound(wholes, posterior, rows.weighted_sum(w), log_q - log_p)
     return terms.elbo.view(times, -1)
 
 

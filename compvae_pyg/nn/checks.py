@@ -1,8 +1,11 @@
 """Checks of arguments: what does not fit raises an error of one line that names it."""
 
+import collections.abc
 import functools
 import inspect
 import math
+import types
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, TypeVar
@@ -16,6 +19,14 @@ from torch_geometric.nn.aggr import MeanAggregation, SumAggregation
 from torch_geometric.utils import is_sparse
 
 Built = TypeVar("Built")
+Function = TypeVar("Function", bound=Callable[..., Any])
+Class = TypeVar("Class", bound=type)
+
+_NUMBERS: dict[Any, tuple[type, ...]] = {
+    int: (int, np.integer, torch.SymInt),
+    float: (float, int, np.floating, np.integer, torch.SymInt, torch.SymFloat),
+    collections.abc.Sequence: (collections.abc.Sequence, Tensor, np.ndarray),
+}
 
 
 def check_type(value: Any, name: str, *kinds: type) -> None:
@@ -23,6 +34,11 @@ def check_type(value: Any, name: str, *kinds: type) -> None:
     if not isinstance(value, kinds):
         names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
         raise TypeError(f"{name} must be {names} (got {type(value).__name__})")
+    if isinstance(value, Tensor) and Tensor in kinds:
+        if value.layout != torch.strided or value.is_quantized:
+            raise TypeError(f"{name} must be a dense tensor (got {value.layout}, {value.dtype})")
+        if value.is_floating_point() and value.dtype.itemsize == 1:
+            raise TypeError(f"{name} must hold numbers of 16 bits or more (got {value.dtype})")
 
 
 def check_count(value: Any, name: str, at_least: int = 1) -> None:
@@ -302,7 +318,9 @@ def check_sample_shape(shape: Any) -> torch.Size:
     try:
         size = torch.Size(shape)
     except TypeError as error:
-        raise TypeError(f"sample_shape must be a tuple of integers (got {shape!r})") from error
+        raise TypeError(
+            f"sample_shape must be a tuple of integers (got {_short(shape)})"
+        ) from error
     if any(length < 0 for length in size):
         raise ValueError(f"sample_shape must not be negative (got {shape})")
     return size
@@ -405,6 +423,8 @@ def check_index(
     index: Tensor | Sequence[int] | int, count: int, device: torch.device, name: str = "index"
 ) -> Tensor:
     """Return a choice among ``count`` things, a mask or numbers, as a vector of their numbers."""
+    if isinstance(index, Tensor) and index.is_meta and device.type != "meta":
+        raise ValueError(f"{name} must be on the device of the parts (got meta)")
     if not isinstance(index, Tensor):
         try:
             given = torch.as_tensor(index)
@@ -684,9 +704,56 @@ def check_alike(fields: Tensor | Mapping[str, Tensor], like: Tensor | Mapping[st
 
 def check_union(other: Any, parts: Any, name: str) -> None:
     """Raise unless packed parts have as many sets, and fields of the same kind, as others."""
+    check_type(other, name, type(parts))
     if other.batch_size != parts.batch_size:
         raise ValueError(f"{name} must have {parts.batch_size} sets (got {other.batch_size})")
     check_alike(other.fields, parts.fields)
+
+
+def check_annotations(function: Function) -> Function:
+    """Raise a TypeError that names an argument of another type than the function's signature does.
+
+    What is inside of containers is left to the function, and everything while compiling.
+
+    Example:
+        >>> @check_annotations
+        ... def half(value: Tensor) -> Tensor:
+        ...     return value / 2
+        >>> half("2")
+        Traceback (most recent call last):
+            ...
+        TypeError: value must be Tensor (got str)
+    """
+    names = list(inspect.signature(function).parameters)
+    known: dict[str, tuple[type, ...]] = {}
+
+    @functools.wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return function(*args, **options)
+        if not known:  # not before all that is named has been imported
+            known.update(_kinds(function) or {"": ()})
+        for name, value in (*zip(names, args, strict=False), *options.items()):
+            kinds = known.get(name)
+            if kinds:
+                check_type(value, name, *kinds)
+                if isinstance(value, bool) and bool not in kinds and int in kinds:
+                    raise TypeError(f"{name} must be a number (got {value})")
+        return function(*args, **options)
+
+    return checked  # type: ignore[return-value]
+
+
+def check_methods(kind: Class) -> Class:
+    """Let the public methods of a class check their arguments, see :func:`check_annotations`."""
+    for name, method in list(vars(kind).items()):
+        if name.startswith("_"):
+            continue
+        if inspect.isfunction(method):
+            setattr(kind, name, check_annotations(method))
+        elif isinstance(method, classmethod):
+            setattr(kind, name, classmethod(check_annotations(method.__func__)))
+    return kind
 
 
 def _fields(parts: Tensor | Mapping[str, Tensor], *names: str) -> list[Tensor]:
@@ -697,6 +764,37 @@ def _fields(parts: Tensor | Mapping[str, Tensor], *names: str) -> list[Tensor]:
     for name in names:
         check_type(parts[name], name, Tensor)
     return [parts[name] for name in names]
+
+
+def _kinds(function: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
+    """Return the types of each argument that has any which can be checked."""
+    module = inspect.getmodule(function)
+    out = {}
+    for name, hint in inspect.get_annotations(function).items():
+        if isinstance(hint, str):
+            try:
+                hint = eval(hint, vars(module))  # of the signature itself
+            except NameError:  # imported for checks of types alone
+                continue
+        found = _classes(hint)
+        if name != "return" and found:
+            out[name] = found
+    return out
+
+
+def _classes(hint: Any) -> tuple[type, ...]:
+    """Return the classes of an annotation, none where it is not one of classes alone."""
+    if hint is None:
+        return (type(None),)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        each = [_classes(one) for one in typing.get_args(hint)]
+        return tuple(dict.fromkeys(sum(each, ()))) if all(each) else ()
+    hint = typing.get_origin(hint) or hint
+    if hint is Any or not isinstance(hint, type):
+        return ()
+    if typing.is_typeddict(hint) or getattr(hint, "_is_protocol", False):
+        return ()
+    return _NUMBERS.get(hint, (hint,))
 
 
 def _can_look(value: Tensor) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias, TypedDict, Union
@@ -17,10 +18,12 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from compvae_pyg.nn.checks import (
+    check_annotations,
     check_count,
     check_device,
     check_index,
     check_left_out,
+    check_methods,
     check_padding,
     check_parts,
     check_set_sizes,
@@ -69,6 +72,7 @@ class NullSoftmax(NamedTuple):
     log_null: Tensor
 
 
+@check_methods
 class PackedParts:
     r"""The parts of a batch of sets, checked once, when it is made.
 
@@ -383,10 +387,16 @@ class PackedParts:
 
         return self._rows(tile, batch, times * self.batch_size)
 
-    def split(self, chunk_size: int) -> Iterator[tuple[slice, PackedParts]]:
-        """Yield pieces of at most ``chunk_size`` sets: which sets, and their parts.
+    def split(
+        self, chunk_size: int, max_parts: int | None = None
+    ) -> Iterator[tuple[slice, PackedParts]]:
+        """Yield pieces: which sets, and their parts.
 
         One piece takes no synchronisation with the device.
+
+        Args:
+            chunk_size: Largest number of sets of a piece.
+            max_parts: Largest number of parts of a piece of more than one set.
 
         Example:
             >>> parts = PackedParts(torch.arange(4), torch.tensor([0, 0, 1, 3]), 4)
@@ -394,14 +404,24 @@ class PackedParts:
             [(tensor([0, 1, 2]), tensor([0, 0, 1])), (tensor([3]), tensor([1]))]
         """
         check_count(chunk_size, "chunk_size")
-        if self.batch_size <= chunk_size:
+        limit = self.num_parts if max_parts is None else max_parts
+        if self.batch_size <= chunk_size and self.num_parts <= limit:
             yield slice(0, self.batch_size), self
             return
-        first = torch.arange(0, self.batch_size, chunk_size, device=self.device)
-        starts = [*torch.searchsorted(self.batch, first).tolist(), self.num_parts]
-        for start, stop, low in zip(starts[:-1], starts[1:], first.tolist(), strict=True):
-            high, take = min(low + chunk_size, self.batch_size), itemgetter(slice(start, stop))
-            yield slice(low, high), self._rows(take, take(self.batch) - low, high - low)
+        ends = torch.bincount(self.batch, minlength=self.batch_size).cumsum(0).tolist()
+        low = start = 0
+        while low < self.batch_size:
+            fit = max(low + 1, bisect_right(ends, start + limit))
+            high = min(low + chunk_size, self.batch_size, fit)
+            piece = self.rows(slice(start, ends[high - 1]), slice(low, high))
+            yield slice(low, high), piece
+            low, start = high, ends[high - 1]
+
+    def rows(self, rows: slice, sets: slice | None = None) -> PackedParts:
+        """Return consecutive rows as parts of their own sets, or of consecutive sets with them."""
+        batch = self.batch[rows]
+        sets = slice(int(batch[0]), int(batch[-1]) + 1) if sets is None else sets
+        return self._rows(itemgetter(rows), batch - sets.start, sets.stop - sets.start)
 
     def pad(self, num_parts: int, num_sets: int | None = None) -> PackedParts:
         """Return the parts padded to a fixed size with a dummy set of copies of the first part.
@@ -462,6 +482,7 @@ def sets_of(
     return sets
 
 
+@check_annotations
 def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Return ``batch``, ``[N]``, and ``ptr``, ``[S + 1]``, of sets of the given sizes, ``[S]``.
 

@@ -11,6 +11,8 @@ from torch_geometric.data import Batch, Data
 from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.nn import pack
 from compvae_pyg.nn.checks import (
+    check_annotations,
+    check_choice,
     check_field_names,
     check_fields,
     check_generator,
@@ -78,18 +80,19 @@ class Problem(ABC):
         Raises:
             ValueError: If there are none of that name, or they refuse an option.
         """
-        if networks not in self.networks:
-            raise ValueError(f"networks must be one of {self.networks} (got {networks!r})")
+        check_choice(networks, "networks", self.networks)
         model = build_architecture(self.name, networks, **options)
         plain = {k: v for k, v in vars(self).items() if isinstance(v, (bool, int, float, str))}
         model.config = {**(model.config or {}), "parameters": plain}
         return model
 
+    @check_annotations
     def parts(self, data: Data) -> dict[str, Tensor]:
         """Return the fields of a ``Data`` or ``Batch`` that describe its parts."""
         return {field: data[field] for field in self.part_fields}
 
 
+@check_annotations
 def packed_batch(parts: Mapping[str, Tensor], whole: Tensor, num_parts: Tensor) -> Batch:
     """Return the PyG batch that collating one ``Data`` per whole would give, without the loop.
 

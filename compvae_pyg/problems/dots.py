@@ -9,7 +9,7 @@ from torch_geometric.utils import scatter
 
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts, pack
-from compvae_pyg.nn.checks import check_count, check_feature, check_places
+from compvae_pyg.nn.checks import check_count, check_feature, check_methods, check_places
 from compvae_pyg.problems import dots_networks, dots_paper_networks  # noqa: F401 - they register
 from compvae_pyg.problems.base import Problem, drawing_device, packed_batch
 
@@ -84,6 +84,7 @@ def render_dots(
     return image.view(batch_size, 3, size, size)
 
 
+@check_methods
 class Dots(Problem):
     r"""Images of :math:`K` coloured sites whose intensity is not told.
 

@@ -11,7 +11,13 @@ from torch_geometric.utils import scatter
 
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts, pack
-from compvae_pyg.nn.checks import check_categories, check_count, check_feature, check_number
+from compvae_pyg.nn.checks import (
+    check_categories,
+    check_count,
+    check_feature,
+    check_methods,
+    check_number,
+)
 from compvae_pyg.problems import sines_networks, sines_paper_networks  # noqa: F401 - it registers
 from compvae_pyg.problems.base import Problem, drawing_device, packed_batch
 
@@ -86,6 +92,7 @@ def render_sines(
     return count * torch.tanh(nonlinearity / count.clamp(min=1.0) * total)
 
 
+@check_methods
 @dataclass(frozen=True)
 class Sines(Problem):
     r"""Curves made of :math:`K` sine waves whose amplitudes and phases are not told.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -26,6 +27,7 @@ __all__ = ["Level", "RareEvent", "subset_simulation"]
 
 _ACCEPTANCE = 0.44  # share of moves to accept, near the optimum (Papaioannou et al., 2015)
 _FIRST_STEP = 0.8
+_LARGE = 0.5  # coefficient of variation that is hardly known itself
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,62 @@ class RareEvent:
     levels: tuple[Level, ...]
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        r"""Return a confidence interval of the probability, as if its logarithm were normal.
+        r"""Return a confidence interval of the probability.
 
         .. math::
             \hat p \, e^{\pm q s}, \qquad s^2 = \log(1 + \mathrm{cv}^2)
+
+        with the quantile :math:`q` of a Student distribution, since the coefficient of variation is
+        an estimate itself, of :math:`1 / (2\,\mathrm{cv}^2)` degrees of freedom: those of
+        families of samples that differ in size. Where one level sufficed, its samples are
+        independent, and the interval is exact (Clopper & Pearson, 1934). It warns where the
+        coefficient of variation exceeds 0.5.
 
         Raises:
             ValueError: If ``confidence`` is not in (0, 1).
         """
         check_probability(confidence, "confidence")
+        tail = 0.5 - 0.5 * confidence
+        if len(self.levels) == 1:
+            size = self.num_evaluations
+            return _exact_interval(round(self.probability * size), size, tail)
+        if self.coefficient_of_variation > _LARGE:
+            warnings.warn(
+                f"the interval may be too narrow: the event descends from {self.num_ancestors} "
+                "independent samples, with a coefficient of variation of "
+                f"{self.coefficient_of_variation:.2g}: raise num_samples",
+                stacklevel=2,
+            )
         spread = math.sqrt(math.log1p(self.coefficient_of_variation**2))
-        factor = math.exp(NormalDist().inv_cdf(0.5 + 0.5 * confidence) * spread)
+        freedom = 0.5 / max(self.coefficient_of_variation**2, 1e-12)
+        factor = math.exp(_student(tail, freedom) * spread)
         return self.probability / factor, min(1.0, self.probability * factor)
+
+
+def _student(tail: float, freedom: float) -> float:
+    """Return a quantile of Student's t distribution by Cornish and Fisher's expansion."""
+    q = -NormalDist().inv_cdf(tail)
+    first, second = (q**3 + q) / 4.0, (5.0 * q**5 + 16.0 * q**3 + 3.0 * q) / 96.0
+    third = (3.0 * q**7 + 19.0 * q**5 + 17.0 * q**3 - 15.0 * q) / 384.0
+    return q + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def _exact_interval(count: int, size: int, tail: float) -> tuple[float, float]:
+    """Return the probabilities at which so many of so many samples, or more or fewer, are rare."""
+    number = torch.arange(size + 1, dtype=torch.float64)
+    choices = math.lgamma(size + 1) - torch.lgamma(number + 1) - torch.lgamma(size - number + 1)
+
+    def solve(rows: slice, rises: bool) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            p = 0.5 * (low + high)
+            logs = number * math.log(p) + (size - number) * math.log1p(-p)
+            over = float((choices + logs)[rows].exp().sum()) > tail
+            low, high = (low, p) if over == rises else (p, high)
+        return 0.5 * (low + high)
+
+    first = solve(slice(count, None), True) if count > 0 else 0.0
+    return first, solve(slice(0, count + 1), False) if count < size else 1.0
 
 
 def subset_simulation(
@@ -164,14 +210,15 @@ def subset_simulation(
     check_probability(min_probability, "min_probability")
     dtype = torch.get_default_dtype() if dtype is None else dtype
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise TypeError(f"dtype must be one of floating-point numbers (got {dtype!r})")
+        raise TypeError(f"dtype must be one of floating-point numbers (got {type(dtype).__name__})")
+    check_type(progress, "progress", bool)
+    if level is not None:
+        check_number(level, "level")
+    if probability is not None:
+        check_probability(probability, "probability")
     if (level is None) == (probability is None):
         got = f"got {level} and {probability}"
         raise ValueError(f"exactly one of level and probability must be given ({got})")
-    if level is not None:
-        check_number(level, "level")
-    else:
-        check_probability(probability, "probability")
     num_starts = round(level_probability * num_samples)
     if not 2 <= num_starts < num_samples:
         got = f"got {num_starts} of {num_samples}"

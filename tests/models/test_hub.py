@@ -1,7 +1,11 @@
 """Models on the hub, without the hub: what its client is asked for is recorded."""
 
+import hashlib
 import inspect
+import os
 import shutil
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,14 +44,18 @@ def hub(monkeypatch, tmp_path):
             shutil.copytree(folder_path, tmp_path / repo_id)
             return f"hub://{repo_id}/commit"
 
-    def fetch(repo_id, **options):
-        asked.append(("fetch", repo_id, options))
+        def model_info(self, repo_id, revision=None, timeout=None):
+            asked.append(("info", repo_id, revision, timeout))
+            return SimpleNamespace(sha="a1b2")
+
+    def fetch(repo_id, filename, **options):
+        asked.append(("fetch", repo_id, filename, options))
         if not (tmp_path / repo_id).exists():
             raise huggingface_hub.errors.LocalEntryNotFoundError("not there.\n\nMany lines.")
-        return str(tmp_path / repo_id)
+        return str(tmp_path / repo_id / filename)
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
     return tmp_path, asked
 
 
@@ -75,15 +83,21 @@ def test_a_model_comes_back_from_the_hub_as_it_was(hub, model):
     assert address == "hub://me/dots/commit"
     files = sorted(path.name for path in (folder / "me" / "dots").iterdir())
     assert files == ["README.md", "config.json", "model.safetensors"]
+    weights = (folder / "me" / "dots" / "model.safetensors").read_bytes()
+    card = (folder / "me" / "dots" / "README.md").read_text()
+    assert hashlib.sha256(weights).hexdigest() in card
     options = {"revision": "v1", "token": "t", "cache_dir": "there", "force_download": True}
     again = CompVAE.from_pretrained("me/dots", **options)
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
-    files = {"allow_patterns": ["config.json", "model.safetensors"], "local_files_only": False}
+    fetched = {**options, "revision": "a1b2", "local_files_only": False, "etag_timeout": 10.0}
     assert asked == [
+        ("info", "me/dots", None, 10.0),
         ("create", "me/dots", "t", True, True),
         ("upload", "me/dots", "t", "Better", "dev", True),
-        ("fetch", "me/dots", {**files, **options}),
+        ("info", "me/dots", "v1", 10.0),
+        ("fetch", "me/dots", "config.json", fetched),
+        ("fetch", "me/dots", "model.safetensors", fetched),
     ]
 
 
@@ -119,12 +133,77 @@ def test_a_missing_model_is_named(hub, refuses):
         CompVAE.from_pretrained("me/none")
 
 
-@pytest.mark.parametrize("name", ["dots", "../dots", "a/b/c", "me/", Path("me/dots")])
-def test_the_hub_is_asked_for_names_of_repositories_alone(hub, refuses, name):
-    _, asked = hub
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "dots",
+            "../dots",
+            "a/b/c",
+            "me/",
+            Path("me/dots"),
+            "a/b..c",
+            "a/b--c",
+            "a/b.",
+            "a/b.git",
+        ),
+        *("outputs/dots", "here/dots"),
+    ],
+)
+def test_the_hub_is_asked_for_names_of_repositories_alone(hub, refuses, monkeypatch, name):
+    folder, asked = hub
+    monkeypatch.chdir(folder)
+    (folder / "here").mkdir()
     with refuses(FileNotFoundError, str(Path(name))):
         CompVAE.from_pretrained(name)
     assert asked == []
+
+
+def test_an_option_of_the_hub_says_that_no_folder_is_meant(hub, refuses):
+    _, asked = hub
+    with refuses(FileNotFoundError, "outputs/dots"):
+        CompVAE.from_pretrained("outputs/dots", revision="main")
+    assert asked
+
+
+def test_a_hub_that_cannot_be_asked_leaves_what_was_fetched_before(hub, model, monkeypatch):
+    folder, asked = hub
+    model.save_pretrained(folder / "me" / "dots")
+
+    def fail(*args, **options):
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    CompVAE.from_pretrained("me/dots")
+    assert all(request[3]["local_files_only"] for request in asked)
+    with pytest.raises(FileNotFoundError, match="no answer"):
+        CompVAE.from_pretrained("me/dots", force_download=True)
+    with pytest.raises(ConnectionError, match="no answer"):
+        model.push_to_hub("me/dots")
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code = (
+            "from compvae_pyg import CompVAE\n"
+            "from compvae_pyg.models import hub\n"
+            "hub._HUB_TIMEOUT = 0.5\n"
+            "for name in ('me/none', 'me/none'):\n"
+            "    try:\n"
+            "        CompVAE.from_pretrained(name)\n"
+            "    except FileNotFoundError as error:\n"
+            "        print(error)\n"
+        )
+        port = silent.getsockname()[1]
+        more = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.stdout.count("me/none") == 2 and done.stdout.count("\n") == 2, done.stderr
 
 
 @pytest.mark.parametrize("name", [None, 7, nn.Identity()])
@@ -135,7 +214,7 @@ def test_a_model_is_named_by_a_string_or_a_path(refuses, name):
         Dots().build("small").save_pretrained(name)
 
 
-@pytest.mark.parametrize("repo", ["dots", "../dots", "a/b/c", "", "me/", 7])
+@pytest.mark.parametrize("repo", ["dots", "../dots", "a/b/c", "", "me/", 7, "a..b/c"])
 def test_a_repository_has_an_owner_and_a_name(hub, model, refuses, repo):
     _, asked = hub
     with refuses(ValueError, "repo_id"):

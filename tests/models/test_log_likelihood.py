@@ -41,43 +41,27 @@ def test_pieces_give_the_exact_likelihood_of_a_linear_model(
 
 
 @pytest.mark.parametrize("residual_posterior", [False, True])
-def test_samples_side_by_side_are_copies_of_the_wholes(
-    small_model, seeded, inputs, residual_posterior
-):
+def test_samples_are_drawn_one_after_the_other(small_model, seeded, inputs, residual_posterior):
     model = small_model(residual_posterior=residual_posterior)
-    with seeded(7):
-        out = model.log_likelihood(*inputs, num_samples=3, chunk_size=3 * S)
-    with seeded(7):
-        single = model.log_likelihood(*copies(3, *inputs), num_samples=1)
-    expected = single.view(3, S).logsumexp(dim=0) - math.log(3.0)
-    torch.testing.assert_close(out, expected)
-    # A last group of samples may be smaller.
     with seeded(7):
         out = model.log_likelihood(*inputs, num_samples=5, chunk_size=3 * S + 1)
     with seeded(7):
-        first = model.log_likelihood(*copies(3, *inputs), num_samples=1).view(3, S)
-        rest = model.log_likelihood(*copies(2, *inputs), num_samples=1).view(2, S)
-    expected = torch.cat([first, rest]).logsumexp(dim=0) - math.log(5.0)
+        each = [model.log_likelihood(*inputs, num_samples=1) for _ in range(5)]
+    torch.testing.assert_close(out, torch.stack(each).logsumexp(dim=0) - math.log(5.0))
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 4, S, 2 * S, 1000])
+def test_the_size_of_chunks_changes_no_result(small_model, seeded, inputs, chunk_size):
+    with seeded(7):
+        model = small_model()
+        expected = model.log_likelihood(*inputs, num_samples=3)
+    with seeded(7):
+        model = small_model()
+        out = model.log_likelihood(*inputs, num_samples=3, chunk_size=chunk_size)
     torch.testing.assert_close(out, expected)
 
 
-def test_pieces_of_a_batch_are_batches_of_their_own(small_model, seeded, inputs, batch_of):
-    whole, parts, batch, _ = inputs
-    model = small_model()
-    with seeded(7):
-        out = model.log_likelihood(*inputs, num_samples=3, chunk_size=4)
-    with seeded(7):
-        first = model.log_likelihood(
-            whole[:4], parts[:9], batch[:9], 4, num_samples=3, chunk_size=4
-        )
-        rest = model.log_likelihood(
-            whole[4:], parts[9:], batch_of((2, 0)), 2, num_samples=3, chunk_size=4
-        )
-    torch.testing.assert_close(out, torch.cat([first, rest]))
-
-
-def test_weights_go_with_their_parts(small_model, seeded, inputs, batch_of, draw):
-    whole, parts, batch, _ = inputs
+def test_weights_go_with_their_parts(small_model, seeded, inputs, draw):
     model, weight = small_model(), draw(N, seed=4)
     with seeded(7):
         plain = model.log_likelihood(*inputs, num_samples=5, chunk_size=4)
@@ -88,15 +72,6 @@ def test_weights_go_with_their_parts(small_model, seeded, inputs, batch_of, draw
     assert (plain == ones).all()
     with seeded(7):
         out = model.log_likelihood(*inputs, num_samples=5, chunk_size=4, weight=weight)
-    with seeded(7):
-        options = {"num_samples": 5, "chunk_size": 4}
-        first = model.log_likelihood(
-            whole[:4], parts[:9], batch[:9], 4, weight=weight[:9], **options
-        )
-        rest = model.log_likelihood(
-            whole[4:], parts[9:], batch_of((2, 0)), 2, weight=weight[9:], **options
-        )
-    torch.testing.assert_close(out, torch.cat([first, rest]))
     assert ((out != plain) == (torch.tensor(SIZES) > 0)).all()
 
 

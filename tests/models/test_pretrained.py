@@ -73,8 +73,12 @@ def edit(folder, **tensors):
 def edit_config(folder, **fields):
     """Replace fields of a saved config, or take them out where they are ``...``."""
     path = folder / "config.json"
-    config = {**json.loads(path.read_text()), **fields}
-    path.write_text(json.dumps({name: v for name, v in config.items() if v is not ...}))
+    config = {**json.loads(path.read_text()), "config_sha256": "", **fields}
+    config = {name: v for name, v in config.items() if v is not ...}
+    if config.get("config_sha256") == "":
+        plain = json.dumps(config).encode()
+        config["config_sha256"] = hashlib.sha256(plain).hexdigest()
+    path.write_text(json.dumps(config))
 
 
 # What comes back
@@ -212,9 +216,8 @@ def test_shipped_models_are_named_after_problem_and_preset():
 def test_saving_and_loading_leave_the_global_random_state(tmp_path):
     @register_architecture("dots", "drawn")
     def build():
-        model = small(channels=2)
         torch.rand(7, device="cpu")
-        return model
+        return build_architecture("dots", "small", channels=2)
 
     model = build()
     torch.manual_seed(5)
@@ -552,6 +555,92 @@ def test_a_config_that_does_not_fit_is_refused(saved, refuses, fields, name):
     edit_config(folder, **fields)
     with refuses(ValueError, name):
         CompVAE.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden_channels": 10**6},
+        {"hidden_channels": 10**18},
+        {"num_blocks": 10**12},
+        {"grid": 10**6},
+        {"z_channels": 10**9},
+        {"problem": "dots"},
+        {"preset": 1},
+    ],
+    ids=str,
+)
+def test_a_config_that_builds_more_than_there_are_weights_takes_no_memory(saved, refuses, options):
+    _, folder = saved
+    edit_config(folder, options=options)
+    with refuses(ValueError, "must"):
+        CompVAE.from_pretrained(folder)
+
+
+def test_networks_that_are_built_in_memory_are_no_larger_than_their_weights(tmp_path, refuses):
+    built = []
+
+    @register_architecture("dots", "greedy")
+    def build(rows: int = 1):
+        model = build_architecture("dots", "small", channels=2)
+        float(next(model.parameters()).detach().sum())  # not without memory
+        torch.zeros(rows, 2**20)
+        built.append(rows)
+        return model
+
+    build().save_pretrained(tmp_path)
+    edit_config(tmp_path, options={"rows": 2**20})  # 4 TiB
+    built.clear()
+    with refuses(ValueError, "weights"):
+        CompVAE.from_pretrained(tmp_path)
+    assert built == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_no_flipped_bit_is_silent(saved, name):
+    _, folder = saved
+    content = (folder / name).read_bytes()
+    for place in torch.randint(8 * len(content), (100,)).tolist():
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(ValueError) as caught:
+            CompVAE.from_pretrained(folder)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", range(0, 8 * 300, 97))
+def test_a_flipped_bit_in_the_config_is_refused(saved, place):
+    _, folder = saved
+    path = folder / "config.json"
+    damaged = bytearray(path.read_bytes())
+    damaged[place // 8] ^= 1 << place % 8
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError) as caught:
+        CompVAE.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_ends_of_lines_are_no_damage(saved):
+    model, folder = saved
+    path = folder / "config.json"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert same(model, CompVAE.from_pretrained(folder))
+
+
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(saved, tmp_path, refuses):
+    model, folder = saved
+    name = "encoder.w_head.weight"
+    broken = model.state_dict()[name].clone()
+    broken[0, 0] = float("nan")
+    edit(folder, **{name: broken})
+    with refuses(ValueError, name):
+        CompVAE.from_pretrained(folder)
+    model.get_parameter(name).data.copy_(broken)
+    with refuses(ValueError, name):
+        model.save_pretrained(tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
 
 
 def test_a_name_is_registered_once(refuses):

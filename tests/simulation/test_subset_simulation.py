@@ -1,9 +1,13 @@
+import importlib
 import math
+from statistics import NormalDist
 
 import pytest
 import torch
 
 from compvae_pyg.simulation import subset_simulation
+
+subset_simulation_module = importlib.import_module("compvae_pyg.simulation.subset_simulation")
 
 CHANNELS = 20
 
@@ -48,6 +52,7 @@ def simulate(score=linear, seed=0, channels=CHANNELS, **options):
     return subset_simulation(score, channels, **{**fixed, "generator": generator, **options})
 
 
+@pytest.mark.filterwarnings("ignore:the interval may be too narrow")
 @pytest.mark.parametrize("case", CASES)
 def test_mean_of_repeated_runs_is_the_tail_within_its_stated_error(case):
     score, level, truth = CASES[case]
@@ -305,3 +310,82 @@ def test_a_bar_is_shown_on_terminals_alone(capsys, monkeypatch):
     assert "P(score > " in capsys.readouterr().err
     simulate(level=3.0, progress=False)
     assert capsys.readouterr().err == ""
+
+
+def covered(score, num_channels, level, probability, runs=100):
+    """How many of the intervals of repeated runs hold the probability."""
+    hits = 0
+    for seed in range(runs):
+        event = subset_simulation(
+            score,
+            num_channels,
+            level=level,
+            num_samples=1000,
+            generator=torch.Generator().manual_seed(seed),
+            progress=False,
+        )
+        low, high = event.interval()
+        assert 0.0 <= low < high <= 1.0
+        hits += low <= probability <= high
+    return hits / runs
+
+
+@pytest.mark.parametrize("probability", [0.9999, 0.999, 0.99, 0.9, 0.3])
+def test_intervals_cover_what_is_not_rare_as_often_as_they_say(probability):
+    level = -NormalDist().inv_cdf(probability)
+    # Exact intervals are no narrower; 0.95 less three standard errors of 100 runs.
+    assert covered(lambda noise: noise[:, 0], 3, level, probability) >= 0.88
+
+
+def ring(noise):
+    return -(noise.norm(dim=1) - 3.0).abs()
+
+
+RING = math.exp(-0.5 * 2.999**2) - math.exp(-0.5 * 3.001**2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the interval may be too narrow")
+@pytest.mark.parametrize(
+    ("score", "num_channels", "level", "probability"),
+    [
+        (ring, 2, -1e-3, RING),
+        (lambda noise: noise[:, 0].abs(), 20, -NormalDist().inv_cdf(5e-5), 1e-4),
+        (lambda noise: noise.sum(dim=1), 16, -4 * NormalDist().inv_cdf(1e-5), 1e-5),
+        (lambda noise: noise[:, 0], 1, -NormalDist().inv_cdf(0.9999), 0.9999),
+        (lambda noise: noise[:, 0], 1, -NormalDist().inv_cdf(0.999), 0.999),
+    ],
+    ids=["ring", "two tails", "sum", "nearly all", "almost all"],
+)
+def test_intervals_cover_events_of_all_shapes(score, num_channels, level, probability):
+    assert covered(score, num_channels, level, probability, runs=400) >= 0.93
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 10), (1, 10), (7, 10), (10, 10), (999, 1000)])
+def test_exact_intervals_are_those_of_the_binomial_distribution(count, size):
+    low, high = subset_simulation_module._exact_interval(count, size, 0.025)
+
+    def tail(first, last, p):
+        numbers = range(first, last + 1)
+        return sum(math.comb(size, k) * p**k * (1.0 - p) ** (size - k) for k in numbers)
+
+    if count > 0:
+        assert tail(count, size, low) == pytest.approx(0.025, rel=1e-6)
+    if count < size:
+        assert tail(0, count, high) == pytest.approx(0.025, rel=1e-6)
+    assert (low == 0.0) == (count == 0) and (high == 1.0) == (count == size)
+
+
+@pytest.mark.parametrize(
+    ("tail", "freedom", "expected"),
+    [(0.025, 30, 2.0423), (0.025, 10, 2.2281), (0.05, 5, 2.0150), (0.025, 4, 2.7764)],
+)
+def test_quantiles_are_those_of_the_tables(tail, freedom, expected):
+    assert subset_simulation_module._student(tail, freedom) == pytest.approx(expected, rel=5e-3)
+
+
+def test_an_interval_of_few_ancestors_warns():
+    event = subset_simulation(ring, 2, level=-1e-3, num_samples=100, progress=False)
+    assert event.coefficient_of_variation > 0.5
+    with pytest.warns(UserWarning, match="num_samples"):
+        event.interval()
