@@ -35,7 +35,7 @@ def check_type(value: Any, name: str, *kinds: type) -> None:
         names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
         raise TypeError(f"{name} must be {names} (got {type(value).__name__})")
     if isinstance(value, Tensor) and Tensor in kinds:
-        if value.layout != torch.strided or value.is_quantized:
+        if value.layout not in (torch.strided, torch.jagged) or value.is_quantized:
             raise TypeError(f"{name} must be a dense tensor (got {value.layout}, {value.dtype})")
         if value.is_floating_point() and value.dtype.itemsize == 1:
             raise TypeError(f"{name} must hold numbers of 16 bits or more (got {value.dtype})")

@@ -126,9 +126,7 @@ class PackedParts:
         self.batch_size: int = batch_size
         self.count = count
         self.weight = weight
-        # One graph, which costs little more, for all numbers of rows where a graph is compiled.
-        long = torch.compiler.is_compiling() or batch.shape[0] > _LONG
-        self._blocks = _blocks(batch, batch_size) if long else None
+        self._known_blocks: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def of(
@@ -210,10 +208,10 @@ class PackedParts:
             tensor([3., 0., 4.])
         """
         total = at_least_float32(values)
-        if self._blocks is None or total.dtype != torch.float32:
+        if (found := self._blocks(total)) is None:
             total = _add(total, self.batch, self.batch_size, dim)
         else:
-            blocks, owner = self._blocks
+            blocks, owner = found
             total = _add(total, blocks, owner.shape[0], dim).double()
             total = _add(total, owner, self.batch_size, dim)
         return total.to(values.dtype)
@@ -248,9 +246,9 @@ class PackedParts:
             >>> parts.broadcast(torch.tensor([3.0, 4.0]))
             tensor([3., 3., 4.])
         """
-        if self._blocks is None or values.dtype != torch.float32:
+        if (found := self._blocks(values)) is None:
             return gather(values, self.batch, dim)
-        blocks, owner = self._blocks  # so that the gradient is a sum as above
+        blocks, owner = found  # so that the gradient is a sum as above
         return gather(gather(values.double(), owner, dim).to(values.dtype), blocks, dim)
 
     def softmax_with_null(self, logits: Tensor) -> NullSoftmax:
@@ -444,6 +442,16 @@ class PackedParts:
         more = torch.cat([torch.arange(self.num_parts), torch.zeros(slack, dtype=torch.long)])
         more = more.to(self.device)
         return self._rows(lambda value: value.index_select(0, more), batch, num_sets)
+
+    def _blocks(self, values: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the blocks that values are added up in, None where they are added one by one."""
+        if values.dtype != torch.float32:
+            return None
+        if torch.compiler.is_compiling():  # one graph for all numbers of rows, which costs little
+            return _blocks(self.batch, self.batch_size)
+        if self._known_blocks is None and self.num_parts > _LONG:
+            self._known_blocks = _blocks(self.batch, self.batch_size)
+        return self._known_blocks
 
     def _rows(
         self, function: Callable[[Tensor], Tensor], batch: Tensor, batch_size: int

@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from compvae_pyg import Sines
 
 
+@pytest.mark.filterwarnings("ignore:the interval may be too narrow")  # of few samples
 def test_the_example_leaves_the_figure_and_the_numbers_that_it_prints(
     load_example, tmp_path, capsys
 ):
