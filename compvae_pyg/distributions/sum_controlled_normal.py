@@ -459,7 +459,7 @@ class ResidualSumControlledNormal(SumControlledNormal):
 
 @register_kl(SumControlledNormal, Normal)
 def _kl_sum_controlled_normal_normal(p: SumControlledNormal, q: Normal) -> Tensor:
-    check_normal(q, "q", p.loc.shape[0], p.loc.shape[1], p.loc.device)
+    _check_other(p, q)
     # Ratios of scales are formed before they are squared, to spare small scales an underflow.
     ratio = p.scale / q.scale
     return _divergence(p, q, (p.loc - q.loc) / q.scale, ratio, 2.0 * ratio.log())
@@ -467,10 +467,16 @@ def _kl_sum_controlled_normal_normal(p: SumControlledNormal, q: Normal) -> Tenso
 
 @register_kl(ResidualSumControlledNormal, Normal)
 def _kl_residual_sum_controlled_normal_normal(p: ResidualSumControlledNormal, q: Normal) -> Tensor:
-    check_normal(q, "q", p.loc.shape[0], p.loc.shape[1], p.loc.device)
+    _check_other(p, q)
     unit = p.prior.scale / q.scale
     shift = torch.addcmul((p.prior.loc - q.loc) / q.scale, unit, p.shift)
     return _divergence(p, q, shift, unit * p._ratio, p.log_variance + 2.0 * unit.log())
+
+
+def _check_other(p: SumControlledNormal, q: Normal) -> None:
+    check_normal(q, "q", p.loc.shape[0], p.loc.shape[1], p.loc.device)
+    if p._validate_args:
+        check_positive(q.scale, "q's scale")
 
 
 def _divergence(

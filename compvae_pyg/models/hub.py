@@ -476,7 +476,10 @@ def _write(
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
         new = Path(beside)
         # One entry, since safetensors writes several in any order.
-        save_file(tensors, new / _WEIGHTS, metadata={"buffers": json.dumps(buffers)})
+        try:
+            save_file(tensors, new / _WEIGHTS, metadata={"buffers": json.dumps(buffers)})
+        except _extra("safetensors").SafetensorError as error:  # a full disk, for instance
+            raise OSError(f"weights cannot be written to {folder}: {error}") from error
         with (new / _WEIGHTS).open("rb+") as weights, (new / _CONFIG).open("wb") as text:
             config.update(weights_sha256=_sha256(weights), config_sha256="")
             plain = (json.dumps(config, indent=2) + "\n").encode()

@@ -676,3 +676,14 @@ def test_a_weighted_sum_without_variance_spoils_no_gradient(coupling):
     (weighted.mean + weighted.stddev).sum().backward()
     assert all(leaf.grad.isfinite().all() for leaf in (*leaves, weight))
     torch.testing.assert_close(weight.grad, torch.full((3,), 2.0))
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan])
+def test_a_divergence_from_a_normal_without_a_scale_is_refused(refuses, scale):
+    zeros, ones = torch.zeros(2, 1), torch.ones(2, 1)
+    p = SumControlledNormal(zeros, ones, zeros)
+    residual = ResidualSumControlledNormal(Normal(zeros, ones), zeros, zeros, zeros)
+    q = Normal(zeros, torch.tensor([[1.0], [scale]]), validate_args=False)
+    for posterior in (p, residual):
+        with refuses(ValueError, "scale"):
+            kl_divergence(posterior, q)

@@ -441,6 +441,26 @@ def test_networks_of_no_registered_architecture_are_not_saved(tmp_path, refuses)
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_the_disk_does_not_take_are_an_error_of_the_disk(saved, tmp_path_factory):
+    resource = pytest.importorskip("resource")
+    model, folder = saved
+    before, report = files(folder), tmp_path_factory.mktemp("report") / "report"
+
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        try:
+            model.save_pretrained(folder)
+        except OSError as error:
+            report.write_text(str(error)[:900])
+
+    process = multiprocessing.get_context("fork").Process(target=fill)
+    process.start()
+    process.join(60)
+    error = report.read_text()
+    assert error.startswith("weights cannot be written") and "\n" not in error
+    assert files(folder) == before
+
+
 def test_saving_that_fails_leaves_the_last_model(saved, monkeypatch):
     model, folder = saved
     before = files(folder)
