@@ -2,6 +2,7 @@
 
 from compvae_pyg.data.generated import GeneratedData, GeneratedDataset
 from compvae_pyg.data.stored import StoredData, split_wholes
+from compvae_pyg.data.stored_problem import StoredWholes
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
 from compvae_pyg.training.guard import NonFiniteGuard, TrainingDivergedError, gradient_norm
 from compvae_pyg.training.module import CompVAEModule
@@ -25,6 +26,7 @@ __all__ = [
     "Schedule",
     "Stage",
     "StoredData",
+    "StoredWholes",
     "TrainConfig",
     "TrainingDivergedError",
     "gradient_norm",
