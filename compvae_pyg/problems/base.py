@@ -250,6 +250,10 @@ class Problem(ABC):
         """Return figures of a model by the names of their files, without an ending."""
         return {}
 
+    def add_demo(self, gr: Any, app: Any, model: CompVAE) -> None:
+        """Add what a model does to a page ``app`` of Gradio, the module ``gr``, in a tab."""
+        raise NotImplementedError(f"{type(self).__name__} has no demo")
+
 
 def problem_of(model: CompVAE) -> Problem:
     """Return the problem of a model's networks, with its parameters.

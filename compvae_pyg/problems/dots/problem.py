@@ -138,3 +138,9 @@ class Dots(Problem):
         from compvae_pyg.problems.dots.figures import draw_figures
 
         return draw_figures(model, self, seed)
+
+    def add_demo(self, gr: Any, app: Any, model: CompVAE) -> None:
+        """Add a tab to the page of the demo (extra ``demo``)."""
+        from compvae_pyg.problems.dots.demo import add_tab
+
+        add_tab(gr, app, model)

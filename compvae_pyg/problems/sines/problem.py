@@ -236,6 +236,12 @@ class Sines(Problem):
 
         return draw_figures(model, self, seed)
 
+    def add_demo(self, gr: Any, app: Any, model: CompVAE) -> None:
+        """Add a tab to the page of the demo (extra ``demo``)."""
+        from compvae_pyg.problems.sines.demo import add_tab
+
+        add_tab(gr, app, model)
+
 
 def _count(parts: PackedParts) -> Tensor:
     return parts.sizes().long()

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from compvae_pyg import CompVAE, Dots
-from compvae_pyg.demo.app import drag, draw_curves, edit
-from compvae_pyg.demo.drawing import SCALE, draw_sites, position_of
-from compvae_pyg.demo.scene import Scene
 from compvae_pyg.problems import COLORS, Sines
+from compvae_pyg.problems.dots.demo import drag, edit
+from compvae_pyg.problems.dots.drawing import SCALE, draw_sites, position_of
+from compvae_pyg.problems.dots.scene import Scene
+from compvae_pyg.problems.sines.demo import draw_curves
 
 
 @pytest.fixture(scope="module")

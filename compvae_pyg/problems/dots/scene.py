@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from compvae_pyg.models import Composition, CompVAE
-from compvae_pyg.problems import Dots
+from compvae_pyg.problems.dots.problem import Dots
 
 __all__ = ["Scene"]
 

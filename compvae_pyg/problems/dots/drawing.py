@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compvae_pyg.problems import COLORS
+from compvae_pyg.problems.dots.data import COLORS
 
 __all__ = ["SCALE", "draw_sites", "position_of"]
 
