@@ -28,7 +28,8 @@ class CodesRow(EvaluationRow):
     prior; where they are not, generated wholes come from latents that no whole has.
 
     Attributes:
-        num_parts, num_wholes: Of what.
+        num_parts: Number of parts of each whole.
+        num_wholes: Number of wholes.
         mean: Root mean square of the means of the coordinates, over all parts: 0.
         variance: :math:`\mathbb{E}[u^2]`, mean over the coordinates: 1.
         energy_distance: That of codes to standard normal ones.

@@ -91,7 +91,7 @@ class Problem(ABC):
 
     A problem of your own needs its name, the names of its parts' fields, the shape of a whole and
     :meth:`sample`. All else is optional, and used where it is there: networks by name
-    (:attr:`presets`), the ground truth of given parts (:meth:`draw`, :meth:`render`), measures
+    (``presets``), the ground truth of given parts (:meth:`draw`, :meth:`render`), measures
     (:meth:`measure`, :meth:`compare`, :meth:`measure_removal`) and figures (:meth:`figures`).
     Training, evaluation, reports and figures use this interface alone.
 
