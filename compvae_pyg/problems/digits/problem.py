@@ -121,8 +121,8 @@ class Digits(Problem):
         self, category: Tensor, pos: Tensor, ink: Tensor, batch: Tensor, batch_size: int
     ) -> Tensor:
         """Draw canvases of given scans; their classes are of no account."""
-        placed = place_patches(ink, pos, _CANVAS, _EXTENT)
-        return scatter(placed, batch, 0, batch_size, reduce="max")
+        shown = place_patches(ink, pos, _CANVAS, _EXTENT)
+        return scatter(shown, batch, 0, batch_size, reduce="max")
 
     def measure(self, whole: Tensor, parts: PackedParts) -> dict[str, Value]:
         """Return the share of each canvas's digits that a classifier reads, as ``accuracy``.
