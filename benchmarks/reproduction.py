@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from compvae_pyg.evaluation import DotsRow, SinesRow, format_table, read_evaluation
+from compvae_pyg import Dots, Sines
+from compvae_pyg.evaluation import format_table, read_evaluation
 from compvae_pyg.plots import read_metrics
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -223,7 +224,7 @@ FIGURES = [
     ("–", "the whole is not the sum of its parts", "sines", "energy_distances", "evaluation.json"),
     ("–", "the whole is not the sum of its parts", "dots", "energy_distances", "evaluation.json"),
 ]
-ROWS = {"dots": DotsRow, "sines": SinesRow}
+QUANTITIES = {problem.name: problem.quantities for problem in (Dots, Sines)}
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -256,7 +257,9 @@ def figures() -> str:
 
 def evaluated(problem: str) -> str:
     path = RESULTS / f"{problem}-small" / "evaluation.json"
-    return format_table(read_evaluation(path, ROWS[problem])) if path.exists() else NOT_RUN
+    if not path.exists():
+        return NOT_RUN
+    return format_table(read_evaluation(path, quantities=QUANTITIES[problem]))
 
 
 SECTIONS = {

@@ -34,9 +34,12 @@ class RunOptions(TrainConfig):
     num_wholes: int = 1000
     """Number of wholes that each row of the evaluation comes from."""
 
+    num_classified: int = 0
+    """Wholes of each of two samples that a classifier is to distinguish (C2ST), such as 4000."""
+
     def report_arguments(self) -> dict[str, Any]:
         """Return those of :func:`~compvae_pyg.reports.write_report`, by name."""
-        names = ("output", "num_parts", "num_wholes", "seed")
+        names = ("output", "num_parts", "num_wholes", "num_classified", "seed")
         return {name: getattr(self, name) for name in names}
 
 

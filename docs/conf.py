@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 import re
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 from docutils import nodes
 from sphinx.util.nodes import make_refnode
@@ -60,26 +60,46 @@ HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
 
 
+def public_modules() -> list[ModuleType]:
+    """Return the modules of the package with public names, those of each problem included."""
+    out = []
+    for parent in (compvae_pyg, importlib.import_module("compvae_pyg.problems")):
+        for found in pkgutil.iter_modules(parent.__path__, f"{parent.__name__}."):
+            if parent is compvae_pyg or found.ispkg:
+                out.append(importlib.import_module(found.name))
+            if parent is not compvae_pyg and found.ispkg:
+                out.append(importlib.import_module(f"{found.name}.figures"))
+    return [module for module in out if hasattr(module, "__all__")]
+
+
+def names_of(module: ModuleType) -> list[str]:
+    """Return the public names of a module; what is a problem's own is on its own page."""
+    if module.__name__ != "compvae_pyg.problems":
+        return list(module.__all__)
+    own = {
+        name for each in public_modules() if each.__name__.count(".") == 2 for name in each.__all__
+    }
+    return [name for name in module.__all__ if name not in own]
+
+
 def write_api_pages() -> None:
     """Write a page for each public module of the package."""
     folder = GENERATED / "api"
     folder.mkdir(parents=True, exist_ok=True)
     for page in folder.glob("*.md"):
         page.unlink()
-    for found in pkgutil.iter_modules(compvae_pyg.__path__, "compvae_pyg."):
-        module = importlib.import_module(found.name)
-        short = found.name.partition(".")[2]
-        if short.startswith("_") or not hasattr(module, "__all__"):
-            continue
+    for module in public_modules():
+        name, short = module.__name__, module.__name__.partition(".")[2]
         # Constants and aliases have no docstrings by which their module could list them.
         constants = [
-            f".. py:data:: {found.name}.{name}\n   :value: {getattr(module, name)!r}\n\n"
-            for name in module.__all__
-            if not isinstance(getattr(module, name), type | FunctionType)
+            f".. py:data:: {name}.{each}\n   :value: {getattr(module, each)!r}\n\n"
+            for each in names_of(module)
+            if not isinstance(getattr(module, each), type | FunctionType)
         ]
-        listing = f".. automodule:: {found.name}\n   :members:\n   :show-inheritance:\n\n"
+        members = ", ".join(names_of(module))
+        listing = f".. automodule:: {name}\n   :members: {members}\n   :show-inheritance:\n\n"
         (folder / f"{short}.md").write_text(
-            f"# {found.name}\n\n```{{eval-rst}}\n{listing}{''.join(constants)}```\n",
+            f"# {name}\n\n```{{eval-rst}}\n{listing}{''.join(constants)}```\n",
             encoding="utf-8",
         )
 

@@ -1,21 +1,27 @@
-"""Evaluate a model of the dots or the sines: its table, and all figures.
+"""Evaluate a model on any problem: its table, and all figures.
 
     python examples/evaluate.py dots-small
     python examples/evaluate.py outputs/sines
+    python examples/evaluate.py outputs/homes --problem homes.py:Homes
+    python examples/evaluate.py outputs/homes/model --data homes
 
 A folder is one that a training left; a name is that of a model that the package ships, or of one on
-the Hugging Face hub, owner/name.
+the Hugging Face hub, owner/name. A problem of your own is a class in a file, with its name behind a
+colon. Stored wholes are a folder of Parquet tables, of which the test split is used.
 """
 
+import importlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import tyro
 
-from compvae_pyg import CompVAE
+from compvae_pyg import CompVAE, Problem
 from compvae_pyg.evaluation import format_table
-from compvae_pyg.reports import problem_of, write_report
+from compvae_pyg.problems import problem_of
+from compvae_pyg.reports import write_report
 
 
 @dataclass
@@ -23,14 +29,23 @@ class Options:
     model: tyro.conf.Positional[str] = "dots-small"
     """Folder of the model, or name of a shipped one."""
 
+    problem: str | None = None
+    """FILE.py:CLASS of a problem of your own; by default the model's problem."""
+
+    data: Path | None = None
+    """Folder of stored wholes, wholes.parquet and parts.parquet, in place of a problem."""
+
     output: Path | None = None
     """Folder for the evaluation; by default the model's own, or outputs/NAME of a shipped one."""
 
     num_parts: tuple[int, ...] = ()
-    """Numbers of parts, a row each; by default up to several times those of training."""
+    """Numbers of parts, a row each; by default those of the problem."""
 
     num_wholes: int = 1000
     """Number of wholes that each row comes from."""
+
+    num_classified: int = 0
+    """Wholes of each of two samples that a classifier is to distinguish (C2ST), such as 4000."""
 
     seed: int = 0
     """Seed of all that is drawn."""
@@ -39,17 +54,39 @@ class Options:
     """Where the model is evaluated."""
 
 
+def class_of(problem: str) -> type[Problem]:
+    """Return the class that FILE.py:CLASS names; its networks are registered with it."""
+    file, _, name = problem.rpartition(":")
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"problem must be FILE.py:CLASS (got {problem})")
+    sys.path.insert(0, str(Path(file).resolve().parent))
+    found = getattr(importlib.import_module(Path(file).stem), name, None)
+    if not (isinstance(found, type) and issubclass(found, Problem)):
+        raise ValueError(f"{name} must be a Problem in {file} (got {found})")
+    return found
+
+
 def main(options: Options) -> None:
     own = Path(options.model)
     output = options.output or (own if own.is_dir() else Path("outputs") / own)
     try:
+        own_class = class_of(options.problem) if options.problem else None
         model = CompVAE.from_pretrained(options.model).to(options.device)
+        if options.data is not None:
+            from compvae_pyg.training import StoredData
+
+            problem = StoredData(options.data).problem("test")
+        elif own_class is not None and model.config["problem"] != own_class.name:
+            problem = own_class()
+        else:
+            problem = problem_of(model).held_out()
         report = write_report(
             model,
-            problem_of(model),
+            problem,
             output,
             num_parts=options.num_parts,
             num_wholes=options.num_wholes,
+            num_classified=options.num_classified,
             seed=options.seed,
         )
     except (FileNotFoundError, ImportError, ValueError) as error:

@@ -1,16 +1,23 @@
 import importlib.util
+import io
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from known_models import GroundTruthModel, RecordingDecoder, WrongColourModel
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
+
+from compvae_pyg import Dots
 
 torch.set_num_threads(1)
 
@@ -122,3 +129,88 @@ def compile_once(compiling: None) -> Iterator[Callable[[Callable, str], Callable
     ):
         yield compile_with
     torch.compiler.reset()
+
+
+@pytest.fixture
+def record_decoder(monkeypatch):
+    """Replace a model's decoder by one that records its arguments."""
+
+    def replace(model):
+        recorded = RecordingDecoder(model.generator.decoder)
+        monkeypatch.setitem(model.generator._modules, "decoder", recorded)
+        return recorded
+
+    return replace
+
+
+@pytest.fixture
+def ground_truth_model():
+    return GroundTruthModel()
+
+
+@pytest.fixture
+def wrong_colour_model():
+    return WrongColourModel()
+
+
+@pytest.fixture(scope="session")
+def dots():
+    return Dots()
+
+
+@pytest.fixture(scope="session")
+def untrained(dots):
+    torch.manual_seed(3)
+    return dots.build("small")
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """A figure as it would be saved, [height, width, 3] in [0, 1]; not blank."""
+
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    def render(figure):
+        assert isinstance(figure, Figure)
+        file = io.BytesIO()
+        figure.savefig(file, format="png")
+        file.seek(0)
+        image = imread(file)[..., :3]
+        assert image.std() > 0.05, "a blank page"
+        return image
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def shows():
+    """Whether a share of an image's pixels has a colour."""
+
+    def near(image, rgb, share=1e-4):
+        return (np.abs(image - np.asarray(rgb)).max(axis=-1) < 0.02).mean() > share
+
+    return near
+
+
+@pytest.fixture(scope="session")
+def run_example() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run an example in a folder, as from a command line, on one thread."""
+
+    def run(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+        env["PYTHONPATH"] = os.pathsep.join(
+            [str(Path(__file__).parents[1]), env.get("PYTHONPATH", "")]
+        )
+        return subprocess.run(
+            [sys.executable, str(Path(__file__).parents[1] / "examples" / name), *arguments],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from compvae_pyg import Dots
-from compvae_pyg.evaluation import evaluate_dots
+from compvae_pyg.evaluation import evaluate
 from compvae_pyg.training import Schedule, TrainConfig, train
 
 
@@ -18,7 +18,7 @@ def test_two_minutes_of_training_compose_images_of_the_sites_asked_for(tmp_path)
     train(dots, model, Schedule.of(dots, num_steps=1_500), config)
     rows = {
         row.num_parts: row
-        for row in evaluate_dots(model, dots, num_parts=(1, 4, 8), num_wholes=500)
+        for row in evaluate(model, dots, num_parts=(1, 4, 8), num_wholes=500, num_classified=0)
     }
     assert rows[1].accuracy_ratio.mean > 0.98
     assert rows[4].accuracy_ratio.mean > 0.90

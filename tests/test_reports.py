@@ -8,7 +8,8 @@ pytest.importorskip("matplotlib")
 from matplotlib.image import imread
 
 from compvae_pyg import Dots, Sines
-from compvae_pyg.reports import problem_of, write_report
+from compvae_pyg.problems import problem_of
+from compvae_pyg.reports import write_report
 
 METRICS = """step,stage,kl_w_nats,kl_z_nats,reconstruction_nats,elbo_nats
 1,whole,2.0,0.5,100.0,-102.5
@@ -48,14 +49,10 @@ def test_a_report_depends_on_its_arguments_alone(tmp_path):
         assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes(), file.name
 
 
-def test_other_problems_and_networks_are_refused(refuses, tmp_path):
+def test_no_problem_and_unknown_ones_are_refused(refuses, tmp_path):
     model = Dots().build("small")
-
-    class Other(Dots):
-        name = "other"
-
-    with refuses(ValueError, "problem"):
-        write_report(model, Other(), tmp_path / "none")
+    with refuses(TypeError, "problem"):
+        write_report(model, "dots", tmp_path / "none")
     assert not (tmp_path / "none").exists()
     model.config = {"problem": "households", "parameters": {}, "options": {}}
     with refuses(ValueError, "households"):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import compvae_pyg
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -17,6 +19,19 @@ def test_every_picture_is_drawn_by_the_script(tmp_path):
     pictures["main"](tmp_path)
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(path.name for path in (DOCS / "pictures").glob("*.png"))
+
+
+def test_every_public_name_has_an_entry_on_one_page():
+    pytest.importorskip("sphinx")
+    pytest.importorskip("matplotlib")
+    conf = runpy.run_path(str(DOCS / "conf.py"))
+    pages = {module.__name__: conf["names_of"](module) for module in conf["public_modules"]()}
+    found = {name for names in pages.values() for name in names}
+    for package in (compvae_pyg, *conf["public_modules"]()):
+        assert {*package.__all__} - {"__version__"} <= found, package.__name__
+    assert "plot_compositions" in pages["compvae_pyg.problems.digits.figures"]
+    assert "Dots" in pages["compvae_pyg.problems.dots"]
+    assert "Dots" not in pages["compvae_pyg.problems"]
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.data.parquet import ParquetWholes
 from compvae_pyg.data.part_budget_sampler import PartBudgetSampler
+from compvae_pyg.data.stored_problem import StoredWholes
 from compvae_pyg.networks import Normalization, fit_normalization
 from compvae_pyg.nn.checks import (
     check_choice,
@@ -197,6 +198,23 @@ class StoredData(L.LightningDataModule):
     def parts(self, data: Data) -> dict[str, Tensor]:
         """Return the fields of a ``Data`` or ``Batch`` that describe its parts."""
         return {name: data[name] for name in self.fields}
+
+    def problem(self, split: str = "test") -> StoredWholes:
+        """Return the wholes of a split as a problem, for evaluations and reports.
+
+        Raises:
+            ValueError: If there is no such split, or it is empty.
+
+        Example:
+            >>> from compvae_pyg import Sines
+            >>> stored = StoredData(Sines().sample(torch.arange(1, 11)).to_data_list())
+            >>> stored.problem("train").event_shape
+            (200,)
+        """
+        check_choice(split, "split", SPLITS)
+        if not len(self.indices[split]):
+            raise ValueError(f"split must have wholes (got none in {split!r})")
+        return StoredWholes(self.wholes, self.indices[split], self.most_parts)
 
     def setup(self, stage: str) -> None:
         """Fit the normalisation of the model that is to be trained, if it is not fitted yet."""

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.loop import isolated, packed_parts, stream
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.evaluation.two_sample import energy_distance
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_counts, check_evaluation
 from compvae_pyg.problems import Problem
+from compvae_pyg.problems.estimate import Estimate
+from compvae_pyg.problems.repeatable import isolated, stream
 
 __all__ = ["CodesRow", "evaluate_codes"]
 
@@ -28,7 +28,8 @@ class CodesRow(EvaluationRow):
     prior; where they are not, generated wholes come from latents that no whole has.
 
     Attributes:
-        num_parts, num_wholes: Of what.
+        num_parts: Number of parts of each whole.
+        num_wholes: Number of wholes.
         mean: Root mean square of the means of the coordinates, over all parts: 0.
         variance: :math:`\mathbb{E}[u^2]`, mean over the coordinates: 1.
         energy_distance: That of codes to standard normal ones.
@@ -110,10 +111,9 @@ def _row(
 ) -> CodesRow:
     source, codes, sums = stream(seed, num_parts, "codes"), [], []
     with isolated(model, seed) as device:
-        for start in range(0, num_wholes, batch_size):
-            sizes = torch.full((min(batch_size, num_wholes - start),), num_parts)
-            data = problem.sample(sizes, source).to(device)
-            parts = model.generator.pack(packed_parts(problem, data))
+        for drawn in problem.batches(num_parts, num_wholes, batch_size, source):
+            data = drawn.to(device)
+            parts = model.generator.pack(problem.pack(data))
             prior = model.generator.prior_w(parts)
             w = model.posterior(data.whole, parts, w_prior=prior).w.rsample()
             code = ((w - prior.mean) / prior.stddev).double()
@@ -125,9 +125,9 @@ def _row(
     own, true = (float(energy_distance(x, second)) for x in (rows, first))
     number, square = (torch.cat(column) for column in zip(*sums, strict=True))
     by_number = {str(n): square[number == n].mean().item() for n in number.unique().tolist()}
-    each = u.square().unflatten(0, (num_wholes, num_parts)).mean(dim=(1, 2))
+    each = u.square().unflatten(0, (-1, num_parts)).mean(dim=(1, 2))
     mean = u.mean(dim=0).square().mean().sqrt().item()
-    return CodesRow(num_parts, num_wholes, mean, Estimate.of(each), own, true, by_number)
+    return CodesRow(num_parts, len(each), mean, Estimate.of(each), own, true, by_number)
 
 
 def _sums_of_equal_parts(code: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:

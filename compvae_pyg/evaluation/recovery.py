@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
-from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.loop import Value, measure_row, packed_parts
+from compvae_pyg.evaluation.loop import measure_row
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.models import CompVAE, rank_parts
 from compvae_pyg.nn.checks import check_choice, check_counts, check_evaluation
 from compvae_pyg.problems import Problem
+from compvae_pyg.problems.base import Value
+from compvae_pyg.problems.estimate import Estimate
 
 __all__ = ["RecoveryRow", "evaluate_recovery"]
 
@@ -59,7 +60,7 @@ def evaluate_recovery(
     ``field``, one of the problem's, has ``num_values`` values, numbered from 0, like the colours of
     sites. All are candidates for each part: ``num_values`` to the power of the number of parts, or
     fewer where the field alone describes a part, since then order does not matter. ``num_samples``
-    are those of each candidate; other arguments and errors are those of :func:`measure_wholes`.
+    are those of each candidate; other arguments and errors are those of :func:`evaluate`.
 
     Example:
         >>> from compvae_pyg import Dots
@@ -88,7 +89,7 @@ def evaluate_recovery(
         sets = torch.arange(num_sets, device=truth.device)
         owner = sets.repeat_interleave(count)
         # Every candidate of every whole, with the fields that are known.
-        copies = packed_parts(problem, data).select(owner)
+        copies = problem.pack(data).select(owner)
         parts = {name: copies[name] for name in problem.part_fields}
         parts[field] = candidates.repeat(num_sets, 1).flatten()
         packed = copies.with_fields(parts)
@@ -114,6 +115,6 @@ def evaluate_recovery(
 
     rows = []
     for size in num_parts:
-        (measured,) = measure_row(model, problem, size, measure, **how)
-        rows.append(RecoveryRow(size, num_wholes, len(table(size)), num_samples, **measured))
+        measured, count = measure_row(model, problem, size, measure, **how)
+        rows.append(RecoveryRow(size, count, len(table(size)), num_samples, **measured))
     return rows

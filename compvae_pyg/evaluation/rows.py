@@ -5,20 +5,45 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch_geometric
 
-from compvae_pyg.evaluation.estimate import Estimate
 from compvae_pyg.nn.checks import check_annotations
+from compvae_pyg.problems.base import Quantity
+from compvae_pyg.problems.estimate import Estimate
 
-__all__ = ["EvaluationRow", "format_table", "read_evaluation", "write_evaluation"]
+__all__ = ["EvaluationRow", "MeasuredRow", "format_table", "read_evaluation", "write_evaluation"]
 
 R = TypeVar("R", bound="EvaluationRow")
 _HEADINGS = {"num_parts": "K", "num_wholes": "wholes"}
+_KINDS = ("true", "generated", "reconstructed")
+NATS_TO_BITS = 1.0 / math.log(2.0)
+# What is measured on any problem; the first of these has a figure of its own.
+GENERAL = {
+    "energy_distance": Quantity("energy distance (oracle)"),
+    "sum_energy_distance": Quantity(),
+    "spread": Quantity(),
+    "marginal_energy_distance": Quantity(
+        "marginal distance (oracle)", title="energy distance to wholes of any parts"
+    ),
+    "mmd": Quantity("MMD (oracle)", ".4f", title="maximum mean discrepancy (MMD)"),
+    "classifier_accuracy": Quantity(
+        "C2ST (oracle)", title="accuracy of a classifier (C2ST)", chance=0.5
+    ),
+}
+_ELBO = {
+    "rec. rmse": "{0.reconstruction_rmse:.3f}",
+    "log-lik.": "{0.log_likelihood:.0f}",
+    "KL_w (bits)": "{0.kl_w:.1f} ({0.kl_w_bits:.1f})",
+    "KL_z (bits)": "{0.kl_z:.1f} ({0.kl_z_bits:.1f})",
+    "ELBO": "{0.elbo:.0f}",
+    "log p(x)": "{0.log_evidence:.0f±.1f}",
+}
+_OF_ELBO = ("log_likelihood", "kl_w", "kl_z", "elbo", "log_evidence", "reconstruction_rmse")
 
 
 @dataclass(frozen=True)
@@ -39,10 +64,117 @@ class EvaluationRow:
             shown[_HEADINGS.get(name, name.replace("_", " "))] = f"{{0.{name}{spec}}}"
         return {heading: text.format(self) for heading, text in shown.items()}
 
+    def plain(self) -> dict[str, Any]:
+        """Return what :func:`write_evaluation` writes."""
+        return asdict(self)
 
-def beside(name: str, spec: str) -> str:
-    """Return the format string of a cell with a generated quantity and that of the ground truth."""
-    return f"{{0.generated_{name}:{spec}}} ({{0.true_{name}:{spec}}})"
+    @classmethod
+    def of_plain(cls: type[R], values: Mapping[str, Any]) -> R:
+        """Return the row that was written.
+
+        Raises:
+            ValueError: If the values are not those of such a row.
+        """
+        wrong = sorted(values.keys() ^ {field.name for field in fields(cls)})
+        if wrong:
+            raise ValueError(f"rows must be of {cls.__name__} (differ in {wrong})")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class MeasuredRow(EvaluationRow):
+    """What was measured on wholes of one number of parts; counts and estimates are attributes.
+
+    Attributes:
+        counts: ``num_parts``, ``num_wholes``, and other counts by name.
+        estimates: Means over wholes by name, see :func:`evaluate` and :func:`evaluate_removal`.
+        quantities: How quantities are shown, of a problem; not written to files.
+
+    Example:
+        >>> row = MeasuredRow({"num_parts": 4, "num_wholes": 9}, {"peak": Estimate(0.5, 0.1)})
+        >>> row.num_parts, row.peak
+        (4, Estimate(mean=0.5, standard_error=0.1))
+    """
+
+    counts: dict[str, int]
+    estimates: dict[str, Estimate]
+    quantities: Mapping[str, Quantity] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getattr__(self, name: str) -> Any:
+        for found in ("counts", "estimates"):
+            if name in vars(self).get(found, ()):
+                return vars(self)[found][name]
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    @property
+    def kl_w_bits(self) -> Estimate:
+        """Information in the latents of the parts, in bits."""
+        return self.estimates["kl_w"].scaled(NATS_TO_BITS)
+
+    @property
+    def kl_z_bits(self) -> Estimate:
+        """Information in the latent of the whole, in bits."""
+        return self.estimates["kl_z"].scaled(NATS_TO_BITS)
+
+    def formatted(self) -> dict[str, str]:
+        """Return what :func:`format_table` shows, by heading: the problem's own, then the rest."""
+        out = {"K": str(self.num_parts)}
+        if "elbo" not in self.estimates:
+            out["wholes"] = str(self.num_wholes)
+        for name, quantity in self.own().items():
+            out |= self._cells(name, quantity)
+        for name, quantity in GENERAL.items():
+            if name not in self.quantities:
+                out |= self._cells(name, quantity)
+        elbo = _ELBO if "elbo" in self.estimates else {}
+        return out | {heading: text.format(self) for heading, text in elbo.items()}
+
+    def own(self) -> dict[str, Quantity]:
+        """Return the problem's quantities, and plain ones for whatever else was measured."""
+        out, known = dict(self.quantities), {*GENERAL, *self.quantities}
+        if "elbo" in self.estimates:
+            known |= {*_OF_ELBO}
+        for name in self.estimates:
+            kind, _, base = name.partition("_")
+            if name.removesuffix("_ratio") in known or (base in known and kind in _KINDS):
+                continue
+            paired = {f"true_{base}", f"generated_{base}"} <= self.estimates.keys()
+            name, also = (base, " (ground truth)") if paired else (name, "")
+            out[name] = Quantity(name.replace("_", " ") + also, ".3f" if paired else ".3f±.3f")
+        return out
+
+    def _cells(self, name: str, quantity: Quantity) -> dict[str, str]:
+        spec, out = quantity.spec, dict[str, str]()
+        if quantity.heading and name in self.estimates:
+            out[quantity.heading] = f"{self.estimates[name]:{spec}}"
+        if quantity.heading and f"generated_{name}" in self.estimates:
+            own, true = (self.estimates[f"{kind}_{name}"] for kind in ("generated", "true"))
+            out[quantity.heading] = f"{own:{spec}} ({true:{spec}})"
+        for column, other in (
+            ("ratio", f"{name}_ratio"),
+            ("reconstructed", f"reconstructed_{name}"),
+        ):
+            if other in self.estimates:
+                out[column] = f"{self.estimates[other]:.3f±.3f}"
+        return out
+
+    def plain(self) -> dict[str, Any]:
+        """Return what :func:`write_evaluation` writes: counts and estimates side by side."""
+        return {**self.counts, **{name: asdict(value) for name, value in self.estimates.items()}}
+
+    @classmethod
+    def of_plain(cls: type[R], values: Mapping[str, Any]) -> R:
+        """Return the row that was written.
+
+        Raises:
+            ValueError: If there is anything but counts and estimates, or no count of parts.
+        """
+        counts = {name: value for name, value in values.items() if isinstance(value, int)}
+        found = {name: value for name, value in values.items() if isinstance(value, Estimate)}
+        wrong = sorted(values.keys() - counts.keys() - found.keys())
+        if wrong or not {"num_parts", "num_wholes"} <= counts.keys():
+            raise ValueError(f"rows must be of counts and estimates (got {wrong or list(values)})")
+        return cls(counts, found)  # type: ignore[call-arg]
 
 
 def format_table(rows: Sequence[EvaluationRow]) -> str:
@@ -51,11 +183,11 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
     Divergences and ELBOs are in nats per whole, and in bits where it says so.
 
     Example:
-        >>> from compvae_pyg.evaluation import ElboRow, Estimate
-        >>> print(format_table([ElboRow(4, 100, 64, 64, *[Estimate(1.0, 0.1)] * 6)]))
-        | K | rec. rmse | log-lik. | KL_w (bits) | KL_z (bits) | ELBO | log p(x) |
-        |--:|----------:|---------:|------------:|------------:|-----:|---------:|
-        | 4 |     1.000 |        1 |   1.0 (1.4) |   1.0 (1.4) |    1 |  1 ± 0.1 |
+        >>> counts = {"num_parts": 4, "num_wholes": 100}
+        >>> print(format_table([MeasuredRow(counts, {"peak": Estimate(1.0, 0.1)})]))
+        | K | wholes |          peak |
+        |--:|-------:|--------------:|
+        | 4 |    100 | 1.000 ± 0.100 |
     """
     if isinstance(rows, str) or not isinstance(rows, Sequence):
         raise TypeError(f"rows must be rows of an evaluation result (got {type(rows).__name__})")
@@ -71,7 +203,7 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
 
 @check_annotations
 def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed: int) -> None:
-    """Write rows, which are dataclasses, as JSON, with their seed, the versions and the machine.
+    """Write rows, or other dataclasses, as JSON, with their seed, the versions and the machine.
 
     Each estimate is an object of ``mean`` and ``standard_error``; what is not a number is ``null``.
     """
@@ -94,7 +226,7 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed:
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "rows": [asdict(row) for row in rows],
+        "rows": [row.plain() if isinstance(row, EvaluationRow) else asdict(row) for row in rows],
     }
     report = json.loads(json.dumps(report), parse_constant=lambda _: None)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -102,26 +234,32 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed:
 
 
 @check_annotations
-def read_evaluation(path: str | os.PathLike[str], kind: type[R]) -> list[R]:
-    """Read rows that :func:`write_evaluation` wrote, all with the fields of ``kind``.
+def read_evaluation(
+    path: str | os.PathLike[str],
+    kind: type[R] = MeasuredRow,  # type: ignore[assignment]
+    quantities: Mapping[str, Quantity] | None = None,
+) -> list[R]:
+    """Read rows of a kind that :func:`write_evaluation` wrote.
+
+    ``quantities``, those of a problem, say how measured rows are shown.
 
     Example:
         >>> import tempfile
-        >>> from compvae_pyg.evaluation import ElboRow
-        >>> rows = [ElboRow(4, 100, 64, 64, *[Estimate(1.0, 0.1)] * 6)]
+        >>> counts = {"num_parts": 4, "num_wholes": 100}
+        >>> rows = [MeasuredRow(counts, {"peak": Estimate(1.0, 0.1)})]
         >>> with tempfile.NamedTemporaryFile() as file:
         ...     write_evaluation(file.name, rows, seed=0)
-        ...     read_evaluation(file.name, ElboRow) == rows
+        ...     read_evaluation(file.name) == rows
         True
     """
     text = Path(path).read_text(encoding="utf-8")
-    rows = json.loads(text, object_hook=_estimate_or_dict)["rows"]
-    expected = {field.name for field in fields(kind)}
-    for row in rows:
-        if row.keys() != expected:
-            wrong = sorted(row.keys() ^ expected)
-            raise ValueError(f"{path} must hold rows of {kind.__name__} (differ in {wrong})")
-    return [kind(**row) for row in rows]
+    try:
+        rows = [
+            kind.of_plain(row) for row in json.loads(text, object_hook=_estimate_or_dict)["rows"]
+        ]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return [replace(row, quantities=quantities) if quantities else row for row in rows]  # type: ignore[call-arg]
 
 
 def _estimate_or_dict(read: dict[str, Any]) -> Any:

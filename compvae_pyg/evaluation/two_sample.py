@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compvae_pyg.evaluation.estimate import Estimate
-from compvae_pyg.evaluation.loop import isolated
 from compvae_pyg.nn.checks import check_count, check_device, check_number, check_real
+from compvae_pyg.problems.estimate import Estimate
+from compvae_pyg.problems.repeatable import isolated
 
 __all__ = ["classifier_accuracy", "energy_distance", "maximum_mean_discrepancy"]
 

@@ -1,4 +1,4 @@
-"""The course of a training, read from its file and drawn (paper, Fig. 4 and 7)."""
+"""The losses of a training, read from its file and drawn (paper, Fig. 4 and 7)."""
 
 import csv
 import math
@@ -51,7 +51,7 @@ def _column(values: Sequence[str]) -> NDArray[Any]:
 
 
 def plot_losses(metrics: Metrics) -> Figure:
-    r"""Draw the terms of the ELBO over the course of training, on a log scale (paper, Fig. 7).
+    r"""Draw the terms of the ELBO during training, on a log scale (paper, Fig. 7).
 
     Where densities exceed 1, the losses :math:`-\log p(x \mid z, \tilde w)` and
     :math:`-\mathrm{ELBO}` fall below zero: both are then raised by one constant, which the legend

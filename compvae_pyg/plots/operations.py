@@ -120,7 +120,7 @@ def plot_attribution(
 
     The last bar is what the parts carry only together. All bars of a whole add up to its ``kl_w``,
     which stands above them. Wholes are images, ``[S, 3, H, W]`` in [0, 1], or curves, ``[S, T]``,
-    and ``attribution`` is the result of :meth:`~compvae_pyg.CompVAE.attribute`. Each part, ``[N]``,
+    and ``attribution`` is the result of :func:`~compvae_pyg.models.attribute`. Each part, ``[N]``,
     has its name, the colour of its bar in RGB, and its position, ``[N, 2]``, to be marked.
 
     Example:

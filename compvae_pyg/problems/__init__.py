@@ -1,15 +1,26 @@
-"""Problems: ground truth and networks."""
+"""Problems: sources of wholes with their parts, each with its networks, measures and figures."""
 
-from compvae_pyg.problems.base import Problem, packed_batch
+from compvae_pyg.problems.base import (
+    Problem,
+    Quantity,
+    Removal,
+    packed_batch,
+    problem_of,
+)
+from compvae_pyg.problems.digits import Digits
 from compvae_pyg.problems.dots import COLORS, Dots, render_dots
 from compvae_pyg.problems.sines import Sines, render_sines
 
 __all__ = [
     "COLORS",
+    "Digits",
     "Dots",
     "Problem",
+    "Quantity",
+    "Removal",
     "Sines",
     "packed_batch",
+    "problem_of",
     "render_dots",
     "render_sines",
 ]

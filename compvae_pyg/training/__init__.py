@@ -2,6 +2,7 @@
 
 from compvae_pyg.data.generated import GeneratedData, GeneratedDataset
 from compvae_pyg.data.stored import StoredData, split_wholes
+from compvae_pyg.data.stored_problem import StoredWholes
 from compvae_pyg.models.staged_elbo import staged_elbo
 from compvae_pyg.optim import LearningRate, NonFiniteGuard, TrainingDivergedError, gradient_norm
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
@@ -26,6 +27,7 @@ __all__ = [
     "Schedule",
     "Stage",
     "StoredData",
+    "StoredWholes",
     "TrainConfig",
     "TrainingDivergedError",
     "gradient_norm",

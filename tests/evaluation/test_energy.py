@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from compvae_pyg.evaluation import energy_distance
-from compvae_pyg.evaluation.energy import compare_samples
-from compvae_pyg.evaluation.loop import stream
+from compvae_pyg.evaluation.samples import compare_draws
 from compvae_pyg.nn import PackedParts
 
 
@@ -31,16 +30,20 @@ def add_up(value, batch, batch_size, source):
 class Drawn:
     """A problem whose wholes a function draws."""
 
-    part_fields = ("value",)
+    part_fields, _purpose_of_sets = ("value",), ""
 
-    def __init__(self, draw):
+    def __init__(self, draw, value, num_parts):
         self.draw = draw
+        sets = torch.arange(len(value) // num_parts).repeat_interleave(num_parts)
+        self.sets = PackedParts({"value": value}, sets)
+
+    def sample_parts(self, num_parts, source):
+        return self.sets
 
 
 def compare(model, draw, value, num_parts, num_draws=3, batch_size=4):
-    sets = torch.arange(len(value) // num_parts).repeat_interleave(num_parts)
-    parts, source = PackedParts({"value": value}, sets), stream(0, num_parts)
-    found = compare_samples(model, Drawn(draw), parts, source, num_draws, 0, batch_size)
+    problem, num_sets = Drawn(draw, value, num_parts), len(value) // num_parts
+    found = compare_draws(model, problem, num_parts, num_sets, num_draws, 0, batch_size)
     return SimpleNamespace(**found)
 
 

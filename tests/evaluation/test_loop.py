@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from compvae_pyg.evaluation.loop import isolated
+from compvae_pyg.problems.repeatable import isolated
 
 
 def test_randomness_inside_comes_from_the_seed_and_leaves_no_trace():

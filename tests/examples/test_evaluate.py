@@ -36,7 +36,7 @@ def test_a_folder_is_evaluated_where_it_is_or_where_it_is_said(tmp_path, example
     Sines().build("small").save_pretrained(tmp_path / "mine")
     place = tmp_path / (output or "mine")
     options = {"num_parts": (2,), "num_wholes": 4, "seed": 3, "device": "cpu"}
-    example.main(example.Options(str(tmp_path / "mine"), output and place, **options))
+    example.main(example.Options(str(tmp_path / "mine"), output=output and place, **options))
     report = json.loads((place / "evaluation.json").read_text())
     assert report["seed"] == 3
     assert [(row["num_parts"], row["num_wholes"]) for row in report["rows"]] == [(2, 4)]

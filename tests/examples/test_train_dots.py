@@ -97,6 +97,6 @@ def test_help_lists_the_options_with_their_choices(run, tmp_path):
 
 def test_the_options_are_those_that_the_problem_offers(example):
     hints = get_type_hints(example.Options)
-    assert get_args(hints["preset"]) == Dots.networks
+    assert get_args(hints["preset"]) == tuple(Dots.presets)
     assert get_args(hints["schedule"]) == get_args(Style)
     assert Schedule.of(Dots(), example.Options().schedule) == Schedule.of(Dots())

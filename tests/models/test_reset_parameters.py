@@ -9,8 +9,8 @@ from torch_geometric.nn.inits import reset
 
 from compvae_pyg import Dots, Sines
 from compvae_pyg.networks import Categorical, Continuous, build_curves, build_images
-from compvae_pyg.problems.dots_paper_networks import ImageFeatures, SiteEmbedding
-from compvae_pyg.problems.sines_paper_networks import CategoryPrior, curve_features
+from compvae_pyg.problems.dots.paper_networks import ImageFeatures, SiteEmbedding
+from compvae_pyg.problems.sines.paper_networks import CategoryPrior, curve_features
 
 BUILDERS = {
     "dots": partial(Dots().build, "small"),

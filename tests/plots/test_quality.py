@@ -1,5 +1,3 @@
-from dataclasses import fields
-
 import numpy as np
 import pytest
 
@@ -7,15 +5,22 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.colors import to_rgb
 
-from compvae_pyg import plots
-from compvae_pyg.evaluation import DotsRow, ElboRow, Estimate, SampledRow, SinesRow
+from compvae_pyg import Dots, Sines, plots
+from compvae_pyg.evaluation import Estimate, MeasuredRow
+from compvae_pyg.evaluation.rows import GENERAL
 from compvae_pyg.plots.style import BLUE, GREEN, GREY, ORANGE
 
 
-def row(kind, num_parts, **estimates):
-    """A row of which only some estimates matter."""
-    values = {f.name: 3 if f.type is int else Estimate(0.5, 0.1) for f in fields(kind)}
-    return kind(**{**values, "num_parts": num_parts, **estimates})
+def row(problem, num_parts, **estimates):
+    """A row of a problem, or of one without measures, of which only some estimates matter."""
+    quantities = problem.quantities if problem else {}
+    names = [f"{kind}_{name}" for name in {**quantities, **GENERAL} for kind in PAIR]
+    names += [f"{name}_ratio" for name, quantity in quantities.items() if quantity.ratio]
+    values = {**dict.fromkeys(names, Estimate(0.5, 0.1)), **estimates}
+    return MeasuredRow({"num_parts": num_parts, "num_wholes": 3}, values, quantities)
+
+
+PAIR = ("true", "generated")
 
 
 def line(axes, label):
@@ -23,8 +28,8 @@ def line(axes, label):
     return next(bars for bars in axes.containers if bars.get_label() == label)
 
 
-@pytest.mark.parametrize("kind", [DotsRow, SinesRow])
-def test_quality_is_drawn_for_both_problems(kind, drawn, shows):
+@pytest.mark.parametrize("kind", [Dots, Sines, None])
+def test_quality_is_drawn_for_any_problem(kind, drawn, shows):
     image = drawn(plots.plot_quality([row(kind, 1), row(kind, 8), row(kind, 64)], trained_to=8))
     assert shows(image, to_rgb(BLUE), 1e-3)
     assert shows(image, to_rgb(GREY), 1e-4)
@@ -32,8 +37,8 @@ def test_quality_is_drawn_for_both_problems(kind, drawn, shows):
 
 def test_panels_show_generated_wholes_over_the_band_of_the_ground_truth():
     rows = [
-        row(SinesRow, 1, generated_amplitude=Estimate(0.8, float("nan"))),
-        row(SinesRow, 30, generated_leak=Estimate(0.3, 0.02), true_leak=Estimate(0.1, 0.01)),
+        row(Sines, 1, generated_amplitude=Estimate(0.8, float("nan"))),
+        row(Sines, 30, generated_leak=Estimate(0.3, 0.02), true_leak=Estimate(0.1, 0.01)),
     ]
     figure = plots.plot_quality(rows)
     amplitude, _, leak, _ = figure.axes
@@ -60,7 +65,7 @@ def test_panels_show_generated_wholes_over_the_band_of_the_ground_truth():
 
 
 def test_a_ratio_is_drawn_beside_one_and_not_from_zero():
-    figure = plots.plot_quality([row(DotsRow, 1, accuracy_ratio=Estimate(1.01, 0.01))] * 2)
+    figure = plots.plot_quality([row(Dots, 1, accuracy_ratio=Estimate(1.01, 0.01))] * 2)
     low, high = figure.axes[1].get_ylim()
     assert 0.8 < low <= 0.9
     assert 1.1 <= high < 1.2
@@ -68,7 +73,7 @@ def test_a_ratio_is_drawn_beside_one_and_not_from_zero():
 
 
 def test_what_lies_beyond_training_is_set_apart():
-    rows = [row(DotsRow, size) for size in (1, 8, 16)]
+    rows = [row(Dots, size) for size in (1, 8, 16)]
     label = "more parts than in training"
 
     def labels(**options):
@@ -86,7 +91,7 @@ def test_what_lies_beyond_training_is_set_apart():
 def test_distances_of_wholes_and_of_sums_of_parts_are_drawn(drawn, shows):
     rows = [
         row(
-            DotsRow,
+            Dots,
             size,
             generated_energy_distance=Estimate(0.02, 0.001),
             generated_sum_energy_distance=Estimate(0.5 * size, 0.1),
@@ -109,11 +114,18 @@ def test_distances_of_wholes_and_of_sums_of_parts_are_drawn(drawn, shows):
     np.testing.assert_allclose(truth.get_ydata(), [np.nan, 0.003, 0.003])
 
 
+def test_what_no_problem_has_is_drawn_of_a_problem_without_measures():
+    titles = [axes.get_title() for axes in plots.plot_quality([row(None, 1), row(None, 3)]).axes]
+    assert any("classifier" in title for title in titles)
+    assert any("energy distance" in title for title in titles)
+
+
 def test_rows_that_cannot_be_drawn_are_refused(refuses):
+    removal = MeasuredRow({"num_parts": 1, "num_wholes": 3}, {"removal_rmse": Estimate(0.5, 0.1)})
     for plot in (plots.plot_quality, plots.plot_energy_distances):
         with refuses(ValueError, "rows"):
             plot([])
-        with refuses(ValueError, "ElboRow"):
-            plot([row(ElboRow, 1)])
-    with refuses(ValueError, "panels"):
-        plots.plot_quality([row(SampledRow, 1)])
+        with refuses(ValueError, "rows"):
+            plot([removal])
+        with refuses(ValueError, "MeasuredRow"):
+            plot([removal.removal_rmse])

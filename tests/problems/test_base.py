@@ -1,6 +1,7 @@
 """What a problem of one's own has to bring."""
 
 from functools import partial
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -24,19 +25,19 @@ def test_a_problem_needs_no_networks(refuses):
     counts = Counts()
     data = counts.sample(torch.tensor([2, 1]))
     assert list(counts.parts(data)) == ["value"] and data.whole.tolist() == [[2.0], [1.0]]
-    with refuses(ValueError, "networks"):
+    with refuses(ValueError, "preset"):
         counts.build("small")
 
 
 def test_networks_are_found_under_the_name_of_the_problem_and_saved_with_its_parameters():
-    class Placed(Counts):
-        name, networks = "dots", ("small",)
+    class Edged(Counts):
+        name, presets = "edged", MappingProxyType(dict(Dots.presets))
 
         def __init__(self):
             self.border, self.images = 0.5, torch.zeros(3)
 
-    assert Placed().build("small", channels=2).config == {
-        "problem": "dots",
+    assert Edged().build("small", channels=2).config == {
+        "problem": "edged",
         "parameters": {"border": 0.5},
         "preset": "small",
         "options": {"channels": 2},

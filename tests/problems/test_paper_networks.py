@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from compvae_pyg import CompVAE, Dots, Sines
 from compvae_pyg.models import build_architecture
 from compvae_pyg.nn import GraphBlock, Residual
-from compvae_pyg.problems.dots_paper_networks import ImageFeatures, SiteEmbedding
-from compvae_pyg.problems.sines_paper_networks import CurveDecoder
+from compvae_pyg.problems.dots.paper_networks import ImageFeatures, SiteEmbedding
+from compvae_pyg.problems.sines.paper_networks import CurveDecoder
 
 META = torch.device("meta")
 SIZES = (1, 4, 2)
@@ -393,7 +393,7 @@ def test_the_problems_build_them_by_name():
     }
     with pytest.raises(ValueError, match="aggregation"):
         Dots().build("small", aggregation="mean")
-    with pytest.raises(ValueError, match="networks"):
+    with pytest.raises(ValueError, match="preset"):
         Dots().build("huge")
 
 

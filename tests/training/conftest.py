@@ -49,7 +49,6 @@ class Tiny(Problem):
     name = "tiny"
     part_fields = ("point",)
     event_shape = (4,)
-    networks = ("linear",)
 
     def sample(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Any:
         batch, _ = pack(num_parts)
@@ -62,7 +61,7 @@ class Tiny(Problem):
     def parts(self, data: Any) -> Tensor:
         return data.point
 
-    def build(self, networks: str = "linear") -> CompVAE:
+    def build(self, preset: str = "linear") -> CompVAE:
         return CompVAE(
             CompVAEEncoder(4, 2, hidden_channels=6, w_channels=3, z_channels=2, num_blocks=1),
             CompVAEGenerator(

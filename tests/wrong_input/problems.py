@@ -71,9 +71,9 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
         )
         out[f"{problem.name}.build"] = Entry(
             problem.build,
-            {"networks": "small"},
+            {"preset": "small"},
             {
-                "networks": {"text": always("huge"), **MISSING, "a number": always(1)},
+                "preset": {"text": always("huge"), **MISSING, "a number": always(1)},
                 **{name: count(1) for name in SIZES_OF_NETWORKS[problem.name]},
                 SCALES[problem.name]: {**NO_NUMBER, **MISSING, "negative": always(-1.0)},
                 "coupling": {**MISSING, "text": always("x")},

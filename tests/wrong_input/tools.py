@@ -10,24 +10,22 @@ import torch
 from compvae_pyg import CompVAE, Dots, Sines, rank_parts
 from compvae_pyg.data import PartBudgetSampler
 from compvae_pyg.evaluation import (
-    ElboRow,
+    MeasuredRow,
     energy_distance,
-    evaluate_dots,
-    evaluate_elbo,
+    evaluate,
+    evaluate_codes,
     evaluate_recovery,
     evaluate_removal,
-    evaluate_sines,
     format_table,
-    recompose_dots,
-    recompose_sines,
-    reconstruct_dots,
-    sines_nonlinearity,
-    sines_variety,
-    site_accuracy,
-    sites_shown,
-    spectrum,
 )
 from compvae_pyg.models import build_architecture, model_card, register_architecture
+from compvae_pyg.problems.dots import recompose_dots, reconstruct_dots, site_accuracy, sites_shown
+from compvae_pyg.problems.sines import (
+    recompose_sines,
+    sines_nonlinearity,
+    sines_variety,
+    spectrum,
+)
 from compvae_pyg.simulation import RareEvent, WholeFromNoise, rare_wholes, subset_simulation
 from wrong_input.models import model_of
 from wrong_input.values import (
@@ -84,9 +82,10 @@ def an_event() -> RareEvent:
 
 
 @functools.cache
-def some_rows() -> list[ElboRow]:
+def some_rows() -> list[MeasuredRow]:
     sites = model_of(Dots(), channels=2, hidden_channels=8)
-    return evaluate_elbo(sites, Dots(), num_parts=[1], num_wholes=2, num_samples=2)
+    few = {"num_parts": [1], "num_wholes": 2, "num_samples": 2}
+    return evaluate(sites, Dots(), **few, num_draws=0, num_classified=0)
 
 
 def entries(sizes: list[int]) -> dict[str, Entry]:
@@ -264,24 +263,27 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
         "fractions": always([0.5]),
     }
     small = {"num_parts": [1], "num_wholes": 2}
-    weighed = {"num_weighted": count(1), "num_samples": count(1)}
+    weighed = {"num_weighted": count(1), "num_samples": count(1), "num_part_sets": count(1)}
+    weighed["num_draws"] = {k: v for k, v in count(0).items() if k != "None"}
+    weighed["num_classified"] = {**count(0), "too few": always(3)}
     hiding: dict[str, dict[str, Wrong]] = {
         "num_samples": count(1),
         "num_values": count(1),
         "field": {**TEXT, **MISSING, "unknown": always("size")},
     }
     no_problem: dict[str, Wrong] = {**MISSING, "text": always("dots")}
-    for name, evaluate, model, problem, wrong in (
-        ("elbo", evaluate_elbo, sites, dots, weighed),
-        ("dots", evaluate_dots, sites, dots, {**weighed, "num_draws": count(1)}),
-        ("sines", evaluate_sines, chords, sines, {**weighed, "num_draws": count(1)}),
+    for name, call, model, problem, wrong in (
+        ("dots", evaluate, sites, dots, weighed),
+        ("sines", evaluate, chords, sines, weighed),
+        ("codes", evaluate_codes, sites, dots, {"num_compared": count(1)}),
         ("removal", evaluate_removal, chords, sines, {}),
         ("recovery", evaluate_recovery, sites, dots, hiding),
     ):
         hidden = {"field": "color", "num_values": 5} if name == "recovery" else {}
-        fewer = {k: v for k, v in {"num_samples": 2, "num_draws": 2}.items() if k in wrong}
+        few = {"num_samples": 2, "num_draws": 2, "num_classified": 0}
+        fewer = {k: v for k, v in few.items() if k in wrong}
         out[f"evaluate_{name}"] = Entry(
-            evaluate,
+            call,
             {
                 "model": model,
                 "problem": problem,
@@ -293,7 +295,10 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             {
                 "model": NO_MODEL,
                 "problem": no_problem,
-                "num_parts": sizes_of,
+                # Without numbers of parts, a problem has its own.
+                "num_parts": {
+                    k: v for k, v in sizes_of.items() if k != "None" or call is not evaluate
+                },
                 **counts,
                 **wrong,
             },
