@@ -245,6 +245,7 @@ def test_training_resumes_in_the_middle_of_an_epoch_to_the_bit(
 SCRIPT = """
 import importlib.util, os, signal, sys
 import lightning as L
+import torch
 from compvae_pyg.training import StoredData
 sys.path.insert(0, sys.argv[1])
 import conftest, test_stored
@@ -253,6 +254,7 @@ class Die(L.Callback):
         if pl_module.step == 14:
             os.kill(os.getpid(), signal.SIGKILL)
 model = conftest.build.__wrapped__()()
+torch.set_num_threads(int(sys.argv[4]))
 test_stored.run(test_stored.Path(sys.argv[3]), model, StoredData(sys.argv[2], num_workers=2),
                 callbacks=[Die()])
 """
@@ -264,7 +266,15 @@ def test_training_on_tables_survives_kill_9(tmp_path, uninterrupted, build):
     here, scratch = Path(__file__).parent, tmp_path / "scratch"
     scratch.mkdir()
     died = subprocess.run(
-        [sys.executable, "-c", SCRIPT, here, folder, tmp_path / "out"],
+        [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            here,
+            folder,
+            tmp_path / "out",
+            f"{torch.get_num_threads()}",
+        ],
         env={**os.environ, "PYTHONPATH": str(here.parents[1]), "TMPDIR": str(scratch)},
         capture_output=True,
         text=True,

@@ -23,7 +23,7 @@ from torch.distributions import Normal
 import compvae_pyg
 from compvae_pyg import Dots, PackedParts, SumControlledNormal
 from compvae_pyg.distributions import LogVarianceNormal
-from compvae_pyg.evaluation.estimate import Estimate
+from compvae_pyg.evaluation import Estimate
 from compvae_pyg.nn import GraphBlock, Residual, ZeroLinear
 from compvae_pyg.simulation import WholeFromNoise, subset_simulation
 
@@ -167,7 +167,7 @@ def public(instances: list[Any]) -> dict[str, Callable[..., Any]]:
                 continue
             if name in LEFT_OUT or inspect.isabstract(value) or is_record(value):
                 continue
-            if name.startswith("evaluate_"):  # minutes, with one wrong argument that is an option
+            if name.startswith("evaluate"):  # minutes, with one wrong argument that is an option
                 continue
             out[name] = value
     for instance in instances:
