@@ -62,7 +62,11 @@ def run(code, names, name):
 
 # Trainings that a page shows whole and that are cut short here.
 SHORTER = {
-    "docs/your-own-problem.md": (("= 10_800,", "= 8,"), ("staged(4_000,", "staged(20,")),
+    "docs/your-own-problem.md": (
+        ("= 10_800,", "= 8,"),
+        ("staged(4_000,", "staged(20,"),
+        ("num_wholes=100, num_classified=200", "num_wholes=3, num_samples=2, num_classified=6"),
+    ),
     "docs/your-own-data.md": ((', group="day"), 4_000', ', group="day"), 26'),),
 }
 NEEDED = {

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 import torch_geometric
 
-from compvae_pyg.nn.checks import check_annotations
+from compvae_pyg.nn.checks import check_annotations, check_type
 from compvae_pyg.problems.base import Quantity
 from compvae_pyg.problems.estimate import Estimate
 
@@ -193,6 +193,8 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
         raise TypeError(f"rows must be rows of an evaluation result (got {type(rows).__name__})")
     if not rows:
         raise ValueError("rows must not be empty (got none)")
+    for row in rows:
+        check_type(row, "rows", EvaluationRow)
     cells = [row.formatted() for row in rows]
     lines = [list(cells[0]), *(list(line.values()) for line in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -21,6 +21,7 @@ from compvae_pyg.nn.checks import (
     check_field_names,
     check_fields,
     check_generator,
+    check_methods,
     check_type,
 )
 from compvae_pyg.problems.estimate import Estimate
@@ -87,6 +88,7 @@ class Removal:
     rest: PackedParts
 
 
+@check_methods
 class Problem(ABC):
     """A source of wholes with their parts, and what else belongs to it.
 
@@ -256,6 +258,7 @@ class Problem(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no demo")
 
 
+@check_annotations
 def problem_of(model: CompVAE) -> Problem:
     """Return the problem of a model's networks, with its parameters.
 

@@ -31,7 +31,7 @@ PACKAGE = str(Path(compvae_pyg.__file__).parent)
 MODULES = ("", ".nn", ".distributions", ".models", ".simulation", ".evaluation", ".problems")
 MODULES += (".problems.base", ".data")
 # They train, open files of another's choice, or are called by wrappers alone.
-LEFT_OUT = {"push_to_hub", "register_architecture", "reset_parameters", "extra_repr"}
+LEFT_OUT = {"push_to_hub", "register_architecture", "reset_parameters", "extra_repr", "add_demo"}
 LEFT_OUT |= {"collect", "propagate", "message", "expand"}  # PyG's and torch's own
 CLEAR = (ValueError, TypeError, IndexError, FileNotFoundError, RuntimeError, NotImplementedError)
 
