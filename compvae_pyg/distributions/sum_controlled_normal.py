@@ -12,6 +12,7 @@ from torch.distributions.utils import lazy_property
 
 from compvae_pyg.distributions.normal import log_scale, root, standard_normal
 from compvae_pyg.nn.checks import (
+    can_look,
     check_choice,
     check_finite,
     check_normal,
@@ -339,8 +340,15 @@ class SumControlledNormal(Distribution):
         return self.rho.detach() > 0.5
 
     @lazy_property
+    def _has_major(self) -> bool:
+        """Whether there may be one: not where that can be looked at for free, and none is there."""
+        return not can_look(self.rho) or bool(self._is_major.any())
+
+    @lazy_property
     def _kept(self) -> Tensor:
         r"""What a member keeps of its own noise, :math:`1 - \rho_i`."""
+        if not self._has_major:
+            return 1.0 - self.rho
         by_major = torch.exp(self.log_null) + self._sum(self.rho.masked_fill(self._is_major, 0.0))
         return torch.where(self._is_major, self._spread(by_major), 1.0 - self.rho)
 
@@ -489,7 +497,8 @@ def _divergence(
     with :math:`b_i = K (\rho_i r_i)^2` or :math:`\rho_i^2 \sum_j \sigma_j^2 / s_i^2`.
     """
     share = p.rho * ratio
-    kept = (p._kept * ratio).square() - 1.0
-    own = torch.where(p._is_major, kept, torch.expm1(log_variance) - share * (2.0 * ratio - share))
+    own = torch.expm1(log_variance) - share * (2.0 * ratio - share)
+    if p._has_major:
+        own = torch.where(p._is_major, (p._kept * ratio).square() - 1.0, own)
     others = (share * p._noise_of_others).square()
     return 0.5 * p._sum(own + others - log_variance + shift * shift) - p.log_null

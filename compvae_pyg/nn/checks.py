@@ -220,7 +220,7 @@ def check_edges(edge_index: Any, x: Tensor) -> None:
         raise TypeError(f"edge_index must hold integers (got {edge_index.dtype})")
     check_shape(edge_index, "edge_index", (2, "E"))
     check_device(edge_index, "edge_index", x.device, "the parts")
-    if _can_look(edge_index):
+    if can_look(edge_index):
         outside = (edge_index < 0) | (edge_index >= x.shape[0])
         if bool(outside.any()):
             got = int(edge_index[outside][0])
@@ -270,7 +270,7 @@ def check_values(value: Tensor, good: Tensor, demand: str) -> None:
     Values are looked at on the CPU alone, where that costs no synchronisation, and not while
     compiling.
     """
-    if not _can_look(value) or bool(good.all()):
+    if not can_look(value) or bool(good.all()):
         return
     at = (~good).nonzero()[0].tolist()
     raise ValueError(f"{demand} (got {value[tuple(at)].item()} at {at})")
@@ -278,7 +278,7 @@ def check_values(value: Tensor, good: Tensor, demand: str) -> None:
 
 def check_finite(value: Tensor, name: str) -> None:
     """Raise a ValueError if a number is not finite; on the CPU alone, as :func:`check_values`."""
-    if not _can_look(value):
+    if not can_look(value):
         return
     # The sum is not finite if a number is not, and several times as fast as to look at each. It may
     # also overflow, so that then each is looked at.
@@ -797,7 +797,7 @@ def _classes(hint: Any) -> tuple[type, ...]:
     return _NUMBERS.get(hint, (hint,))
 
 
-def _can_look(value: Tensor) -> bool:
+def can_look(value: Tensor) -> bool:
     """Return whether values can be looked at for free: on the CPU, and not while tracing."""
     if torch.compiler.is_compiling() or value.device.type != "cpu":
         return False
