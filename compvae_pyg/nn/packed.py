@@ -56,7 +56,7 @@ class PartOptions(TypedDict, total=False):
 # Added one by one, 32-bit numbers lose a digit for every ten times as many. More rows than _LONG
 # are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
 _NO_FIELDS = ("batch", "ptr", "whole")
-_LONG = 2048
+_LONG = 8192
 _LOG_BLOCK = 4
 
 
