@@ -18,6 +18,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from compvae_pyg.nn.checks import (
+    can_look,
     check_annotations,
     check_count,
     check_device,
@@ -53,10 +54,10 @@ class PartOptions(TypedDict, total=False):
     weight: Tensor | None
 
 
-# Added one by one, 32-bit numbers lose a digit for every ten times as many. More rows than _LONG
-# are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
 _NO_FIELDS = ("batch", "ptr", "whole")
-_LONG = 8192
+# Added one by one, 32-bit numbers lose a digit for every ten times as many. Sets of more rows than
+# _LONG are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
+_LONG = 2048
 _LOG_BLOCK = 4
 
 
@@ -126,7 +127,7 @@ class PackedParts:
         self.batch_size: int = batch_size
         self.count = count
         self.weight = weight
-        self._known_blocks: tuple[Tensor, Tensor] | None = None
+        self._known_blocks: tuple[Tensor, Tensor] | tuple[()] | None = None
 
     @classmethod
     def of(
@@ -449,9 +450,12 @@ class PackedParts:
             return None
         if torch.compiler.is_compiling():  # one graph for all numbers of rows, which costs little
             return _blocks(self.batch, self.batch_size)
-        if self._known_blocks is None and self.num_parts > _LONG:
-            self._known_blocks = _blocks(self.batch, self.batch_size)
-        return self._known_blocks
+        if self._known_blocks is None:
+            long = self.num_parts > _LONG
+            if long and can_look(self.batch):
+                long = int(torch.bincount(self.batch).max()) > _LONG
+            self._known_blocks = _blocks(self.batch, self.batch_size) if long else ()
+        return self._known_blocks or None
 
     def _rows(
         self, function: Callable[[Tensor], Tensor], batch: Tensor, batch_size: int

@@ -340,8 +340,8 @@ def test_half_precision_is_added_in_32_bits_on_devices_whose_kernels_do_not(dtyp
 LONG = {
     "one set": (1_000_000,),
     "of all sizes": (0, 3, 400_000, 0, 17, 599_979, 1, 0),
-    "short ones": (0, *(1, 2, 16, 17, 0, 33) * 120, 5),
-    "just long": (8193,),
+    "short ones": (0, *(1, 2, 16, 17, 0, 33) * 60, 5),
+    "just long": (2049,),
 }
 
 
@@ -353,14 +353,9 @@ def test_sums_of_many_rows_are_those_of_64_bits(sizes, dim):
     values = torch.rand(len(batch), 2) + 1.0
     total = parts.sum(values if dim == 0 else values.T, dim=dim)
     exact = torch.zeros(len(sizes), 2).double().index_add(0, batch, values.double())
-    torch.testing.assert_close((total if dim == 0 else total.T).double(), exact, rtol=2e-7, atol=0)
+    total, bound = total if dim == 0 else total.T, 2e-7 if max(sizes) > 2048 else 1e-6
+    torch.testing.assert_close(total.double(), exact, rtol=bound, atol=0)
     assert parts.sizes().tolist() == list(sizes)
-
-
-def test_sums_that_are_not_long_have_six_digits():
-    values = torch.rand(8192, 2) + 1.0
-    total = plain(torch.zeros(8192, dtype=torch.long), 1).sum(values)
-    torch.testing.assert_close(total.double(), values.double().sum(0, True), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("sizes", [LONG["short ones"], (1_000_000,)])
