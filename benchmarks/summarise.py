@@ -107,7 +107,7 @@ def side_by_side(folders: tuple[Path, ...]) -> tuple[str, str]:
 
 
 def renewed(page: str, problem: str, text: str) -> str:
-    """A page with a text between the marks of a problem."""
+    """A page with a passage between the marks of a problem."""
     begin, end = f"<!-- aggregations of the {problem} -->\n", "<!-- end -->"
     before, *after = re.split(f"{begin}.*?{end}", page, flags=re.DOTALL)
     if len(after) != 1:

@@ -26,9 +26,10 @@ from benchmarks.measure import Products, interleave
 from compvae_pyg import Dots, Sines, SumControlledNormal
 from compvae_pyg.distributions.normal import normal_sample
 from compvae_pyg.models import CompVAE, Elbo
+from compvae_pyg.optim import gradient_norm
 from compvae_pyg.problems import Problem
 from compvae_pyg.runtime import compiled
-from compvae_pyg.training import GeneratedDataset, Schedule, gradient_norm, objective
+from compvae_pyg.training import GeneratedDataset, Schedule, objective
 
 PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 # A CPU needs minutes for the 256 wholes of a step of the paper's networks.

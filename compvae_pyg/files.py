@@ -79,7 +79,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     Nothing is locked on Windows, nor on drives that cannot lock.
 
     Raises:
-        BlockingIOError: If another process holds it, unless told to wait.
+        BlockingIOError: If another process holds it, unless asked to wait.
 
     Example:
         >>> import tempfile
@@ -130,7 +130,7 @@ def write_archive(path: Path, value: Any) -> None:
 
 
 def read_archive(path: Path, device: Any = "cpu", *, weights_only: bool = True) -> Any:
-    """Return the value that was written; unless told otherwise, no code in the file is executed.
+    """Return the value that was written; unless asked otherwise, no code in the file is executed.
 
     Raises:
         ValueError: If a bit of the file has changed since, or others wrote it.

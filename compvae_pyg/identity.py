@@ -18,14 +18,14 @@ from torch_geometric.data.data import BaseData
 
 __all__ = ["differences", "flat", "machine", "networks"]
 
-# Told apart by their texts; subclasses of strings are no plain ones.
+# Compared by their texts; subclasses of strings are no plain ones.
 _TOLD = (str, torch.dtype, torch.device, np.dtype, PurePath, Enum, complex)
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the numbers and strings in a value, each with its path.
 
-    Tensors and arrays are told apart by a digest, other things by the name of their type.
+    Tensors and arrays are compared by a digest, other things by the name of their type.
 
     Example:
         >>> dict(flat({"period": 100.0, "curves": [torch.zeros(2)]}))

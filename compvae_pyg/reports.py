@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compvae_pyg import evaluation, plots
-from compvae_pyg.evaluation import MeasuredRow
+from compvae_pyg.evaluation import ResultRow
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn.checks import check_type
 from compvae_pyg.problems import Problem
@@ -17,7 +17,7 @@ __all__ = ["Report", "write_report"]
 class Report(NamedTuple):
     """The rows of an evaluation, and the files written: ``evaluation.json`` and the figures."""
 
-    rows: Sequence[MeasuredRow]
+    rows: Sequence[ResultRow]
     files: list[Path]
 
 

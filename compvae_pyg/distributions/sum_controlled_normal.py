@@ -404,7 +404,7 @@ class SumControlledNormal(Distribution):
 
 
 class ResidualSumControlledNormal(SumControlledNormal):
-    r"""A :class:`SumControlledNormal` whose means and scales are in units of a prior.
+    r"""A :class:`SumControlledNormal` whose means and scales are relative to a prior.
 
     .. math::
         \mu_i = m_i + s_i \hat\mu_i, \qquad \sigma_i = s_i e^{\hat\nu_i / 2}

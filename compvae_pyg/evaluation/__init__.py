@@ -6,7 +6,7 @@ from compvae_pyg.evaluation.recovery import RecoveryRow, evaluate_recovery
 from compvae_pyg.evaluation.removal import evaluate_removal
 from compvae_pyg.evaluation.rows import (
     EvaluationRow,
-    MeasuredRow,
+    ResultRow,
     format_table,
     read_evaluation,
     write_evaluation,
@@ -22,8 +22,8 @@ __all__ = [
     "CodesRow",
     "Estimate",
     "EvaluationRow",
-    "MeasuredRow",
     "RecoveryRow",
+    "ResultRow",
     "classifier_accuracy",
     "energy_distance",
     "evaluate",

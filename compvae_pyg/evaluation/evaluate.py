@@ -9,7 +9,7 @@ from torch_geometric.data import Batch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.evaluation.loop import Measure, measure_row
-from compvae_pyg.evaluation.rows import MeasuredRow
+from compvae_pyg.evaluation.rows import ResultRow
 from compvae_pyg.evaluation.samples import compare_draws, compare_wholes
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn.checks import check_count, check_counts, check_evaluation
@@ -34,7 +34,7 @@ def evaluate(
     num_classified: int = 4000,
     seed: int = 0,
     batch_size: int = 250,
-) -> list[MeasuredRow]:
+) -> list[ResultRow]:
     r"""Measure a model on wholes of each number of parts.
 
     A row has, per whole and in nats, the terms of the ELBO, ``log_likelihood``, ``kl_w``, ``kl_z``
@@ -118,7 +118,7 @@ def evaluate(
         estimates |= compared
         if number:
             counts["num_classified"] = number
-        rows.append(MeasuredRow(counts, estimates, problem.quantities))
+        rows.append(ResultRow(counts, estimates, problem.quantities))
     return rows
 
 

@@ -7,7 +7,7 @@ import torch
 from torch_geometric.data import Batch
 
 from compvae_pyg.evaluation.loop import measure_row
-from compvae_pyg.evaluation.rows import MeasuredRow
+from compvae_pyg.evaluation.rows import ResultRow
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_counts, check_evaluation
@@ -26,7 +26,7 @@ def evaluate_removal(
     num_wholes: int = 1000,
     seed: int = 0,
     batch_size: int = 250,
-) -> list[MeasuredRow]:
+) -> list[ResultRow]:
     """Remove a part from observed wholes, and compare with the ground truth without it.
 
     The latents of a whole and its parts are inferred, the first part, which stands for any, is
@@ -80,5 +80,5 @@ def evaluate_removal(
     rows = []
     for size in num_parts:
         measured, count = measure_row(model, problem, size, measure, **how)
-        rows.append(MeasuredRow({"num_parts": size, "num_wholes": count}, measured))
+        rows.append(ResultRow({"num_parts": size, "num_wholes": count}, measured))
     return rows

@@ -16,7 +16,7 @@ from compvae_pyg.nn.checks import check_annotations, check_type
 from compvae_pyg.problems.base import Quantity
 from compvae_pyg.problems.estimate import Estimate
 
-__all__ = ["EvaluationRow", "MeasuredRow", "format_table", "read_evaluation", "write_evaluation"]
+__all__ = ["EvaluationRow", "ResultRow", "format_table", "read_evaluation", "write_evaluation"]
 
 R = TypeVar("R", bound="EvaluationRow")
 _HEADINGS = {"num_parts": "K", "num_wholes": "wholes"}
@@ -82,7 +82,7 @@ class EvaluationRow:
 
 
 @dataclass(frozen=True)
-class MeasuredRow(EvaluationRow):
+class ResultRow(EvaluationRow):
     """What was measured on wholes of one number of parts; counts and estimates are attributes.
 
     Attributes:
@@ -91,7 +91,7 @@ class MeasuredRow(EvaluationRow):
         quantities: How quantities are shown, of a problem; not written to files.
 
     Example:
-        >>> row = MeasuredRow({"num_parts": 4, "num_wholes": 9}, {"peak": Estimate(0.5, 0.1)})
+        >>> row = ResultRow({"num_parts": 4, "num_wholes": 9}, {"peak": Estimate(0.5, 0.1)})
         >>> row.num_parts, row.peak
         (4, Estimate(mean=0.5, standard_error=0.1))
     """
@@ -184,7 +184,7 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
 
     Example:
         >>> counts = {"num_parts": 4, "num_wholes": 100}
-        >>> print(format_table([MeasuredRow(counts, {"peak": Estimate(1.0, 0.1)})]))
+        >>> print(format_table([ResultRow(counts, {"peak": Estimate(1.0, 0.1)})]))
         | K | wholes |          peak |
         |--:|-------:|--------------:|
         | 4 |    100 | 1.000 ± 0.100 |
@@ -238,7 +238,7 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed:
 @check_annotations
 def read_evaluation(
     path: str | os.PathLike[str],
-    kind: type[R] = MeasuredRow,  # type: ignore[assignment]
+    kind: type[R] = ResultRow,  # type: ignore[assignment]
     quantities: Mapping[str, Quantity] | None = None,
 ) -> list[R]:
     """Read rows of a kind that :func:`write_evaluation` wrote.
@@ -248,7 +248,7 @@ def read_evaluation(
     Example:
         >>> import tempfile
         >>> counts = {"num_parts": 4, "num_wholes": 100}
-        >>> rows = [MeasuredRow(counts, {"peak": Estimate(1.0, 0.1)})]
+        >>> rows = [ResultRow(counts, {"peak": Estimate(1.0, 0.1)})]
         >>> with tempfile.NamedTemporaryFile() as file:
         ...     write_evaluation(file.name, rows, seed=0)
         ...     read_evaluation(file.name) == rows

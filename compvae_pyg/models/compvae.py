@@ -1,4 +1,4 @@
-"""CompVAE: the generative and the inference network, and the bound that trains them."""
+"""CompVAE: the generative and the inference network, and the ELBO that trains them."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         generator: torch.Generator | None = None,
         **options: Unpack[PartOptions],
     ) -> Elbo:
-        r"""Evaluate the bound with one sample of :math:`z` and :math:`\tilde w`.
+        r"""Evaluate the ELBO with one sample of :math:`z` and :math:`\tilde w`.
 
         The sum of the parts' latents is drawn from its own distribution, see
         :meth:`Posterior.w_sum <compvae_pyg.models.Posterior.w_sum>`.
@@ -183,7 +183,7 @@ class CompVAE(PretrainedMixin, nn.Module):
 
     @check_annotations
     def bound(self, whole: Tensor, posterior: Posterior, w_sum: Tensor, kl_w: Tensor) -> Elbo:
-        r"""Return the terms of the bound at latents that were drawn: the last step.
+        r"""Return the terms of the ELBO at latents that were drawn: the last step.
 
         With :math:`\log q(\{w_i\}) - \sum_i \log p(w_i)` at a sample in place of the divergence,
         their ``elbo`` is the logarithm of an importance weight.

@@ -25,7 +25,7 @@ def staged_elbo(
     *,
     inferred: Inferred = "all",
 ) -> Elbo:
-    r"""Evaluate the bound with only some of the latents sampled from the posterior.
+    r"""Evaluate the ELBO with only some of the latents sampled from the posterior.
 
     The others are held at the mean of their prior, at no divergence: with ``"parts"`` z, with
     ``"none"`` w and z; ``"all"`` is :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`, whose other

@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from compvae_pyg.evaluation import Estimate, MeasuredRow
+from compvae_pyg.evaluation import Estimate, ResultRow
 from compvae_pyg.evaluation.rows import GENERAL
 from compvae_pyg.plots import style
 
 __all__ = ["plot_energy_distances", "plot_quality"]
 
-Rows: TypeAlias = Sequence[MeasuredRow]
+Rows: TypeAlias = Sequence[ResultRow]
 
 
 def plot_quality(rows: Rows, *, trained_to: int | None = None) -> Figure:
@@ -89,7 +89,7 @@ def plot_energy_distances(rows: Rows, *, trained_to: int | None = None) -> Figur
     return figure
 
 
-def _panels(row: MeasuredRow) -> Iterator[tuple[str, str, float | None]]:
+def _panels(row: ResultRow) -> Iterator[tuple[str, str, float | None]]:
     """Yield titles, names of quantities and their values by chance."""
     own = any(quantity.title for quantity in row.quantities.values())
     for name, quantity in (row.quantities if own else {**row.own(), **GENERAL}).items():
@@ -101,9 +101,9 @@ def _panels(row: MeasuredRow) -> Iterator[tuple[str, str, float | None]]:
 
 
 def _check_rows(rows: Rows, *names: str) -> None:
-    if not rows or not isinstance(rows[0], MeasuredRow):
+    if not rows or not isinstance(rows[0], ResultRow):
         got = type(rows[0]).__name__ if rows else "none"
-        raise ValueError(f"rows must be at least one MeasuredRow (got {got})")
+        raise ValueError(f"rows must be at least one ResultRow (got {got})")
     missing = [name for name in names if name not in rows[0].estimates]
     if missing:
         raise ValueError(f"rows must have {', '.join(names)} (got none of {missing})")

@@ -4,7 +4,7 @@ from compvae_pyg.data.generated import GeneratedData, GeneratedDataset
 from compvae_pyg.data.stored import StoredData, split_wholes
 from compvae_pyg.data.stored_problem import StoredWholes
 from compvae_pyg.models.staged_elbo import staged_elbo
-from compvae_pyg.optim import LearningRate, NonFiniteGuard, TrainingDivergedError, gradient_norm
+from compvae_pyg.optim import LearningRate, NonFiniteGuard, TrainingDivergedError
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
 from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.objective import objective
@@ -30,7 +30,6 @@ __all__ = [
     "StoredWholes",
     "TrainConfig",
     "TrainingDivergedError",
-    "gradient_norm",
     "objective",
     "split_wholes",
     "staged_elbo",

@@ -58,7 +58,7 @@ class LastCheckpoint(Checkpoint):
         path: The file, which is replaced each time.
         every: Steps from one save to the next.
         run: What makes this run another than others, see :func:`~compvae_pyg.identity.flat`. What
-            differs under the name ``machine`` is told of, and the rest must be the same.
+            differs under the name ``machine`` is warned of, and the rest must be the same.
         seed: Seed of the random state, not negative.
         signals: The signals that say to stop; by default none.
 

@@ -56,7 +56,7 @@ class CompVAEModule(L.LightningModule):
             with a row for each part.
         patience: Length of the run of skipped steps at which a :class:`TrainingDivergedError` is
             raised.
-        compile: Whether to run the bound under ``torch.compile``, from torch 2.8.
+        compile: Whether to run the ELBO under ``torch.compile``, from torch 2.8.
         by_num_parts: Numbers of parts K whose wholes are validated and tested apart as well, as
             ``val/elbo/K=3``, ….
 

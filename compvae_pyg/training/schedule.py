@@ -75,7 +75,7 @@ class Curriculum:
     Attributes:
         first: Bound at the first step.
         last: Bound in the end.
-        every: Steps from one increment of the bound to the next; 0 starts at ``last``.
+        every: Steps from one increment to the next; 0 starts at ``last``.
         per: One number for each ``"whole"``, or one for all of a ``"batch"`` (as in the paper).
     """
 
@@ -172,7 +172,7 @@ class Schedule:
             max_parts: Wholes have 1 to so many parts.
             initial_rate: Learning rate, see :meth:`LearningRate.for_run`.
             shares: Shares of the three stages in all steps; a stage of share 0 is left out.
-            rise: Share of all steps in which the bound on the number of parts rises from 1.
+            rise: Share of all steps in which the largest number of parts rises from 1.
 
         Example:
             >>> schedule = Schedule.staged(1000, 64, max_parts=4, initial_rate=2e-3)

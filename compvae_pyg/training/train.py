@@ -38,8 +38,7 @@ __all__ = ["TrainConfig", "train"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 _KNOWN = r".*(LeafSpec\)` is deprecated|no `val_dataloader`)"
-# Options that change what is trained.
-_IDENTITY = ("seed", "accumulate", "precision", "compile", "device")
+_IDENTITY = ("seed", "accumulate", "precision", "compile", "device")  # change what is trained
 
 
 @dataclass(frozen=True, kw_only=True)

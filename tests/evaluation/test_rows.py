@@ -9,8 +9,8 @@ import compvae_pyg
 from compvae_pyg.evaluation import (
     Estimate,
     EvaluationRow,
-    MeasuredRow,
     RecoveryRow,
+    ResultRow,
     evaluate,
     format_table,
     read_evaluation,
@@ -56,7 +56,7 @@ def test_the_table_shows_the_numbers_of_the_rows(rows):
 def test_a_divergence_just_below_zero_is_written_without_its_sign():
     names = ("log_likelihood", "kl_w", "kl_z", "elbo", "log_evidence", "reconstruction_rmse")
     terms = {**dict.fromkeys(names, Estimate(0.0, 0.0)), "kl_z": Estimate(-0.01, 0.1)}
-    table = format_table([MeasuredRow({"num_parts": 1, "num_wholes": 10}, terms)])
+    table = format_table([ResultRow({"num_parts": 1, "num_wholes": 10}, terms)])
     assert "0.0 (0.0)" in table
     assert "-0.0" not in table
 
@@ -105,7 +105,7 @@ def test_rows_are_read_as_they_were_written(ground_truth_model, dots, rows, tmp_
 def test_rows_of_another_kind_are_refused(tmp_path, refuses):
     path = tmp_path / "evaluation.json"
     counts = {"num_parts": 1, "num_wholes": 2}
-    write_evaluation(path, [MeasuredRow(counts, {"peak": Estimate(0.0, 0.0)})], seed=0)
+    write_evaluation(path, [ResultRow(counts, {"peak": Estimate(0.0, 0.0)})], seed=0)
     with refuses(ValueError, "RecoveryRow"):
         read_evaluation(path, RecoveryRow)
     path.write_text('{"rows": [{"num_parts": 1, "num_wholes": 2, "source": "model"}]}')

@@ -6,7 +6,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.colors import to_rgb
 
 from compvae_pyg import Dots, Sines, plots
-from compvae_pyg.evaluation import Estimate, MeasuredRow
+from compvae_pyg.evaluation import Estimate, ResultRow
 from compvae_pyg.evaluation.rows import GENERAL
 from compvae_pyg.plots.style import BLUE, GREEN, GREY, ORANGE
 
@@ -17,7 +17,7 @@ def row(problem, num_parts, **estimates):
     names = [f"{kind}_{name}" for name in {**quantities, **GENERAL} for kind in PAIR]
     names += [f"{name}_ratio" for name, quantity in quantities.items() if quantity.ratio]
     values = {**dict.fromkeys(names, Estimate(0.5, 0.1)), **estimates}
-    return MeasuredRow({"num_parts": num_parts, "num_wholes": 3}, values, quantities)
+    return ResultRow({"num_parts": num_parts, "num_wholes": 3}, values, quantities)
 
 
 PAIR = ("true", "generated")
@@ -121,11 +121,11 @@ def test_what_no_problem_has_is_drawn_of_a_problem_without_measures():
 
 
 def test_rows_that_cannot_be_drawn_are_refused(refuses):
-    removal = MeasuredRow({"num_parts": 1, "num_wholes": 3}, {"removal_rmse": Estimate(0.5, 0.1)})
+    removal = ResultRow({"num_parts": 1, "num_wholes": 3}, {"removal_rmse": Estimate(0.5, 0.1)})
     for plot in (plots.plot_quality, plots.plot_energy_distances):
         with refuses(ValueError, "rows"):
             plot([])
         with refuses(ValueError, "rows"):
             plot([removal])
-        with refuses(ValueError, "MeasuredRow"):
+        with refuses(ValueError, "ResultRow"):
             plot([removal.removal_rmse])

@@ -10,7 +10,7 @@ import torch
 from compvae_pyg import CompVAE, Dots, Sines, rank_parts
 from compvae_pyg.data import PartBudgetSampler
 from compvae_pyg.evaluation import (
-    MeasuredRow,
+    ResultRow,
     energy_distance,
     evaluate,
     evaluate_codes,
@@ -82,7 +82,7 @@ def an_event() -> RareEvent:
 
 
 @functools.cache
-def some_rows() -> list[MeasuredRow]:
+def some_rows() -> list[ResultRow]:
     sites = model_of(Dots(), channels=2, hidden_channels=8)
     few = {"num_parts": [1], "num_wholes": 2, "num_samples": 2}
     return evaluate(sites, Dots(), **few, num_draws=0, num_classified=0)
