@@ -12,7 +12,7 @@ ARGS =
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
-suites := batching block step scaling generation
+suites := batching dense block step scaling generation
 
 .DEFAULT_GOAL := help
 .PHONY: help dots demo test slow browser lint docs bench scatter wheel clean

@@ -142,3 +142,15 @@ class Products(TorchDispatchMode):
         with torch.no_grad():
             for call in self.calls:
                 call()
+
+
+def check_equal(contenders) -> None:
+    """Check that all return what the first does, to the rounding of sums in another order."""
+    (_, first), *others = contenders.items()
+    expected = first.results()
+    for name, other in others:
+        results = other.results()
+        assert results.keys() == expected.keys()
+        for key, value in results.items():
+            error = (value - expected[key]).norm() / expected[key].norm()
+            assert torch.isfinite(value).all() and error < 5e-4, f"{key} of {name}: {error:.1e}"

@@ -121,6 +121,16 @@ def batching(rows: Rows) -> str:
     )
 
 
+def dense(rows: Rows) -> str:
+    header = ["sizes", "sets", "parts", "packed, ms", "dense, ms", "dense over packed"]
+    lines = []
+    for row in rows:
+        times = [spread(seconds, 1e-3) for seconds in row["seconds"].values()]
+        *_, ratio = row["ratio"].values()
+        lines.append([row["sizes"], row["sets"], row["parts"], *times, spread(ratio)])
+    return table(header, lines)
+
+
 def block(rows: Rows) -> str:
     of = {(row["test"], row["width"]): row for row in rows}
     widths = [row["width"] for row in rows if row["test"] == "encoder"]
@@ -252,6 +262,7 @@ PLOTS = {
 
 TABLES: dict[str, Callable[[Rows], str]] = {
     "batching": batching,
+    "dense": dense,
     "block": block,
     "step": step,
     "scaling": scaling,
@@ -484,6 +495,9 @@ def main(files: list[str]) -> None:
     texts = {suite: TABLES[suite](r["rows"]) + origin(r) for suite, r in results.items()}
     for suite in PLOTS.keys() & texts.keys():
         texts[suite] += f"\n![{PLOTS[suite]}](../benchmarks/results/{suite}.png)\n"
+    if "dense" in one_thread:
+        alone = one_thread["dense"]
+        texts["dense"] += f"\nOn one thread:\n\n{dense(alone['rows'])}{origin(alone)}"
     texts["targets"] = targets(results, one_thread)
 
     def fill(mark: re.Match[str]) -> str:
