@@ -119,10 +119,10 @@ def check_field_names(names: Any) -> None:
     for name in names:
         check_type(name, "fields", str)
         apart = name in ("whole", "ptr", "face", "num_nodes")
-        if apart or "index" in name or "batch" in name:
+        if apart or any(part in name for part in ("index", "batch", "edge")):
             raise ValueError(
                 f"fields must not be whole, num_nodes, or what PyG treats specially: ptr, face, "
-                f"names with index or batch in them (got {name!r})"
+                f"names with index, batch or edge in them (got {name!r})"
             )
 
 

@@ -21,6 +21,7 @@ from torch_geometric.data import Data
 
 from compvae_pyg.models import CompVAE, build_architecture
 from compvae_pyg.models.staged_elbo import staged_elbo
+from compvae_pyg.networks import Normalization
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import check_counts, check_model, check_type
 from compvae_pyg.optim import NonFiniteGuard, gradient_norm, parameters_of, skip_step
@@ -97,7 +98,7 @@ class CompVAEModule(L.LightningModule):
         self.model: Any = model
         self.schedule, self.parts, self.by_num_parts = schedule, parts, tuple(by_num_parts)
         self.guard = NonFiniteGuard(patience)
-        self.step = 0
+        self.step, self.ended = 0, False  # ended before its last step, by a callback
         self.row: dict[str, Any] = {}
         self._compiled = compiled(staged_elbo) if compile else None
         # Wholes, and sums over them of what is measured and of the loss: since the last row, and of
@@ -211,7 +212,9 @@ class CompVAEModule(L.LightningModule):
     # States
 
     def on_fit_start(self) -> None:
-        """Move the counters to the device."""
+        """Move the counters to the device, and warn if the model's normalisation is not fitted."""
+        if any(int(m.num_rows) == 0 for m in self.modules() if isinstance(m, Normalization)):
+            rank_zero_warn("normalisation is not fitted: call networks.fit_normalization first")
         self.guard.state = {n: value.to(self.device) for n, value in self.guard.state.items()}
         self._sums = self._sums.to(self.device)
         self._step_sums = torch.zeros_like(self._sums)
@@ -229,8 +232,8 @@ class CompVAEModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the step, the guard's counters and the sums of what is logged, over all ranks."""
         guard = {name: value.cpu() for name, value in self.guard.state.items()}
-        sums = self.sum_over_ranks(self._sums).cpu()
-        checkpoint["training"] = {"step": self.step, "guard": guard, "sums": sums}
+        state = {"step": self.step, "ended": self.ended, "guard": guard}
+        checkpoint["training"] = {**state, "sums": self.sum_over_ranks(self._sums).cpu()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up training where the checkpoint stood."""

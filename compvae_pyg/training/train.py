@@ -43,17 +43,12 @@ _IDENTITY = ("seed", "accumulate", "precision", "compile", "device")  # change w
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a training is run, with the explanations that ``--help`` shows; :func:`train` checks it.
-
-    Example:
-        >>> TrainConfig(output="outputs/mine", seed=3).checkpoint.name
-        'last.ckpt'
-    """
+    """How a training is run, with what ``--help`` shows; :func:`train` checks it."""
 
     output: str | Path
     """Folder for the model, its metrics and its checkpoints."""
     seed: int = 0
-    """Seed of weights, data and noise."""
+    """Seed of data and noise; the programs seed the weights by it too."""
     resume: bool = False
     """Continue the run in the output folder; a finished one gives its model."""
     accumulate: int = 1
@@ -168,10 +163,9 @@ def train(
     rows = MetricsFile(path.parents[1] / "metrics.csv", 30.0 if shows and not bars else math.inf)
     if config.resume:
         if not path.exists():
-            text = "pass resume=False to start, or choose another folder"
-            raise FileNotFoundError(f"{path} does not exist: {text}")
+            raise FileNotFoundError(f"{path} is not there: pass resume=False to start a run")
         saved = last.read()
-        if last.step == schedule.num_steps:
+        if last.step == schedule.num_steps or saved["training"].get("ended"):
             state = saved["state_dict"].items()
             model.load_state_dict({name.removeprefix("model."): v for name, v in state})
             rows.load_state_dict(saved["callbacks"][rows.state_key])
@@ -217,5 +211,8 @@ def train(
         text = f"pass resume=True to continue from step {last.step}, {path}"
         text = text if last.step > 0 else "nothing was saved"
         signals.end(stopped, f"stopped at step {module.step} of {schedule.num_steps}; {text}")
+    if module.step < schedule.num_steps:  # a callback has ended the training
+        module.ended = True
+        trainer.save_checkpoint(path)
     model.zero_grad(set_to_none=True)
     return model.eval()

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader as PyGLoader
 
 from compvae_pyg import Sines
 from compvae_pyg.data import ParquetWholes, PartBudgetSampler
@@ -477,6 +478,29 @@ def test_a_choice_of_fields_is_given_to_the_model(tmp_path, refuses):
     header, row = (tmp_path / "metrics.csv").read_text().splitlines()
     # The largest number of parts there is, and not that of a curriculum.
     assert dict(zip(header.split(","), row.split(","), strict=True))["max_parts"] == "3"
+
+
+def test_a_loader_of_ones_own_without_normalisation_warns(tmp_path, build):
+    loader = PyGLoader(listed(), batch_size=8)
+    trainer = L.Trainer(**QUIET, default_root_dir=tmp_path, max_steps=1)
+    with pytest.warns(UserWarning, match="fit_normalization"):
+        trainer.fit(CompVAEModule(build(), SCHEDULE), loader)
+
+
+def test_a_run_that_was_stopped_early_is_finished(tmp_path, build):
+    def stop():
+        return EarlyStopping("val/elbo", mode="max", patience=1, min_delta=1e9)
+
+    data = StoredData(listed(), batch_size=4)
+    model = run(tmp_path, build(), data, callbacks=[stop()])
+    step = last(tmp_path)["training"]["step"]
+    assert step < SCHEDULE.num_steps
+    seen = Cut()
+    again = run(
+        tmp_path, build(), StoredData(listed(), batch_size=4), callbacks=[stop(), seen], resume=True
+    )
+    assert not seen.seen and same(again.state_dict(), model.state_dict())
+    assert last(tmp_path)["training"]["step"] == step
 
 
 # What does not fit
