@@ -495,7 +495,7 @@ def main(files: list[str]) -> None:
     texts = {suite: TABLES[suite](r["rows"]) + origin(r) for suite, r in results.items()}
     for suite in PLOTS.keys() & texts.keys():
         texts[suite] += f"\n![{PLOTS[suite]}](../benchmarks/results/{suite}.png)\n"
-    if "dense" in one_thread:
+    if "dense" in texts and "dense" in one_thread:
         alone = one_thread["dense"]
         texts["dense"] += f"\nOn one thread:\n\n{dense(alone['rows'])}{origin(alone)}"
     texts["targets"] = targets(results, one_thread)

@@ -37,16 +37,16 @@ def run(run_example):
 
 
 def test_the_example_leaves_all_that_it_promises_where_it_says(run, tmp_path):
-    options = ("--steps", "6", "--num-wholes", "8", "--log-every", "2", "--num-parts", "1", "2")
+    options = ("--steps", "6", "--num-wholes", "8", "--log-every", "2", "--num-parts", "2")
     first = run(*options, folder=tmp_path)
     assert first.returncode == 0, first.stderr
     output = tmp_path / "outputs" / "dots"
     assert str(Path("outputs", "dots")) in first.stdout
 
     table = [line for line in first.stdout.split("\n") if line.startswith("|")]
-    assert [line.split("|")[1].strip() for line in table[2:]] == ["1", "2"]
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["2"]
     report = json.loads((output / "evaluation.json").read_text())
-    assert [row["num_parts"] for row in report["rows"]] == [1, 2]
+    assert [row["num_parts"] for row in report["rows"]] == [2]
     metrics = plots.read_metrics(output / "metrics.csv")
     assert metrics["step"].tolist() == [2.0, 4.0, 6.0]
     for name in FIGURES:
