@@ -23,7 +23,7 @@ def test_a_shipped_model_is_evaluated_by_its_name(run_example, tmp_path):
     rows = json.loads((output / "evaluation.json").read_text())["rows"]
     assert [row["num_parts"] for row in rows] == [1, 3]
     table = [line for line in done.stdout.split("\n") if line.startswith("|")]
-    assert [line.split("|")[1].strip() for line in table[2:]] == ["1", "9"]
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["1", "3"]
     told = done.stdout.strip().split("\n")[-1]
     assert told.startswith(f"In {Path('outputs', 'dots-small')}: evaluation.json, ")
     assert {name.strip() for name in told.split(":")[1].split(",")} == {
