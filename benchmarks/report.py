@@ -397,7 +397,9 @@ def targets(results: dict[str, dict[str, Any]], one_thread: dict[str, dict[str, 
             lines = {name: [*line, *found.get(name, ["", ""])] for name, line in lines.items()}
     text = table(header, [[name, *line] for name, line in lines.items()])
     commands = "; ".join(
-        f"`{r['origin']['command']}` at {r['origin']['commit']}" for r in one_thread.values()
+        f"`{r['origin']['command']}` at {r['origin']['commit']}"
+        for suite, r in one_thread.items()
+        if suite != "dense"
     )
     return f"{text}\n{paragraph(f'On one thread: {commands}.')}" if commands else text
 

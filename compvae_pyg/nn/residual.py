@@ -74,5 +74,6 @@ def _owned(module: nn.Module, *args: Any) -> Tensor:
     """Return what a module returns, to be changed in place: a copy where others may hold it."""
     out: Tensor = module(*args)
     hooks = (module._forward_hooks, module._backward_hooks, module._backward_pre_hooks)
-    alone = type(module) is nn.Linear and out.dim() == 2 and not any(hooks)
-    return out if alone and not _has_any_global_hook() else out.clone()
+    own = type(module) is not nn.Linear or "forward" in vars(module)
+    held = own or out.dim() != 2 or any(hooks) or _has_any_global_hook()
+    return out.clone() if held else out

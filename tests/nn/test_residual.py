@@ -96,3 +96,18 @@ def test_a_residual_may_be_quantised():
 def test_input_that_does_not_fit_is_refused(refuses, x, error):
     with refuses(error, "x"):
         Residual(4)(x)
+
+
+def test_what_a_replaced_forward_returns_is_not_changed():
+    block, x = Residual(4), torch.randn(3, 4)
+    held = []
+
+    def keep(value):
+        held.append(value)
+        return value
+
+    block.lin1.forward = block.lin2.forward = keep
+    before = x.clone()
+    torch.testing.assert_close(block(x), before + torch.nn.functional.elu(before))
+    assert torch.equal(x, before)
+    assert torch.equal(held[1], torch.nn.functional.elu(before))
