@@ -2,21 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
+from compvae_pyg.distributions import SumControlledNormal
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.evaluation.two_sample import energy_distance
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_counts, check_evaluation
 from compvae_pyg.problems import Problem
+from compvae_pyg.problems.base import Value
 from compvae_pyg.problems.estimate import Estimate
 from compvae_pyg.problems.repeatable import isolated, stream
 
-__all__ = ["CodesRow", "evaluate_codes"]
+__all__ = ["CodesRow", "compare_codes", "evaluate_codes"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,42 @@ def evaluate_codes(
     return [
         _row(model, problem, size, num_wholes, num_compared, seed, batch_size) for size in num_parts
     ]
+
+
+@torch.no_grad()
+def compare_codes(
+    w: SumControlledNormal, prior: Normal, parts: PackedParts, source: torch.Generator
+) -> dict[str, Value]:
+    """Return what :func:`evaluate` says of codes, of one part of each whole, drawn from ``source``.
+
+    It is :func:`~compvae_pyg.distributions.code_variance`, and the energy distance of codes to
+    their prior, in its units, beside that of as many draws from it.
+    """
+    sizes = parts.sizes().long().cpu()
+    first = sizes.cumsum(0) - sizes
+    there = sizes > 0
+    row = first + (torch.rand(len(sizes), generator=source) * sizes).long()
+    row = row[there].to(w.loc.device)
+    unit = prior.stddev.amax(dim=1, keepdim=True)
+    shift, scale = ((w.loc - prior.mean) / unit)[row].double().cpu(), (prior.stddev / unit)[row]
+    scale = scale.double().cpu()
+    deviation = (w.variance.sqrt() / unit)[row].double().cpu()
+    noise = torch.randn((3, *shift.shape), generator=source, dtype=shift.dtype)
+    code, first_draw, second_draw = shift + deviation * noise[0], scale * noise[1], scale * noise[2]
+    square = (shift.square() + deviation.square()).sum(dim=1)
+    return {
+        "code_variance": partial(Estimate.ratio, square, scale.square().sum(dim=1)),
+        "generated_code_distance": partial(_energy, code, second_draw),
+        "true_code_distance": partial(_energy, first_draw, second_draw),
+    }
+
+
+def _energy(x: Tensor, y: Tensor) -> Estimate:
+    """Return an energy distance with its error, from up to eight shares of the samples."""
+    sets = min(8, len(x))
+    each = len(x) // sets
+    pair = (sample[: sets * each].unflatten(0, (sets, each)) for sample in (x, y))
+    return Estimate.of(energy_distance(*pair))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ They hold for more parts than in training, since the sum of the parts counts the
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -88,7 +89,8 @@ class GroupDecoder(nn.Module):
         weights = self.groups(h.flatten(0, 1)).view(w_sum.shape[0], -1) + self.z_lin(z)
         y = self.waves(weights / size).view(-1, self.num_curves)
         loc, spread = self.point(y).view(-1, self.length, 2).unbind(dim=2)
-        spread = spread + self.by_size(size.log()) - 2.0
+        # Near the smallest at first: the decoder ignores latents that are lost in noise.
+        spread = spread + self.by_size(size.log()) + 2.0 * math.log(self.min_relative_scale) + 1.0
         spread = floor_log_variance(spread, self.min_relative_scale)
         return torch.cat([size * loc, spread + 2.0 * size.log()], dim=1)
 
