@@ -64,9 +64,11 @@ class Stage:
         check_choice(self.inferred, "inferred", get_args(Inferred))
         check_choice(self.loss, "loss", get_args(Loss))
         for name in ("beta_w", "beta_z", "noise", "code_matching"):
-            off = name == "code_matching" and getattr(self, name) in ((0, 0), [0, 0])
+            off = name == "code_matching" and self.code_matching == (0.0, 0.0)
             check_pair(getattr(self, name), name, positive=not off)
         check_number(self.fit_prior, "fit_prior", at_most=1.0)
+        if self.fit_prior < 0.0:
+            raise ValueError(f"fit_prior must not be negative (got {self.fit_prior})")
         for name in ("share", "anneal"):
             check_number(getattr(self, name), name, positive=True, at_most=1.0)
 
@@ -101,6 +103,7 @@ class Curriculum:
 
     def __post_init__(self) -> None:
         check_choice(self.per, "per", get_args(Per))
+        check_type(self.log_uniform, "log_uniform", bool)
         for name, at_least in (("first", 1), ("last", 1), ("every", 0)):
             check_count(getattr(self, name), name, at_least)
         if self.first > self.last:
