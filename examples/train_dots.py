@@ -25,7 +25,7 @@ class Options(RunOptions):
     """Folder for the model, its metrics, its evaluation and its figures."""
 
     preset: Literal["small", "narrow", "paper"] = "small"
-    """Networks: small ones and the paper's at 1/8 width train on a CPU, the paper's own need a GPU."""
+    """Networks: a CPU trains small ones and narrow ones, the paper's at 1/8 width."""
 
     schedule: Literal["staged", "paper"] = "staged"
     """Training schedule: labels, parts and whole one after the other, or as published."""
