@@ -51,7 +51,7 @@ def code_distance(
     """
     order, start, number = _by_kind(parts)
     each = max(2, num_codes // number.shape[0])
-    given: Any = {"device": w.loc.device, "generator": generator}
+    given: dict[str, Any] = {"device": w.loc.device, "generator": generator}
     drawn = torch.rand(number.shape[0], each, **given) * number.unsqueeze(1)
     chosen = order[start.unsqueeze(1) + drawn.long()]
     deviation, loc = w.variance.sqrt()[chosen], w.loc[chosen]
