@@ -23,7 +23,8 @@ from torch_geometric.data import Data
 from compvae_pyg.distributions import code_distance, code_variance
 from compvae_pyg.models import CompVAE, CompVAEGenerator, Posterior, build_architecture
 from compvae_pyg.models.staged_elbo import staged_elbo
-from compvae_pyg.networks import CategoryNormal, Normalization
+from compvae_pyg.networks import Normalization
+from compvae_pyg.networks.category_normal import follow_posterior
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import check_counts, check_model, check_type
 from compvae_pyg.optim import NonFiniteGuard, gradient_norm, parameters_of, skip_step
@@ -124,9 +125,7 @@ class CompVAEModule(L.LightningModule):
         if terms.posterior is not None and (weight := coefficients.code_matching):
             losses = losses + weight * code_distance(terms.posterior.w, self._prior(parts), parts)
         if terms.posterior is not None and (rate := coefficients.stage.fit_prior):
-            for network in self.model.generator.modules():
-                if isinstance(network, CategoryNormal):
-                    network.follow(terms.posterior.w, parts, rate)
+            follow_posterior(self.model, terms.posterior.w, parts, rate)
         values = torch.cat([measured(terms, batch.whole), losses.detach().unsqueeze(0)])
         count = values.new_full((1,), values.shape[1])
         self._step_sums = self._step_sums + torch.cat([count, values.sum(dim=1)])
@@ -229,17 +228,12 @@ class CompVAEModule(L.LightningModule):
                 self.log(name, value, on_bar, batch_size=count, sync_dist=True)
 
     @torch.no_grad()
-    def _codes(
-        self, posterior: Posterior | None, parts: PackedParts | None = None
-    ) -> dict[str, Any]:
-        if posterior is None or parts is None or parts.num_parts == 0:
+    def _codes(self, posterior: Posterior | None, parts: Any = None) -> dict[str, Any]:
+        if posterior is None or parts.num_parts == 0:
             return {"code_variance": math.nan, "code_distance": math.nan}
-        given = posterior.w, self._prior(parts)
-        source = torch.Generator(self.device).manual_seed(self.step)
-        return {
-            "code_variance": code_variance(*given),
-            "code_distance": code_distance(*given, parts, generator=source),
-        }
+        w, prior = posterior.w, self._prior(parts)
+        distance = code_distance(w, prior, parts, generator=torch.Generator(self.device))
+        return {"code_variance": code_variance(w, prior), "code_distance": distance}
 
     def _prior(self, parts: PackedParts) -> Normal:
         generator: CompVAEGenerator = self.model.generator
