@@ -286,7 +286,8 @@ class SumControlledNormal(Distribution):
         if self._validate_args:
             check_finite(value, "value")
         eps = self.inverse(value.double())
-        return self._log_density(eps, self._wide_scale.log()).to(value.dtype)
+        terms = self._log_terms(eps, self._wide_scale.log())
+        return (self._sum(terms) - self.log_null).to(value.dtype)
 
     def log_prob_from_eps(self, eps: Tensor) -> Tensor:
         r"""Log-density of ``transform(eps)`` in nats, ``[*, S, D]``.
@@ -294,11 +295,12 @@ class SumControlledNormal(Distribution):
         For one's own samples: it spares the inverse, which loses digits as :math:`1 - R` vanishes.
         """
         check_packed(eps, "eps", self.loc)
-        return self._log_density(eps, self._log_scale)
-
-    def _log_density(self, eps: Tensor, log_scale: Tensor) -> Tensor:
         # By the determinant lemma, |S| = 1 - R.
-        return self._sum(-0.5 * (eps.square() + _LOG_2PI) - log_scale) - self.log_null
+        return self._sum(self._log_terms(eps, self._log_scale)) - self.log_null
+
+    def _log_terms(self, eps: Tensor, log_scale: Tensor) -> Tensor:
+        """Return what each member adds to the log-density of its set, ``[*, N, D]``."""
+        return -0.5 * (eps.square() + _LOG_2PI) - log_scale
 
     def entropy(self) -> Tensor:
         r"""Differential entropy of each set in nats, ``[S, D]``.

@@ -5,14 +5,21 @@ Noise is drawn before chunks are formed, in blocks of one size, or from a source
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Distribution, Independent, Normal
 
-from compvae_pyg.distributions.normal import normal_sample, sample_each, standard_normal
+from compvae_pyg.distributions.normal import (
+    LogVarianceNormal,
+    normal_sample,
+    sample_each,
+    standard_normal,
+)
+from compvae_pyg.distributions.sum_controlled_normal import SumControlledNormal
+from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import (
     check_count,
@@ -22,6 +29,7 @@ from compvae_pyg.nn.checks import (
     check_shape,
     check_type,
 )
+from compvae_pyg.nn.packed import at_least_float32
 
 if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator
@@ -30,11 +38,17 @@ __all__ = [
     "check_chunks",
     "copies",
     "decode",
+    "decode_all",
+    "draw_counts",
     "draw_sums",
     "draw_w",
     "infer",
+    "inputs",
+    "is_long",
+    "posterior",
     "split",
     "split_rows",
+    "stream",
 ]
 
 _ROWS = 4096  # rows of noise that are drawn at a time
@@ -59,8 +73,13 @@ def split_rows(num_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, num_rows))
 
 
-def draw_w(prior: Normal, generator: torch.Generator | None) -> Tensor:
-    """Draw latents of rows, with gradients, as :func:`draw_sums` does."""
+def draw_w(
+    network: CompVAEGenerator, parts: PackedParts, generator: torch.Generator | None
+) -> Tensor:
+    """Draw the latents of parts, with gradients, the same as :func:`draw_sums` does."""
+    if not torch.is_grad_enabled() and parts.num_parts > _ROWS:
+        return torch.cat([w for _, w in _draw_blocks(network, parts, generator)])
+    prior = network.prior_w(parts)
     blocks = [standard_normal(rows, generator) for rows in prior.mean.split(_ROWS)]
     return prior.mean + prior.stddev * (torch.cat(blocks) if len(blocks) > 1 else blocks[0])
 
@@ -70,20 +89,25 @@ def draw_sums(
 ) -> Tensor:
     """Draw the latents of parts and return their sums, ``[S, D_w]``."""
     if parts.num_parts <= _ROWS:
-        return parts.weighted_sum(draw_w(network.prior_w(parts), generator))
+        return parts.weighted_sum(draw_w(network, parts, generator))
     total: Tensor | None = None
-    for rows in split_rows(parts.num_parts, _ROWS):
-        block = parts.rows(rows)
-        w_sum = block.weighted_sum(draw_w(network.prior_w(block), generator))
+    for block, w in _draw_blocks(network, parts, generator):
         if total is None:
-            total = torch.zeros(
-                parts.batch_size, w_sum.shape[1], dtype=torch.float64, device=w_sum.device
-            )
-        first = int(parts.batch[rows.start])
-        total[first : first + block.batch_size] += w_sum
-        dtype = w_sum.dtype
+            total = w.new_zeros(parts.batch_size, w.shape[1], dtype=torch.float64)
+        first = int(parts.batch[block.start])
+        some = parts.rows(block)
+        total[first : first + some.batch_size] += some.weighted_sum(w)
+        dtype = w.dtype
     assert total is not None
     return total.to(dtype)
+
+
+def _draw_blocks(
+    network: CompVAEGenerator, parts: PackedParts, generator: torch.Generator | None
+) -> Iterator[tuple[slice, Tensor]]:
+    for rows in split_rows(parts.num_parts, _ROWS):
+        prior = network.prior_w(parts.rows(rows))
+        yield rows, prior.mean + prior.stddev * standard_normal(prior.mean, generator)
 
 
 def draw_counts(
@@ -143,6 +167,45 @@ def decode(
     return out
 
 
+def inputs(
+    model: Any,
+    whole: Tensor,
+    parts: PackedParts,
+    chunk_size: int,
+    generator: torch.Generator | None,
+) -> Iterator[tuple[slice, slice, PackedParts, tuple[Tensor, Tensor], dict[str, Tensor]]]:
+    """Yield pieces: which wholes and rows, their parts, and what the encoder is called with.
+
+    That is features of wholes and parts, and noise, which is that of all when the first ones pass.
+    """
+    check_count(chunk_size, "chunk_size")
+    check_generator(generator, parts.device)
+    start, eps = 0, dict[str, Tensor]()
+    for sets, chunk in split(parts, chunk_size):
+        rows = slice(start, start + chunk.num_parts)
+        features = model._features(whole[sets], chunk)
+        if start == 0 and not eps:
+            like = at_least_float32(features[0]).new_empty(len(whole), model.encoder.z_channels)
+            eps["z_eps"] = standard_normal(like, generator)
+            if getattr(model.encoder, "part_noise", True):
+                like = features[1].new_empty(parts.num_parts, features[1].shape[1])
+                eps["part_eps"] = standard_normal(like, generator)
+        some = {name: v[sets if name == "z_eps" else rows] for name, v in eps.items()}
+        yield sets, rows, chunk, features, some
+        start = rows.stop
+
+
+def posterior(
+    model: Any, parts: PackedParts, features: tuple[Tensor, Tensor], eps: dict[str, Tensor]
+) -> tuple[Normal, Posterior]:
+    """Return the prior and the posterior of pieces of :func:`inputs`."""
+    prior = model.generator.prior_w(parts)
+    given = prior if model.residual_posterior else None
+    q = model.encoder(*features, parts, w_prior=given, **eps)
+    check_shape(prior.loc, "w_prior's result", q.w.loc.shape)
+    return prior, q
+
+
 def infer(
     model: Any,
     whole: Tensor,
@@ -151,32 +214,105 @@ def infer(
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
     """Draw the latents of parts, ``[N, D_w]``, and of wholes, ``[S, D_z]``, from the posterior."""
-    check_count(chunk_size, "chunk_size")
-    check_generator(generator, parts.device)
-    noise: dict[str, Tensor] = {}
+    w: Tensor | None = None
+    for sets, rows, chunk, features, eps in inputs(model, whole, parts, chunk_size, generator):
+        long = is_long(model.encoder, chunk, chunk_size)
+        q = None if long else posterior(model, chunk, features, eps)[1]
+        if w is None:
+            width = model.encoder.w_channels if q is None else q.w.loc.shape[1]
+            z = eps["z_eps"].new_empty(len(whole), model.encoder.z_channels)
+            w = standard_normal(z.new_empty(parts.num_parts, width), generator)
+        if q is not None:
+            w[rows], z[sets] = q.w.transform(w[rows]), q.z_sample
+            continue
+        _, z[sets], *known = model.encoder.states(*features, chunk, **eps)
+        own = w[rows]
+        for block, _, drawn, _ in stream(model, chunk, known, own):
+            own[block] = drawn
+    assert w is not None
+    return w, z
 
-    def draw(name: str, rows: int, like: Tensor, width: int, some: slice) -> Tensor:
-        if name not in noise:  # of all wholes, when the first ones pass
-            noise[name] = standard_normal(like.new_empty(rows, width), generator)
-        return noise[name][some]
 
-    start = 0
-    for sets, chunk in split(parts, chunk_size):
-        rows = slice(start, start + chunk.num_parts)
-        features = model._features(whole[sets], chunk)
-        prior = model.generator.prior_w(chunk)
-        given: dict[str, Any] = {"w_prior": prior if model.residual_posterior else None}
-        encoder, widths = model.encoder, (prior.loc.shape[1], features[1].shape[1])
-        given["z_eps"] = draw("z", len(whole), prior.loc, encoder.z_channels, sets)
-        if getattr(encoder, "part_noise", True):
-            given["part_eps"] = draw("part", parts.num_parts, features[1], widths[1], rows)
-        q = encoder(*features, chunk, **given)
-        check_shape(prior.loc, "w_prior's result", q.w.loc.shape)
-        eps = draw("w", parts.num_parts, prior.loc, widths[0], rows)
-        noise["w"][rows] = q.w.transform(eps)
-        noise["z"][sets] = q.z_sample
-        start = rows.stop
-    return noise["w"], noise["z"]
+def is_long(encoder: Any, parts: PackedParts, chunk_size: int) -> bool:
+    """Return whether these are parts of one whole, too many to pass :func:`stream` together."""
+    hooked = bool(getattr(encoder, "_forward_hooks", True) or encoder._forward_pre_hooks)
+    own = type(encoder).forward is CompVAEEncoder.forward and not hooked
+    return own and parts.batch_size == 1 and parts.num_parts > _PARTS * chunk_size
+
+
+def stream(
+    model: Any, parts: PackedParts, known: Sequence[Tensor], eps: Tensor
+) -> Iterator[tuple[slice, Normal, Tensor, Tensor]]:
+    r"""Yield the latents of the parts of one whole in blocks of rows, which bounds the memory.
+
+    To the members of a block, all others are one more of logit
+    :math:`\log \sum_j e^{\tilde\rho_j}`, scale 1 and the sum of their noise.
+
+    Args:
+        model: The model.
+        parts: The parts of one whole.
+        known: Features of the parts and their states, see :meth:`CompVAEEncoder.states`.
+        eps: Noise of the latents, ``[N, D_w]``.
+
+    Yields:
+        Which rows, their prior, their latents, and the terms of their log-density, ``[D_w]``, of
+        which the last ones have that of the whole as well.
+    """
+    features, states = known
+
+    def infer(rows: slice) -> tuple[Normal, SumControlledNormal]:
+        some = parts.rows(rows, slice(0, 1))
+        prior = model.generator.prior_w(some)
+        given = prior if model.residual_posterior else None
+        return prior, model.encoder.w_posterior(states[rows], features[rows], some, given)
+
+    blocks, sums = list(split_rows(parts.num_parts, _ROWS)), []
+    for rows in blocks:
+        q = infer(rows)[1]
+        own = eps[rows] if q.coupling == "paper" else q.scale * eps[rows]
+        sums.append((q.coupling_logits.double().logsumexp(dim=0), own.double().sum(dim=0)))
+    logits, noise = (torch.stack(column) for column in zip(*sums, strict=True))
+    for k, rows in enumerate(blocks):
+        prior, q = infer(rows)
+        block = torch.arange(len(blocks), device=logits.device).unsqueeze(1) == k
+        others = logits.masked_fill(block, -torch.inf).logsumexp(dim=0), noise.sum(dim=0) - noise[k]
+        logit, other = (value.to(eps.dtype).unsqueeze(0) for value in others)
+        more = torch.zeros_like(other), torch.ones_like(other), logit
+        ours = zip((q.loc, q.scale, q.coupling_logits), more, strict=True)
+        loc, scale, logits_of = map(torch.cat, ours)
+        joint = SumControlledNormal(loc, scale, logits_of, None, 1, q.coupling, False)
+        w = joint.transform(torch.cat([eps[rows], other]))[:-1]
+        log_q = q._log_terms(eps[rows], q._log_scale).double().sum(dim=0)
+        yield rows, prior, w, log_q - joint.log_null[0] if rows is blocks[-1] else log_q
+
+
+def decode_all(
+    network: CompVAEGenerator, w_sum: Tensor, z: Tensor, chunk_size: int = 1024
+) -> Distribution:
+    """Return the likelihood of all wholes: in chunks where no gradients flow and it can be."""
+    chunks = list(split_rows(len(w_sum), chunk_size))
+    if torch.is_grad_enabled() or len(chunks) == 1:
+        return network.likelihood(w_sum, z)
+    pieces = [network.likelihood(w_sum[chunks[0]], z[chunks[0]])]
+    if _cat(pieces) is None:
+        return network.likelihood(w_sum, z)
+    pieces += [network.likelihood(w_sum[rows], z[rows]) for rows in chunks[1:]]
+    joined = _cat(pieces)
+    assert joined is not None
+    return joined
+
+
+def _cat(pieces: Sequence[Any]) -> Distribution | None:
+    """Return distributions as one batch, or None where they are not of a known kind."""
+    first = pieces[0]
+    if isinstance(first, Independent):
+        base = _cat([piece.base_dist for piece in pieces])
+        return base and Independent(base, first.reinterpreted_batch_ndims, validate_args=False)
+    spread = {Normal: "scale", LogVarianceNormal: "log_variance"}.get(type(first))
+    if spread is None or getattr(first, spread).shape[:1] != first.loc.shape[:1]:
+        return None
+    values = (torch.cat([getattr(piece, name) for piece in pieces]) for name in ("loc", spread))
+    return type(first)(*values, validate_args=False)
 
 
 def check_chunks(chunk_size: Any, observation_noise: Any) -> None:

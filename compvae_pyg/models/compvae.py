@@ -153,7 +153,8 @@ class CompVAE(PretrainedMixin, nn.Module):
         r"""Evaluate the ELBO with one sample of :math:`z` and :math:`\tilde w`.
 
         The sum of the parts' latents is drawn from its own distribution, see
-        :meth:`Posterior.w_sum <compvae_pyg.models.Posterior.w_sum>`.
+        :meth:`Posterior.w_sum <compvae_pyg.models.Posterior.w_sum>`. All wholes pass the networks
+        at once; the methods below that work on many bound the memory.
         """
         sets = batch, batch_size
         whole, parts, w_prior, q = self._infer(whole, parts, *sets, generator=generator, **options)
@@ -230,7 +231,8 @@ class CompVAE(PretrainedMixin, nn.Module):
             num_samples: Number :math:`M` of samples.
             chunk_size: Number of wholes, counted once for each of their samples, that pass the
                 networks at once, fewer where they have more than 8 parts on average; bounds the
-                memory. The result does not depend on it, but for rounding.
+                memory, also of a whole of many parts. The result does not depend on it, but for
+                rounding.
 
         Example:
             >>> model = CompVAE.from_pretrained("dots-small")
@@ -341,7 +343,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             torch.Size([1, 200])
         """
         parts = self.generator.pack(parts, batch, batch_size, **options)
-        w = chunks.draw_w(self.generator.prior_w(parts), generator)
+        w = chunks.draw_w(self.generator, parts, generator)
         z_prior = self.generator.prior_z(parts.weighted_sum(w))
         return Composition(self.generator, parts, w, standard_normal(z_prior.mean, generator))
 

@@ -83,7 +83,7 @@ class CompVAEEncoder(nn.Module):
         z_head: Network from the features of a whole to the mean and the log-variance of
             :math:`q(z \mid x)`, ``[S, 2 * z_channels]``; by default Residual, ELU, Linear.
         w_head: Network of the states :math:`h^{(n)}` and the features of the parts, which it may
-            need to know where a part is, to means, log-variances and coupling logits,
+            need to know where a part is, to means, log-variances and coupling logits, row by row,
             ``[N, 3 * w_channels]``; by default a Linear of the states alone.
         prior_coupling: Whether the coupling logits of a residual posterior are offset by the
             logarithms of the prior's variances, :math:`\tilde\rho_i = \hat\rho_i + \log s_i^2`:
@@ -199,6 +199,26 @@ class CompVAEEncoder(nn.Module):
         check_encoder_input(self, whole, parts, sets.batch_size, w_prior, z, z_eps, part_eps)
         if edge_index is None:
             check_complete(self.blocks[0], GraphBlock.message)  # before anything is drawn
+        z_posterior, z, parts, states = self.states(
+            whole, parts, sets, edge_index, z, z_eps, part_eps, generator
+        )
+        return Posterior(z_posterior, z, self.w_posterior(states, parts, sets, w_prior))
+
+    def states(
+        self,
+        whole: Tensor,
+        parts: Tensor,
+        sets: PackedParts,
+        edge_index: Tensor | None = None,
+        z: Tensor | None = None,
+        z_eps: Tensor | None = None,
+        part_eps: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Normal, Tensor, Tensor, Tensor]:
+        r"""Return :math:`q(z \mid x)`, its draw, features of parts with noise, :math:`h^{(n)}`.
+
+        The first step of :meth:`forward`, without its checks.
+        """
         z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
         z_posterior = LogVarianceNormal(z_loc, z_log_variance, validate_args=False)
         if z is None:
@@ -211,15 +231,19 @@ class CompVAEEncoder(nn.Module):
         for block in self.blocks:
             h = self.act(block(h, edge_index, sets, context=context))
             context = None
-        loc, log_variance, logits = at_least_float32(self.w_head(h, parts)).chunk(3, dim=-1)
+        return z_posterior, z, parts, h
+
+    def w_posterior(
+        self, states: Tensor, parts: Tensor, sets: PackedParts, w_prior: Normal | None
+    ) -> SumControlledNormal:
+        r"""Return :math:`q(\{w_i\} \mid x, z, \{\ell_i\})` of the states: the second step."""
+        loc, log_variance, logits = at_least_float32(self.w_head(states, parts)).chunk(3, dim=-1)
         where = (sets, None, self.coupling, False)
         if w_prior is None:
-            w = SumControlledNormal(loc, torch.exp(0.5 * log_variance), logits, *where)
-            return Posterior(z_posterior, z, w)
+            return SumControlledNormal(loc, torch.exp(0.5 * log_variance), logits, *where)
         if self.prior_coupling:
             logits = logits + 2.0 * w_prior.stddev.log()
-        w = ResidualSumControlledNormal(w_prior, loc, log_variance, logits, *where)
-        return Posterior(z_posterior, z, w)
+        return ResidualSumControlledNormal(w_prior, loc, log_variance, logits, *where)
 
     def __repr__(self) -> str:
         names = ("hidden_channels", "w_channels", "z_channels", "coupling")
