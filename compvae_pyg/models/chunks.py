@@ -6,6 +6,7 @@ Noise is drawn before chunks are formed, in blocks of one size, or from a source
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,7 @@ from compvae_pyg.distributions.normal import (
 )
 from compvae_pyg.distributions.sum_controlled_normal import SumControlledNormal
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
-from compvae_pyg.nn import PackedParts
+from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_count,
     check_counts_matrix,
@@ -29,7 +30,7 @@ from compvae_pyg.nn.checks import (
     check_shape,
     check_type,
 )
-from compvae_pyg.nn.packed import at_least_float32
+from compvae_pyg.nn.packed import at_least_float32, map_context
 
 if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator
@@ -127,6 +128,7 @@ def decode(
     w_sum: Tensor,
     event_shape: tuple[int, ...] | None,
     *,
+    context: Fields | None,
     chunk_size: int,
     observation_noise: bool,
     generator: torch.Generator | None,
@@ -139,7 +141,7 @@ def decode(
 
     def draw_z(some: Tensor, rows: slice) -> Tensor:
         nonlocal z_eps
-        prior = network.prior_z(some)
+        prior = network.prior_z(some, map_context(itemgetter(rows), context))
         if z_eps is None:
             z_eps = standard_normal(
                 prior.mean.new_empty(len(w_sum), prior.mean.shape[1]), generator
@@ -148,7 +150,8 @@ def decode(
 
     for rows in split_rows(len(w_sum), chunk_size):
         some = w_sum[rows]
-        likelihood = network.likelihood(some, (z_of or draw_z)(some, rows))
+        of_some = map_context(itemgetter(rows), context)
+        likelihood = network.likelihood(some, (z_of or draw_z)(some, rows), of_some)
         if event_shape is not None:
             check_event(likelihood, event_shape)
         if observation_noise:
@@ -287,17 +290,21 @@ def stream(
 
 
 def decode_all(
-    network: CompVAEGenerator, w_sum: Tensor, z: Tensor, chunk_size: int = 1024
+    network: CompVAEGenerator,
+    w_sum: Tensor,
+    z: Tensor,
+    context: Fields | None = None,
+    chunk_size: int = 1024,
 ) -> Distribution:
     """Return the likelihood of all wholes: in chunks where no gradients flow and it can be."""
-    chunks = list(split_rows(len(w_sum), chunk_size))
-    if torch.is_grad_enabled() or len(chunks) == 1:
-        return network.likelihood(w_sum, z)
-    pieces = [network.likelihood(w_sum[chunks[0]], z[chunks[0]])]
-    if _cat(pieces) is None:
-        return network.likelihood(w_sum, z)
-    pieces += [network.likelihood(w_sum[rows], z[rows]) for rows in chunks[1:]]
-    joined = _cat(pieces)
+
+    def decode(rows: slice) -> Distribution:
+        return network.likelihood(w_sum[rows], z[rows], map_context(itemgetter(rows), context))
+
+    first, *others = split_rows(len(w_sum), chunk_size)
+    if torch.is_grad_enabled() or not others or _cat([likelihood := decode(first)]) is None:
+        return decode(slice(None))
+    joined = _cat([likelihood, *map(decode, others)])
     assert joined is not None
     return joined
 

@@ -156,7 +156,7 @@ def _block(
     log_p = rows.sum(w_prior.log_prob(w).sum(dim=-1))
     log_q = posterior.w.log_prob_from_eps(w_eps).sum(dim=-1)
     wholes = whole.repeat(times, *[1] * (whole.dim() - 1))
-    terms = model.bound(wholes, posterior, rows.weighted_sum(w), log_q - log_p)
+    terms = model.bound(wholes, posterior, rows.weighted_sum(w), log_q - log_p, rows.context)
     return terms.elbo.view(times, -1)
 
 
@@ -178,7 +178,8 @@ def _long_block(
         log_ratio = log_ratio + log_q.sum() - prior.log_prob(w).double().sum()
     # The bound needs no more of the posterior of the parts.
     posterior: Any = Posterior(z_posterior, z, None)  # type: ignore[arg-type]
-    return model.bound(whole, posterior, w_sum.to(z.dtype), log_ratio.to(z.dtype)).elbo.view(1, 1)
+    latents = w_sum.to(z.dtype), log_ratio.to(z.dtype)
+    return model.bound(whole, posterior, *latents, parts.context).elbo.view(1, 1)
 
 
 def log_mean_exp(log_weights: Tensor) -> Tensor:

@@ -249,7 +249,8 @@ class CompVAEModule(L.LightningModule):
     def _pack(self, batch: Data) -> PackedParts:
         if self.parts is None:
             return PackedParts.of(batch)
-        return PackedParts.of(self.parts(batch), batch.batch, batch.num_graphs)
+        context = batch.get("context")
+        return PackedParts.of(self.parts(batch), batch.batch, batch.num_graphs, context=context)
 
     def _scaler(self) -> torch.amp.GradScaler | None:
         return getattr(self.trainer.precision_plugin, "scaler", None) if self._trainer else None

@@ -141,7 +141,7 @@ def test_likelihoods_of_many_wholes_are_made_in_chunks_where_no_gradients_flow(d
     assert expected.mean.requires_grad
     model.generator.decoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     with torch.no_grad():
-        likelihood = chunks.decode_all(model.generator, made.w_sum, made.z, 4)
+        likelihood = chunks.decode_all(model.generator, made.w_sum, made.z, chunk_size=4)
     assert seen == [4, 4, 2] and likelihood.event_shape == expected.event_shape
     whole = expected.sample()
     torch.testing.assert_close(likelihood.log_prob(whole), expected.log_prob(whole))
