@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 from torch_geometric.utils import scatter
 
-from compvae_pyg.models.chunks import inputs, posterior
+from compvae_pyg.models.chunks import inputs
 from compvae_pyg.nn.checks import check_model
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def attribute(
     whole, parts = model._enter(whole, parts, batch, batch_size)
     alone, common = [], []
     for _, _, chunk, features, eps in inputs(model, whole, parts, chunk_size, generator):
-        prior, q = posterior(model, chunk, features, eps)
-        alone.append(kl_divergence(q.w.marginals, prior).sum(dim=-1))
-        common.append(q.w.total_correlation().sum(dim=-1))
+        prior = model.generator.prior_w(chunk)
+        w = model._posterior(features, chunk, prior, **eps).w
+        alone.append(kl_divergence(w.marginals, prior).sum(dim=-1))
+        common.append(w.total_correlation().sum(dim=-1))
     return Attribution(torch.cat(alone), torch.cat(common), parts.batch)

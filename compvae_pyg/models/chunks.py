@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,10 +27,10 @@ from compvae_pyg.nn.checks import (
     check_counts_matrix,
     check_event,
     check_generator,
-    check_shape,
     check_type,
 )
-from compvae_pyg.nn.packed import at_least_float32, map_context
+from compvae_pyg.nn.packed import map_context
+from compvae_pyg.nn.segments import at_least_float32
 
 if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator
@@ -43,10 +43,11 @@ __all__ = [
     "draw_counts",
     "draw_sums",
     "draw_w",
+    "encode_long",
+    "generate",
     "infer",
     "inputs",
     "is_long",
-    "posterior",
     "split",
     "split_rows",
     "stream",
@@ -115,12 +116,30 @@ def draw_counts(
     network: CompVAEGenerator,
     counts: Tensor,
     parts: PackedParts,
+    context: Fields | None,
     generator: torch.Generator | None,
-) -> Tensor:
-    """Draw the sums of the latents of so many parts of each kind, ``[S, D_w]``."""
+) -> tuple[Tensor, Fields | None]:
+    """Draw the sums of the latents of so many parts of each kind, ``[S, D_w]``.
+
+    They come with the context of the wholes, checked, on which the latents of kinds may depend.
+    """
     check_counts_matrix(counts, parts.num_parts, parts.device)
-    blocks = [counts[rows] for rows in split_rows(len(counts), _ROWS)]
-    return torch.cat([normal_sample(network.counts_prior(n, parts), generator) for n in blocks])
+    if context is None:
+        some = (counts[rows] for rows in split_rows(len(counts), _ROWS))
+        drawn = [normal_sample(network.counts_prior(n, parts), generator) for n in some]
+        return torch.cat(drawn), None
+    rows = parts.repeat(len(counts))
+    options: Any = {"count": counts.flatten(), "weight": rows.weight, "context": context}
+    packed = network.pack(rows.fields, rows.batch, rows.batch_size, **options)
+    return draw_sums(network, packed, generator), packed.context
+
+
+def generate(
+    model: Any, w_sum: Tensor, context: Fields | None, generator: Any, **how: Any
+) -> Tensor:
+    """Draw wholes of a model by the sums of the latents of their parts, ``[S, *event]``."""
+    how |= {"context": context, "generator": generator}
+    return decode(model.generator, w_sum, model.event_shape, **how)
 
 
 def decode(
@@ -198,17 +217,6 @@ def inputs(
         start = rows.stop
 
 
-def posterior(
-    model: Any, parts: PackedParts, features: tuple[Tensor, Tensor], eps: dict[str, Tensor]
-) -> tuple[Normal, Posterior]:
-    """Return the prior and the posterior of pieces of :func:`inputs`."""
-    prior = model.generator.prior_w(parts)
-    given = prior if model.residual_posterior else None
-    q = model.encoder(*features, parts, w_prior=given, **eps)
-    check_shape(prior.loc, "w_prior's result", q.w.loc.shape)
-    return prior, q
-
-
 def infer(
     model: Any,
     whole: Tensor,
@@ -220,7 +228,9 @@ def infer(
     w: Tensor | None = None
     for sets, rows, chunk, features, eps in inputs(model, whole, parts, chunk_size, generator):
         long = is_long(model.encoder, chunk, chunk_size)
-        q = None if long else posterior(model, chunk, features, eps)[1]
+        q: Posterior | None = None
+        if not long:
+            q = model._posterior(features, chunk, model.generator.prior_w(chunk), **eps)
         if w is None:
             width = model.encoder.w_channels if q is None else q.w.loc.shape[1]
             z = eps["z_eps"].new_empty(len(whole), model.encoder.z_channels)
@@ -228,10 +238,10 @@ def infer(
         if q is not None:
             w[rows], z[sets] = q.w.transform(w[rows]), q.z_sample
             continue
-        _, z[sets], *known = model.encoder.states(*features, chunk, **eps)
-        own = w[rows]
+        known, own = encode_long(model.encoder, features, chunk, **eps), w[rows]
         for block, _, drawn, _ in stream(model, chunk, known, own):
             own[block] = drawn
+        z[sets] = known.z
     assert w is not None
     return w, z
 
@@ -243,8 +253,32 @@ def is_long(encoder: Any, parts: PackedParts, chunk_size: int) -> bool:
     return own and parts.batch_size == 1 and parts.num_parts > _PARTS * chunk_size
 
 
+class Encoded(NamedTuple):
+    """What is known of a whole of many parts before the latents of these are."""
+
+    z_posterior: Normal
+    z: Tensor
+    parts: Tensor
+    states: Tensor
+
+
+def encode_long(
+    encoder: CompVAEEncoder,
+    features: tuple[Tensor, Tensor],
+    sets: PackedParts,
+    z_eps: Tensor,
+    part_eps: Tensor | None = None,
+) -> Encoded:
+    """Return what :func:`stream` needs of features of a whole and its parts."""
+    whole, parts = features
+    z_posterior = encoder.z_posterior(whole)
+    z = z_posterior.loc + z_posterior.scale * z_eps
+    parts = parts if part_eps is None or not encoder.part_noise else parts + part_eps
+    return Encoded(z_posterior, z, parts, encoder.states(whole, z, parts, sets))
+
+
 def stream(
-    model: Any, parts: PackedParts, known: Sequence[Tensor], eps: Tensor
+    model: Any, parts: PackedParts, known: Encoded, eps: Tensor
 ) -> Iterator[tuple[slice, Normal, Tensor, Tensor]]:
     r"""Yield the latents of the parts of one whole in blocks of rows, which bounds the memory.
 
@@ -254,20 +288,20 @@ def stream(
     Args:
         model: The model.
         parts: The parts of one whole.
-        known: Features of the parts and their states, see :meth:`CompVAEEncoder.states`.
+        known: What :func:`encode_long` returns.
         eps: Noise of the latents, ``[N, D_w]``.
 
     Yields:
         Which rows, their prior, their latents, and the terms of their log-density, ``[D_w]``, of
         which the last ones have that of the whole as well.
     """
-    features, states = known
+    encode = model.encoder.w_posterior
 
     def infer(rows: slice) -> tuple[Normal, SumControlledNormal]:
         some = parts.rows(rows, slice(0, 1))
         prior = model.generator.prior_w(some)
         given = prior if model.residual_posterior else None
-        return prior, model.encoder.w_posterior(states[rows], features[rows], some, given)
+        return prior, encode(known.states[rows], known.parts[rows], some, given)
 
     blocks, sums = list(split_rows(parts.num_parts, _ROWS)), []
     for rows in blocks:

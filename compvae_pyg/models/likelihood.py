@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from compvae_pyg.distributions.normal import standard_normal
-from compvae_pyg.models.chunks import copies, is_long, split, stream
+from compvae_pyg.models.chunks import copies, encode_long, is_long, split, stream
 from compvae_pyg.models.encoder import Posterior
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_count, check_generator
-from compvae_pyg.nn.packed import at_least_float32
+from compvae_pyg.nn.segments import at_least_float32
 
 __all__ = ["CommonNoise", "importance_log_weights", "log_mean_exp"]
 
@@ -171,14 +171,14 @@ def _long_block(
 ) -> Tensor:
     """Return the logarithm of the weight of one sample of a whole of many parts, ``[1, 1]``."""
     eps = {"z_eps": z_eps, "part_eps": part_eps.to(features[1].dtype)}
-    z_posterior, z, *known = model.encoder.states(*features, parts, **eps)
-    w_sum = log_ratio = torch.zeros((), dtype=torch.float64, device=z.device)
+    known = encode_long(model.encoder, features, parts, **eps)
+    w_sum = log_ratio = torch.zeros((), dtype=torch.float64, device=parts.device)
     for rows, prior, w, log_q in stream(model, parts, known, w_eps):
         w_sum = w_sum + parts.rows(rows, slice(0, 1)).weighted_sum(w)
         log_ratio = log_ratio + log_q.sum() - prior.log_prob(w).double().sum()
     # The bound needs no more of the posterior of the parts.
-    posterior: Any = Posterior(z_posterior, z, None)  # type: ignore[arg-type]
-    latents = w_sum.to(z.dtype), log_ratio.to(z.dtype)
+    posterior: Any = Posterior(known.z_posterior, known.z, None)  # type: ignore[arg-type]
+    latents = w_sum.to(known.z.dtype), log_ratio.to(known.z.dtype)
     return model.bound(whole, posterior, *latents, parts.context).elbo.view(1, 1)
 
 
