@@ -113,9 +113,10 @@ class StoredData(L.LightningDataModule):
 
     Args:
         wholes: A sequence or map-style ``Dataset`` of ``Data`` objects, each with fields of its
-            parts, ``whole`` (``[1, *event]``) and ``num_nodes``; any other iterable of such, which
-            is read into memory (integers of any size are given out in 64 bits); :class:`~compvae_pyg.data.ParquetWholes`; or a folder with its
-            tables, ``wholes.parquet`` and ``parts.parquet``.
+            parts, ``whole`` (``[1, *event]``) and ``num_nodes``, of which integers come in 64 bits;
+            any other iterable of such, which is read into memory;
+            :class:`~compvae_pyg.data.ParquetWholes`; or a folder with its tables,
+            ``wholes.parquet`` and ``parts.parquet``.
         batch_size: Number of wholes in a batch at most; numbers of batches differ by at most one.
         max_parts: Number of parts in a batch at most instead, see
             :class:`~compvae_pyg.data.PartBudgetSampler`.

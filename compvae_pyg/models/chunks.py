@@ -30,7 +30,7 @@ from compvae_pyg.nn.checks import (
     check_type,
 )
 from compvae_pyg.nn.packed import map_context
-from compvae_pyg.nn.segments import at_least_float32
+from compvae_pyg.nn.rows import at_least_float32
 
 if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator

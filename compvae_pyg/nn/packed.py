@@ -19,7 +19,7 @@ from typing_extensions import Unpack
 
 from compvae_pyg.nn import checks
 from compvae_pyg.nn.from_data import from_data
-from compvae_pyg.nn.segments import Segments, at_least_float32
+from compvae_pyg.nn.rows import Segments, at_least_float32
 
 __all__ = [
     "AnyParts",
