@@ -188,21 +188,21 @@ class CompVAEEncoder(nn.Module):
         checks.check_encoder_input(self, whole, parts, sets.batch_size, w_prior, z, z_eps, part_eps)
         if edge_index is None:
             checks.check_complete(self.blocks[0], GraphBlock.message)  # before anything is drawn
-        z_posterior = self.z_posterior(whole)
+        z_posterior = self._z_posterior(whole)
         if z is None:
             z_eps = standard_normal(z_posterior.loc, generator) if z_eps is None else z_eps
             z = z_posterior.loc + z_posterior.scale * z_eps
         if self.part_noise:
             parts = parts + (standard_normal(parts, generator) if part_eps is None else part_eps)
-        states = self.states(whole, z, parts, sets, edge_index)
-        return Posterior(z_posterior, z, self.w_posterior(states, parts, sets, w_prior))
+        states = self._states(whole, z, parts, sets, edge_index)
+        return Posterior(z_posterior, z, self._w_posterior(states, parts, sets, w_prior))
 
-    def z_posterior(self, whole: Tensor) -> Normal:
+    def _z_posterior(self, whole: Tensor) -> Normal:
         r"""Return :math:`q(z \mid x)`: the first step of :meth:`forward`, without its checks."""
         loc, log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
         return LogVarianceNormal(loc, log_variance, validate_args=False)
 
-    def states(
+    def _states(
         self, whole: Tensor, z: Tensor, parts: Tensor, sets: PackedParts, edge_index: Any = None
     ) -> Tensor:
         r"""Return :math:`h^{(n)}` of parts whose features have their noise: the second step."""
@@ -213,7 +213,7 @@ class CompVAEEncoder(nn.Module):
             context = None
         return h
 
-    def w_posterior(
+    def _w_posterior(
         self, states: Tensor, parts: Tensor, sets: PackedParts, w_prior: Normal | None
     ) -> SumControlledNormal:
         r"""Return :math:`q(\{w_i\} \mid x, z, \{\ell_i\})` of the states: the last step."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from compvae_pyg.nn.checks import can_look, check_annotations, check_set_sizes
+from compvae_pyg.nn.checks import can_look, check_annotations, check_rows, check_set_sizes
 
 __all__ = [
     "Segments",
@@ -48,6 +48,7 @@ class Segments:
 
     def sum(self, values: Tensor, dim: int = 0) -> Tensor:
         """Return the sum of each set; half-precision values are added in 32 bits."""
+        check_rows(values, "values", self.batch.shape[0], dim)
         total = at_least_float32(values)
         if (found := self._blocks(total)) is None:
             total = _add(total, self.batch, self.batch_size, dim)
@@ -59,6 +60,7 @@ class Segments:
 
     def broadcast(self, values: Tensor, dim: int = 0) -> Tensor:
         """Return what belongs to sets once for each of their rows."""
+        check_rows(values, "values", self.batch_size, dim)
         if (found := self._blocks(values)) is None:
             return gather(values, self.batch, dim)
         blocks, owner = found  # so that the gradient is a sum as above
