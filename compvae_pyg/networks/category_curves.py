@@ -31,7 +31,7 @@ from compvae_pyg.networks.building_blocks import (
 from compvae_pyg.networks.category_normal import CategoryNormal
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
 from compvae_pyg.nn.checks import check_categories, check_options
-from compvae_pyg.nn.packed import at_least_float32, gather
+from compvae_pyg.nn.rows import at_least_float32, gather
 
 __all__ = ["build_category_curves"]
 
@@ -139,7 +139,7 @@ class LookUpEmbedding(nn.Module):
     def _steepen(self) -> None:
         # So that small differences of a sample show, as between those that are nearly saturated.
         for parameter in self.local[0].parameters():
-            parameter *= 4.0
+            parameter.mul_(4.0)
 
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of curves, ``[S, C_x]``, and of parts, ``[N, C_l]``."""
