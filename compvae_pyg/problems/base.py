@@ -54,6 +54,7 @@ class Quantity:
         heading: That of its column in tables; without one, it is only in the files.
         spec: Format of its values, as for :class:`Estimate`.
         title: That of its panel among the figures; without one, it has none.
+        meaning: What it is, for the legend of a table; by default the title.
         ratio: Title of a panel with the ratio of generated to true wholes, which is then estimated.
         chance: Value by chance, to be marked.
         reconstructed: Whether it is measured of reconstructions as well.
@@ -65,6 +66,7 @@ class Quantity:
     ratio: str = ""
     chance: float | None = None
     reconstructed: bool = False
+    meaning: str = ""
 
 
 @dataclass(frozen=True)
