@@ -20,10 +20,12 @@ from compvae_pyg.models.hub import PretrainedMixin
 from compvae_pyg.models.likelihood import importance_log_weights, log_mean_exp
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
 from compvae_pyg.nn.checks import (
+    call_network,
     check_annotations,
     check_count,
     check_counts,
     check_event,
+    check_features_of,
     check_shape,
     check_type,
     check_wholes,
@@ -411,7 +413,10 @@ class CompVAE(PretrainedMixin, nn.Module):
         return whole.to(torch.promote_types(self.generator.dtype, torch.float32)), parts
 
     def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:
-        return self.embedding(whole.to(self.generator.dtype), parts.fields, parts.batch)
+        given = {"whole": whole.to(self.generator.dtype), "fields": parts.fields}
+        features = call_network(self.embedding, "embedding", **given, batch=parts.batch)
+        check_features_of(features, self.encoder, parts.batch_size, parts.num_parts)
+        return features
 
     def _decode(
         self, w_sum: Tensor, chunk_size: int, noise: bool, generator: torch.Generator | None

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from compvae_pyg.nn import Fields
-from compvae_pyg.nn.checks import check_type
+from compvae_pyg.nn.checks import call_network, check_type
 
 __all__ = ["SeparateEmbedding"]
 
@@ -33,4 +33,5 @@ class SeparateEmbedding(nn.Module):
 
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features of the wholes and of the parts."""
-        return self.whole_embedding(whole), self.part_embedding(parts)
+        of_wholes = call_network(self.whole_embedding, "whole_embedding", whole=whole)
+        return of_wholes, call_network(self.part_embedding, "part_embedding", fields=parts)

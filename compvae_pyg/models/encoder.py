@@ -19,10 +19,12 @@ from compvae_pyg.distributions import (
 from compvae_pyg.distributions.normal import standard_normal
 from compvae_pyg.nn import GraphBlock, PackedParts, Residual
 from compvae_pyg.nn.checks import (
+    call_network,
     check_choice,
     check_complete,
     check_encoder_input,
     check_heads,
+    check_shape,
     check_sizes,
     check_type,
 )
@@ -199,7 +201,9 @@ class CompVAEEncoder(nn.Module):
         check_encoder_input(self, whole, parts, sets.batch_size, w_prior, z, z_eps, part_eps)
         if edge_index is None:
             check_complete(self.blocks[0], GraphBlock.message)  # before anything is drawn
-        z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
+        of_z = call_network(self.z_head, "z_head", whole=whole)
+        check_shape(of_z, "z_head's result", (sets.batch_size, 2 * self.z_channels))
+        z_loc, z_log_variance = at_least_float32(of_z).chunk(2, dim=-1)
         z_posterior = LogVarianceNormal(z_loc, z_log_variance, validate_args=False)
         if z is None:
             z_eps = standard_normal(z_loc, generator) if z_eps is None else z_eps
@@ -211,7 +215,9 @@ class CompVAEEncoder(nn.Module):
         for block in self.blocks:
             h = self.act(block(h, edge_index, sets, context=context))
             context = None
-        loc, log_variance, logits = at_least_float32(self.w_head(h, parts)).chunk(3, dim=-1)
+        of_w = call_network(self.w_head, "w_head", states=h, parts=parts)
+        check_shape(of_w, "w_head's result", (parts.shape[0], 3 * self.w_channels))
+        loc, log_variance, logits = at_least_float32(of_w).chunk(3, dim=-1)
         where = (sets, None, self.coupling, False)
         if w_prior is None:
             w = SumControlledNormal(loc, torch.exp(0.5 * log_variance), logits, *where)

@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 from compvae_pyg.distributions.normal import normal_sample, root
 from compvae_pyg.nn import AnyParts, Fields, PackedParts
 from compvae_pyg.nn.checks import (
+    call_network,
     check_counts_matrix,
     check_likelihood,
     check_methods,
@@ -97,7 +98,7 @@ class CompVAEGenerator(nn.Module):
 
     def prior_w(self, parts: PackedParts) -> Normal:
         r"""Return :math:`p(w_i \mid \ell_i)` of each row, a Normal over ``[N, D_w]``."""
-        prior = self.w_prior(parts.fields)
+        prior = call_network(self.w_prior, "w_prior", fields=parts.fields)
         check_normal(prior, "w_prior's result", parts.num_parts)
         if parts.count is None:
             return prior
@@ -106,13 +107,14 @@ class CompVAEGenerator(nn.Module):
 
     def prior_z(self, w_sum: Tensor) -> Normal:
         r"""Return :math:`p(z \mid \tilde w)`, a Normal over ``[S, D_z]``."""
-        prior = self.z_prior(self._cast(w_sum))
+        prior = call_network(self.z_prior, "z_prior", w_sum=self._cast(w_sum))
         check_normal(prior, "z_prior's result", w_sum.shape[0])
         return prior
 
     def likelihood(self, w_sum: Tensor, z: Tensor) -> Distribution:
         r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
-        likelihood = self.decoder(self._cast(w_sum), self._cast(z))
+        latents = {"w_sum": self._cast(w_sum), "z": self._cast(z)}
+        likelihood = call_network(self.decoder, "decoder", **latents)
         check_likelihood(likelihood, w_sum.shape[0])
         return likelihood
 

@@ -22,6 +22,7 @@ from compvae_pyg.nn.checks import (
     check_annotations,
     check_count,
     check_device,
+    check_fields_of,
     check_index,
     check_left_out,
     check_methods,
@@ -157,13 +158,14 @@ class PackedParts:
             return parts
         if isinstance(parts, Data):
             check_left_out(parts, batch=batch, batch_size=batch_size)
-            batch = parts.get("batch")
+            data, batch = parts, parts.get("batch")
             batch_size = 1 if batch is None else parts.num_graphs
             parts = {
                 name: value
                 for name, value in parts.to_dict().items()
                 if isinstance(value, Tensor) and parts.is_node_attr(name) and name not in _NO_FIELDS
             }
+            check_fields_of(parts, data)
         return cls(parts, batch, batch_size, count=count, weight=weight)
 
     @property

@@ -86,6 +86,8 @@ def train(
         torch.Size([1, 3, 32, 32])
     """
     check_model(model)
+    if isinstance(data, type):
+        raise TypeError(f"data must be a problem or wholes (got the class {data.__name__})")
     check_type(schedule, "schedule", Schedule)
     check_type(config, "config", TrainConfig)
     config.check()
