@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints, register_kl
 
 from compvae_pyg.distributions.random_source import DrawFrom
-from compvae_pyg.nn.checks import check_count, check_generator, check_number, check_real, check_type
+from compvae_pyg.nn.checks import (
+    check_count,
+    check_generator,
+    check_number,
+    check_real,
+    check_type,
+    takes_context,
+)
 from compvae_pyg.nn.packed import at_least_float32
 
 __all__ = [
@@ -156,6 +163,11 @@ class NormalNetwork(nn.Module):
         self.min_scale = min_scale
         self.mean_channels = mean_channels
         self.event_dims = event_dims
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the network takes the context of the wholes."""
+        return takes_context(self.net)
 
     def forward(self, *args: Any, **kwargs: Any) -> Normal | Independent:
         """Return the Gaussian, wrapped in ``Independent`` when ``event_dims`` is not 0."""

@@ -6,6 +6,7 @@ Noise is drawn before chunks are formed, in blocks of one size, or from a source
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from compvae_pyg.distributions.normal import normal_sample, sample_each, standard_normal
-from compvae_pyg.nn import PackedParts
+from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_count,
     check_counts_matrix,
@@ -22,6 +23,7 @@ from compvae_pyg.nn.checks import (
     check_shape,
     check_type,
 )
+from compvae_pyg.nn.packed import map_context
 
 if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator
@@ -103,6 +105,7 @@ def decode(
     w_sum: Tensor,
     event_shape: tuple[int, ...] | None,
     *,
+    context: Fields | None,
     chunk_size: int,
     observation_noise: bool,
     generator: torch.Generator | None,
@@ -115,7 +118,7 @@ def decode(
 
     def draw_z(some: Tensor, rows: slice) -> Tensor:
         nonlocal z_eps
-        prior = network.prior_z(some)
+        prior = network.prior_z(some, map_context(itemgetter(rows), context))
         if z_eps is None:
             z_eps = standard_normal(
                 prior.mean.new_empty(len(w_sum), prior.mean.shape[1]), generator
@@ -124,7 +127,8 @@ def decode(
 
     for rows in split_rows(len(w_sum), chunk_size):
         some = w_sum[rows]
-        likelihood = network.likelihood(some, (z_of or draw_z)(some, rows))
+        of_some = map_context(itemgetter(rows), context)
+        likelihood = network.likelihood(some, (z_of or draw_z)(some, rows), of_some)
         if event_shape is not None:
             check_event(likelihood, event_shape)
         if observation_noise:

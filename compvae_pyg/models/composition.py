@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import torch
@@ -24,6 +25,7 @@ from compvae_pyg.nn.checks import (
     check_type,
     check_union,
 )
+from compvae_pyg.nn.packed import map_context
 
 __all__ = ["Composition"]
 
@@ -118,7 +120,7 @@ class Composition:
     def decode(self) -> Distribution:
         r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
         w_sum = self.w_sum
-        return self.generator.likelihood(w_sum, self._z(w_sum))
+        return self.generator.likelihood(w_sum, self._z(w_sum), self.parts.context)
 
     def decode_mean(self, chunk_size: int = 1024) -> Tensor:
         """Return the mean of :meth:`decode`, ``[S, *event]``, of so many wholes at a time.
@@ -139,7 +141,8 @@ class Composition:
         check_chunks(chunk_size, noise)
         check_generator(generator)
         given: Any = {"observation_noise": noise, "generator": generator, "z_of": self._z}
-        return decode(self.generator, self.w_sum, None, chunk_size=chunk_size, **given)
+        given |= {"context": self.parts.context, "chunk_size": chunk_size}
+        return decode(self.generator, self.w_sum, None, **given)
 
     def add(
         self,
@@ -173,6 +176,7 @@ class Composition:
                 self.batch_size,
                 count=new.count,
                 weight=new.weight,
+                context=self.parts.context,
                 validate=False,
             )
         check_union(new, self.parts, "parts")
@@ -283,11 +287,12 @@ class Composition:
         return replace(self, z_eps=standard_normal(self.z_eps, generator))
 
     def _z(self, w_sum: Tensor, rows: slice = slice(None)) -> Tensor:
-        prior = self._z_prior(w_sum)
+        prior = self._z_prior(w_sum, rows)
         return prior.mean + prior.stddev * self.z_eps[rows]
 
-    def _z_prior(self, w_sum: Tensor) -> Normal:
-        prior = self.generator.prior_z(w_sum)
+    def _z_prior(self, w_sum: Tensor, rows: slice = slice(None)) -> Normal:
+        context = map_context(itemgetter(rows), self.parts.context)
+        prior = self.generator.prior_z(w_sum, context)
         check_shape(prior.loc, "z_prior's mean", (len(w_sum), *self.z_eps.shape[1:]))
         return prior
 

@@ -24,11 +24,13 @@ from compvae_pyg.nn.checks import (
     check_annotations,
     check_count,
     check_counts,
+    check_counts_matrix,
     check_event,
     check_features_of,
     check_shape,
     check_type,
     check_wholes,
+    context_for,
 )
 from compvae_pyg.nn.packed import PartOptions
 
@@ -44,12 +46,14 @@ class Elbo(NamedTuple):
             closed form, ``[S]``.
         kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
         likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
+        posterior: What the latents were drawn from, where any were.
     """
 
     log_likelihood: Tensor
     kl_w: Tensor
     kl_z: Tensor
     likelihood: Distribution
+    posterior: Posterior | None = None
 
     @property
     def elbo(self) -> Tensor:
@@ -76,13 +80,15 @@ class CompVAE(PretrainedMixin, nn.Module):
     - a :class:`~compvae_pyg.nn.PackedParts`;
     - a PyG ``Data`` or ``Batch``, whose node-level attributes are the fields.
 
-    Two options of theirs are common to all:
+    Three options of theirs are common to all:
 
     - ``count``, ``[N]``: how many independent parts a row stands for, whose latents add up to that
       of the row, at the cost of one part; by default 1. It is positive, but in what is generated
       may be 0. The inference network depends on it only through the fields of the parts.
     - ``weight``, ``[N]``: the weights :math:`a` in :math:`\tilde w = \sum_i a_i w_i`, of any sign;
       by default 1. Likewise.
+    - ``context``, ``[S, F]``, or named tensors of S rows: conditions of the wholes, known and
+      shared by their parts. A network that takes a ``context`` reads it; at least one must.
 
     Random numbers come from ``generator``, by default the global source. Real fields and wholes are
     taken in any floating-point type. All methods raise a ``TypeError`` or ``ValueError`` that names
@@ -91,8 +97,9 @@ class CompVAE(PretrainedMixin, nn.Module):
     Args:
         encoder: The message-passing inference network.
         generator: The generative network.
-        embedding: Module of ``(whole, fields, batch)`` that returns the encoder's features, of
-            wholes ``[S, whole_channels]`` and of parts ``[N, part_channels]``;
+        embedding: Module of ``(whole, fields, batch)``, and ``context`` if it takes one, that
+            returns the encoder's features, of wholes ``[S, whole_channels]`` and of parts
+            ``[N, part_channels]``;
             :class:`~compvae_pyg.models.SeparateEmbedding` makes it of two networks, as in the
             paper.
         event_shape: Shape of one whole.
@@ -160,7 +167,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         sets = batch, batch_size
         whole, parts, w_prior, q = self._infer(whole, parts, *sets, generator=generator, **options)
         w_sum = normal_sample(q.w_sum(parts.weight), generator)
-        return self.bound(whole, q, w_sum, q.kl_w(w_prior))
+        return self.bound(whole, q, w_sum, q.kl_w(w_prior), parts.context)
 
     def posterior(
         self,
@@ -184,7 +191,14 @@ class CompVAE(PretrainedMixin, nn.Module):
         return self._infer(whole, parts, batch, batch_size, **given, **options)[-1]
 
     @check_annotations
-    def bound(self, whole: Tensor, posterior: Posterior, w_sum: Tensor, kl_w: Tensor) -> Elbo:
+    def bound(
+        self,
+        whole: Tensor,
+        posterior: Posterior,
+        w_sum: Tensor,
+        kl_w: Tensor,
+        context: Fields | None = None,
+    ) -> Elbo:
         r"""Return the terms of the ELBO at latents that were drawn: the last step.
 
         With :math:`\log q(\{w_i\}) - \sum_i \log p(w_i)` at a sample in place of the divergence,
@@ -195,15 +209,16 @@ class CompVAE(PretrainedMixin, nn.Module):
             posterior: What :math:`z` was drawn from, and the draw.
             w_sum: The draw of :math:`\tilde w`, ``[S, D_w]``.
             kl_w: Divergence of the parts' latents, ``[S]``.
+            context: Conditions of the wholes, ``S`` rows.
         """
         z = posterior.z_sample
-        z_prior = self.generator.prior_z(w_sum)
+        z_prior = self.generator.prior_z(w_sum, context)
         check_shape(z_prior.loc, "z_prior's result", z.shape)
         # w_sum depends on the same draw of z, so that the closed form would be biased.
         kl_z = (posterior.z.log_prob(z) - z_prior.log_prob(z)).sum(dim=-1)
-        likelihood = self.generator.likelihood(w_sum, z)
+        likelihood = self.generator.likelihood(w_sum, z, context)
         check_event(likelihood, self.event_shape)
-        return Elbo(likelihood.log_prob(whole), kl_w, kl_z, likelihood)
+        return Elbo(likelihood.log_prob(whole), kl_w, kl_z, likelihood, posterior)
 
     @torch.no_grad()
     def log_likelihood(
@@ -283,7 +298,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, batch, batch_size, **options)
         w_sum = chunks.draw_sums(self.generator, parts, generator)
-        return self._decode(w_sum, chunk_size, observation_noise, generator)
+        return self._decode(w_sum, parts.context, chunk_size, observation_noise, generator)
 
     @torch.no_grad()
     def generate_counts(
@@ -292,6 +307,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         parts: PackedParts | Fields,
         *,
         weight: Tensor | None = None,
+        context: Fields | None = None,
         observation_noise: bool = False,
         chunk_size: int = 1024,
         generator: torch.Generator | None = None,
@@ -304,6 +320,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             counts: How many parts of each kind a whole has, ``[S, C]``: integers or real numbers,
                 not negative; see :meth:`CompVAEGenerator.counts_prior`.
             parts: Fields of the kinds, C rows each; their weights are ``[C]``.
+            context: Conditions of the wholes, ``S`` rows.
             observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
             chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
                 does not depend on it.
@@ -317,8 +334,15 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, weight=weight)
+        if context is not None:  # of which the latents of kinds may depend
+            check_counts_matrix(counts, parts.num_parts, parts.device)
+            rows = parts.repeat(len(counts))
+            options: Any = {"count": counts.flatten(), "weight": rows.weight, "context": context}
+            parts = PackedParts(rows.fields, rows.batch, rows.batch_size, **options)
+            how: Any = {"observation_noise": observation_noise, "chunk_size": chunk_size}
+            return self.generate(parts, **how, generator=generator)
         w_sum = chunks.draw_counts(self.generator, counts, parts, generator)
-        return self._decode(w_sum, chunk_size, observation_noise, generator)
+        return self._decode(w_sum, None, chunk_size, observation_noise, generator)
 
     def compose(
         self,
@@ -344,7 +368,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         parts = self.generator.pack(parts, batch, batch_size, **options)
         w = chunks.draw_w(self.generator.prior_w(parts), generator)
-        z_prior = self.generator.prior_z(parts.weighted_sum(w))
+        z_prior = self.generator.prior_z(parts.weighted_sum(w), parts.context)
         return Composition(self.generator, parts, w, standard_normal(z_prior.mean, generator))
 
     @torch.no_grad()
@@ -413,13 +437,20 @@ class CompVAE(PretrainedMixin, nn.Module):
         return whole.to(torch.promote_types(self.generator.dtype, torch.float32)), parts
 
     def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:
+        embedding, context = self.embedding, context_for(self.embedding, parts.context)
         given = {"whole": whole.to(self.generator.dtype), "fields": parts.fields}
-        features = call_network(self.embedding, "embedding", **given, batch=parts.batch)
+        given["batch"] = parts.batch
+        features = call_network(embedding, "embedding", context, **given)
         check_features_of(features, self.encoder, parts.batch_size, parts.num_parts)
         return features
 
     def _decode(
-        self, w_sum: Tensor, chunk_size: int, noise: bool, generator: torch.Generator | None
+        self,
+        w_sum: Tensor,
+        context: Fields | None,
+        chunk_size: int,
+        noise: bool,
+        generator: torch.Generator | None,
     ) -> Tensor:
         given: Any = {"chunk_size": chunk_size, "observation_noise": noise, "generator": generator}
-        return chunks.decode(self.generator, w_sum, self.event_shape, **given)
+        return chunks.decode(self.generator, w_sum, self.event_shape, context=context, **given)

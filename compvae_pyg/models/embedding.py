@@ -3,13 +3,17 @@
 from torch import Tensor, nn
 
 from compvae_pyg.nn import Fields
-from compvae_pyg.nn.checks import call_network, check_type
+from compvae_pyg.nn.checks import call_network, check_type, context_for
+from compvae_pyg.nn.packed import gather, map_context
 
 __all__ = ["SeparateEmbedding"]
 
 
 class SeparateEmbedding(nn.Module):
     r"""Features of wholes and of parts, each from a network of its own (paper, section 3.3.1).
+
+    Either may also read the ``context``, a row for each whole or each part, if its ``forward`` has
+    an argument of that name.
 
     Args:
         whole_embedding: :math:`\mathrm{pre}(x)`, from ``[S, *event]`` to ``[S, whole_channels]``.
@@ -31,7 +35,15 @@ class SeparateEmbedding(nn.Module):
         self.whole_embedding = whole_embedding
         self.part_embedding = part_embedding
 
-    def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, whole: Tensor, parts: Fields, batch: Tensor, context: Fields | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the features of the wholes and of the parts."""
-        of_wholes = call_network(self.whole_embedding, "whole_embedding", whole=whole)
-        return of_wholes, call_network(self.part_embedding, "part_embedding", fields=parts)
+        of_parts = context_for(
+            self.part_embedding, map_context(lambda value: gather(value, batch), context)
+        )
+        of_wholes = context_for(self.whole_embedding, context)
+        return (
+            call_network(self.whole_embedding, "whole_embedding", of_wholes, whole=whole),
+            call_network(self.part_embedding, "part_embedding", of_parts, fields=parts),
+        )

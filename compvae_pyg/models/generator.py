@@ -19,9 +19,11 @@ from compvae_pyg.nn.checks import (
     check_likelihood,
     check_methods,
     check_normal,
+    check_reads,
     check_real,
     check_shape,
     check_type,
+    context_for,
 )
 from compvae_pyg.nn.packed import PartOptions
 
@@ -39,6 +41,10 @@ class CompVAEGenerator(nn.Module):
     with the weights :math:`a_i` of the parts, 1 in the paper. The latent of a row that stands for
     :math:`n` parts (see :class:`~compvae_pyg.nn.PackedParts`) is the sum of theirs,
     :math:`\mathcal{N}(n m_\ell, n s_\ell^2)`. A whole without parts has :math:`\tilde w = 0`.
+
+    Each of the three networks may read the ``context`` of the wholes beside all else,
+    :math:`p(w \mid \ell, c)`, :math:`p(z \mid \tilde w, c)`, :math:`p(x \mid z, \tilde w, c)`: one
+    whose ``forward`` has an argument of that name is given it, a row for each of the other inputs.
 
     What the networks return is checked in the three methods that call them: :meth:`prior_w`,
     :meth:`prior_z`, :meth:`likelihood`.
@@ -94,27 +100,33 @@ class CompVAEGenerator(nn.Module):
 
         Arguments and errors are those of :meth:`PackedParts.of`.
         """
-        return PackedParts.of(parts, *args, **options).to(dtype=self.dtype)
+        packed = PackedParts.of(parts, *args, **options).to(dtype=self.dtype)
+        if packed.context is not None:
+            check_reads(self, self.w_prior, self.z_prior, self.decoder)
+        return packed
 
     def prior_w(self, parts: PackedParts) -> Normal:
         r"""Return :math:`p(w_i \mid \ell_i)` of each row, a Normal over ``[N, D_w]``."""
-        prior = call_network(self.w_prior, "w_prior", fields=parts.fields)
+        given = context_for(self.w_prior, parts.part_context)
+        prior = call_network(self.w_prior, "w_prior", given, fields=parts.fields)
         check_normal(prior, "w_prior's result", parts.num_parts)
         if parts.count is None:
             return prior
         count = parts.count.to(prior.loc.dtype).unsqueeze(-1)
         return Normal(count * prior.loc, root(count) * prior.scale, validate_args=False)
 
-    def prior_z(self, w_sum: Tensor) -> Normal:
+    def prior_z(self, w_sum: Tensor, context: Fields | None = None) -> Normal:
         r"""Return :math:`p(z \mid \tilde w)`, a Normal over ``[S, D_z]``."""
-        prior = call_network(self.z_prior, "z_prior", w_sum=self._cast(w_sum))
+        given = context_for(self.z_prior, context)
+        prior = call_network(self.z_prior, "z_prior", given, w_sum=self._cast(w_sum))
         check_normal(prior, "z_prior's result", w_sum.shape[0])
         return prior
 
-    def likelihood(self, w_sum: Tensor, z: Tensor) -> Distribution:
+    def likelihood(self, w_sum: Tensor, z: Tensor, context: Fields | None = None) -> Distribution:
         r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
         latents = {"w_sum": self._cast(w_sum), "z": self._cast(z)}
-        likelihood = call_network(self.decoder, "decoder", **latents)
+        given = context_for(self.decoder, context)
+        likelihood = call_network(self.decoder, "decoder", given, **latents)
         check_likelihood(likelihood, w_sum.shape[0])
         return likelihood
 
@@ -131,24 +143,31 @@ class CompVAEGenerator(nn.Module):
 
         Args:
             parts: Fields of the parts, N rows each; or packed parts, or a PyG ``Batch``. What goes
-                with them (``batch``, ``batch_size``, ``count``, ``weight``), and what is raised, is
-                that of :class:`~compvae_pyg.nn.PackedParts`.
+                with them (``batch``, ``batch_size``, ``count``, ``weight``, ``context``), and what
+                is raised, is that of :class:`~compvae_pyg.nn.PackedParts`.
             generator: Source of the randomness; by default the global one.
         """
         parts = self.pack(parts, batch, batch_size, **options)
         w = normal_sample(self.prior_w(parts), generator)
-        return self.decode(parts.weighted_sum(w), generator)
+        return self.decode(parts.weighted_sum(w), generator, parts.context)
 
-    def decode(self, w_sum: Tensor, generator: torch.Generator | None = None) -> Distribution:
+    def decode(
+        self,
+        w_sum: Tensor,
+        generator: torch.Generator | None = None,
+        context: Fields | None = None,
+    ) -> Distribution:
         r"""Draw :math:`z \sim p(z \mid \tilde w)` and return :math:`p(x \mid z, \tilde w)`.
 
         Args:
             w_sum: Latents of the aggregates, ``[S, D_w]``.
             generator: Source of the randomness; by default the global one.
+            context: Conditions of the wholes, ``S`` rows.
         """
         check_real(w_sum, "w_sum")
         check_shape(w_sum, "w_sum", ("S", "D_w"))
-        return self.likelihood(w_sum, normal_sample(self.prior_z(w_sum), generator))
+        z = normal_sample(self.prior_z(w_sum, context), generator)
+        return self.likelihood(w_sum, z, context)
 
     def w_sum_prior(
         self,

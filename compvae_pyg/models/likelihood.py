@@ -146,7 +146,7 @@ def _block(
     log_p = rows.sum(w_prior.log_prob(w).sum(dim=-1))
     log_q = posterior.w.log_prob_from_eps(w_eps).sum(dim=-1)
     wholes = whole.repeat(times, *[1] * (whole.dim() - 1))
-    terms = model.bound(wholes, posterior, rows.weighted_sum(w), log_q - log_p)
+    terms = model.bound(wholes, posterior, rows.weighted_sum(w), log_q - log_p, rows.context)
     return terms.elbo.view(times, -1)
 
 

@@ -71,6 +71,7 @@ def rank_parts(
     chunk_size: int = 256,
     count: Tensor | None = None,
     weight: Tensor | None = None,
+    context: Fields | None = None,
     generator: torch.Generator | None = None,
 ) -> Ranking:
     r"""Rank candidates for the parts of wholes by their likelihoods.
@@ -87,8 +88,9 @@ def rank_parts(
     Args:
         model: The model.
         whole: Wholes, ``[S, *event]``.
-        parts: Parts of all candidates; with ``batch``, ``batch_size``, ``count``, ``weight`` and
-            ``generator`` as for :class:`CompVAE`, where a set is a candidate, of :math:`C` in all.
+        parts: Parts of all candidates; with ``batch``, ``batch_size``, ``count``, ``weight``,
+            ``context`` and ``generator`` as for :class:`CompVAE`, where a set is a candidate, of
+            :math:`C` in all.
         candidate_batch: Whole of each candidate, ``[C]``, sorted; ``None`` means one whole.
         log_prior: Logarithms of the prior :math:`\pi` of the candidates, up to a constant for
             each whole, ``[C]``; by default all are equal.
@@ -115,7 +117,7 @@ def rank_parts(
     check_real(whole, "whole")
     if whole.dim() == 0:
         raise ValueError("whole must be wholes, one a row (got a scalar)")
-    parts = PackedParts.of(parts, batch, batch_size, count=count, weight=weight)
+    parts = PackedParts.of(parts, batch, batch_size, count=count, weight=weight, context=context)
     num_wholes, num_candidates = len(whole), parts.batch_size
     try:
         numbers = torch.arange(num_candidates, device=parts.device)

@@ -44,7 +44,7 @@ def staged_elbo(
         return model.elbo(whole, parts, batch, batch_size)
     whole, parts = model._enter(whole, parts, batch, batch_size)
     zero = whole.new_zeros(parts.batch_size)
-    w_prior = model.generator.prior_w(parts)
+    w_prior, posterior = model.generator.prior_w(parts), None
     if inferred == "none":
         w_sum, kl_w = parts.weighted_sum(w_prior.mean), zero
     else:
@@ -52,6 +52,7 @@ def staged_elbo(
         posterior = model.posterior(whole, parts, w_prior=w_prior, z=noise)
         w_sum = normal_sample(posterior.w_sum(parts.weight))
         kl_w = posterior.kl_w(w_prior)
-    likelihood = model.generator.likelihood(w_sum, model.generator.prior_z(w_sum).mean)
+    z = model.generator.prior_z(w_sum, parts.context).mean
+    likelihood = model.generator.likelihood(w_sum, z, parts.context)
     check_event(likelihood, model.event_shape)
-    return Elbo(likelihood.log_prob(whole), kl_w, zero, likelihood)
+    return Elbo(likelihood.log_prob(whole), kl_w, zero, likelihood, posterior)

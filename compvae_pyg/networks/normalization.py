@@ -12,7 +12,14 @@ from torch.distributions import Independent
 from torch_geometric.data import Data
 
 from compvae_pyg.distributions import LogVarianceNormal, NormalNetwork
-from compvae_pyg.nn.checks import check_counts, check_real, check_shape, check_type, check_values
+from compvae_pyg.nn.checks import (
+    check_counts,
+    check_real,
+    check_shape,
+    check_type,
+    check_values,
+    takes_context,
+)
 
 __all__ = ["DataUnits", "Normalization", "fit_normalization"]
 
@@ -100,6 +107,11 @@ class DataUnits(nn.Module):
         super().__init__()
         self.network = network
         self.normalization = normalization
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the network takes the context of the wholes."""
+        return takes_context(self.network)
 
     def forward(self, *args: Any, **kwargs: Any) -> LogVarianceNormal | Independent:
         """Return the Gaussian in units of the data."""

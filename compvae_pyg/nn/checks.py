@@ -347,6 +347,32 @@ def check_given(
         check_device(value, name, device, "the parts")
 
 
+def takes_context(network: nn.Module) -> bool:
+    """Return whether a network takes a context: an argument of its ``forward`` has this name.
+
+    A network that hands on what it is called with says so itself, as an attribute of this name.
+
+    Example:
+        >>> takes_context(nn.Linear(2, 3))
+        False
+    """
+    known = getattr(network, "takes_context", None)
+    if known is None:
+        return "context" in inspect.signature(network.forward).parameters
+    return bool(known)
+
+
+def context_for(network: nn.Module, context: Any) -> dict[str, Any]:
+    """Return what of a context a network is called with: all, or nothing if it takes none."""
+    return {} if context is None or not takes_context(network) else {"context": context}
+
+
+def check_reads(model: Any, *networks: nn.Module) -> None:
+    """Raise a ValueError unless one of a model's networks reads the context that was given."""
+    if not any(map(takes_context, networks)):
+        raise ValueError(f"context must be left out: no network of {type(model).__name__} takes it")
+
+
 def check_heads(z_head: Any, w_head: Any, posterior_init: Any, choices: Sequence[str]) -> None:
     """Raise unless an encoder's heads are modules or None, and the initialisation is of its own."""
     check_type(z_head, "z_head", nn.Module, NoneType)
@@ -389,10 +415,12 @@ def check_wholes(whole: Any, parts: Any, event_shape: Sequence[int]) -> None:
         check_values(parts.count, parts.count > 0, "count must be positive in what is observed")
 
 
-def call_network(network: Callable[..., Any], name: str, **inputs: Any) -> Any:
+def call_network(
+    network: Callable[..., Any], name: str, given: Mapping[str, Any] | None = None, **inputs: Any
+) -> Any:
     """Call a network with these inputs; an error in it is raised as one that names the network.
 
-    What this package raises names its culprit already.
+    ``given`` are arguments by keyword. What this package raises names its culprit already.
 
     Raises:
         ValueError: If torch or Python raised an error, with the shapes of the inputs.
@@ -404,9 +432,9 @@ def call_network(network: Callable[..., Any], name: str, **inputs: Any) -> Any:
         ValueError: decoder must take w_sum [1, 4] (got ... cannot be multiplied (1x4 and 3x2))
     """
     if torch.compiler.is_compiling():
-        return network(*inputs.values())
+        return network(*inputs.values(), **(given or {}))
     try:
-        return network(*inputs.values())
+        return network(*inputs.values(), **(given or {}))
     except Exception as error:
         if str(error).startswith("net must "):  # of a NormalNetwork
             raise type(error)(f"{name}'s {error}") from error
@@ -414,7 +442,9 @@ def call_network(network: Callable[..., Any], name: str, **inputs: Any) -> Any:
         common = (RuntimeError, TypeError, IndexError, KeyError, AttributeError)
         if type(error) not in common or _is_own(error) or "memory" in str(error):
             raise
-        shown = ", ".join(f"{label} {_sizes(value)}" for label, value in inputs.items())
+        shown = ", ".join(
+            f"{label} {_sizes(value)}" for label, value in {**inputs, **(given or {})}.items()
+        )
         line = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{name} must take {shown} (got {type(error).__name__}: {line})"
@@ -721,6 +751,7 @@ def check_parts(
     batch_size: int | None,
     count: Tensor | None,
     weight: Tensor | None,
+    context: Any,
 ) -> tuple[Tensor, int]:
     """Return ``batch`` and ``batch_size`` of parts, completed, after checks of all they have."""
     num_parts, device = check_fields(fields)
@@ -729,7 +760,27 @@ def check_parts(
         check_row_numbers(value, name, batch)
     if count is not None:
         check_values(count, count >= 0, "count must not be negative")
+    if context is not None:
+        check_context(context, batch_size, device)
     return batch, batch_size
+
+
+def check_context(context: Any, batch_size: int, device: torch.device) -> None:
+    """Raise unless these are finite conditions of sets, a tensor or named ones, a row for each."""
+    if not isinstance(context, Mapping):
+        context = {"": context}
+    if not context:
+        raise ValueError("context must have at least one field (got none)")
+    for name, value in context.items():
+        name = f"context[{name!r}]" if name else "context"
+        check_type(value, name, Tensor)
+        if value.dim() == 0 or value.shape[0] != batch_size:
+            raise ValueError(
+                f"{name} must have a row for each of {batch_size} sets (got {list(value.shape)})"
+            )
+        check_device(value, name, device, "the parts")
+        if value.is_floating_point():
+            check_finite(value, name)
 
 
 def check_left_out(parts: Any, **given: Any) -> None:
@@ -782,6 +833,14 @@ def check_union(other: Any, parts: Any, name: str) -> None:
     if other.batch_size != parts.batch_size:
         raise ValueError(f"{name} must have {parts.batch_size} sets (got {other.batch_size})")
     check_alike(other.fields, parts.fields)
+    theirs, mine = (
+        {"": value} if isinstance(value, Tensor) else value or {}
+        for value in (other.context, parts.context)
+    )
+    if theirs and other.context is not parts.context:
+        same = theirs.keys() == mine.keys()
+        if not same or not all(torch.equal(value, mine[key]) for key, value in theirs.items()):
+            raise ValueError(f"{name} must be of wholes of the same context (got another)")
 
 
 def check_annotations(function: Function) -> Function:

@@ -10,8 +10,8 @@ import copy
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import itemgetter
-from typing import NamedTuple, TypeAlias, TypedDict, Union
+from operator import itemgetter, methodcaller
+from typing import Any, NamedTuple, TypeAlias, TypedDict, Union
 
 import torch
 from torch import Tensor
@@ -53,9 +53,10 @@ class PartOptions(TypedDict, total=False):
 
     count: Tensor | None
     weight: Tensor | None
+    context: Fields | None
 
 
-_NO_FIELDS = ("batch", "ptr", "whole")
+_NO_FIELDS = ("batch", "ptr", "whole", "context")
 # Added one by one, 32-bit numbers lose a digit for every ten times as many. Sets of more rows than
 # _LONG are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
 _LONG = 2048
@@ -90,16 +91,20 @@ class PackedParts:
         count: How many parts :math:`n_i` a row stands for, ``[N]``, integers or real numbers, not
             negative; ``None`` means 1.
         weight: Factor :math:`a_i` of each part in sums, ``[N]``, of any sign; ``None`` means 1.
+        context: Conditions of each set, known and shared by its parts, as the weather is by homes:
+            one tensor, or named ones, ``S`` rows each.
         validate: Whether to check the arguments. Without, ``batch`` and ``batch_size`` are needed,
             and what is summed up or broadcast must be sorted all the same.
 
     Shapes:
-        - **fields:** :math:`(N, *)`, **batch:** :math:`(N)`, **count, weight:** :math:`(N)`
+        - **fields:** :math:`(N, *)`, **batch:** :math:`(N)`, **count, weight:** :math:`(N)`,
+          **context:** :math:`(S, *)`
 
     Raises:
         TypeError: If an argument is of another type.
         ValueError: If fields differ in length or device, ``batch`` is unsorted or skips a set that
-            ``batch_size`` does not announce, or ``count`` or ``weight`` is out of range.
+            ``batch_size`` does not announce, ``count`` or ``weight`` is out of range, or
+            ``context`` has not one row for each set.
 
     Example:
         >>> parts = PackedParts({"size": torch.tensor([1.0, 2.0, 4.0])}, torch.tensor([0, 0, 1]))
@@ -117,10 +122,11 @@ class PackedParts:
         *,
         count: Tensor | None = None,
         weight: Tensor | None = None,
+        context: Fields | None = None,
         validate: bool = True,
     ) -> None:
         if validate:
-            batch, batch_size = check_parts(fields, batch, batch_size, count, weight)
+            batch, batch_size = check_parts(fields, batch, batch_size, count, weight, context)
         elif batch is None or batch_size is None:
             raise ValueError("batch and batch_size must be given where validate=False (got None)")
         self.fields = fields
@@ -128,6 +134,7 @@ class PackedParts:
         self.batch_size: int = batch_size
         self.count = count
         self.weight = weight
+        self.context = context
         self._known_blocks: tuple[Tensor, Tensor] | tuple[()] | None = None
 
     @classmethod
@@ -139,14 +146,15 @@ class PackedParts:
         *,
         count: Tensor | None = None,
         weight: Tensor | None = None,
+        context: Fields | None = None,
     ) -> PackedParts:
         """Return parts as they come into public methods as one value.
 
         Args:
             parts: Fields; or a PyG ``Data`` or ``Batch``, whose node-level attributes are the
-                fields, and which has its own ``batch``; or parts that are packed already, which
-                have all of their own, and are returned as they are. The other arguments are those
-                of the class, and not given beside what has its own.
+                fields, and which has its own ``batch``, and may have its own ``context``; or parts
+                that are packed already, which have all of their own, and are returned as they are.
+                The other arguments are those of the class, and not given beside what has its own.
 
         Example:
             >>> graph = Data(pos=torch.zeros(3, 2), num_nodes=3)
@@ -154,10 +162,15 @@ class PackedParts:
             PackedParts(num_parts=3, batch_size=1, fields=['pos'])
         """
         if isinstance(parts, PackedParts):
-            check_left_out(parts, batch=batch, batch_size=batch_size, count=count, weight=weight)
+            rest = {"count": count, "weight": weight, "context": context}
+            check_left_out(parts, batch=batch, batch_size=batch_size, **rest)
             return parts
         if isinstance(parts, Data):
+            own = parts.get("context")
             check_left_out(parts, batch=batch, batch_size=batch_size)
+            if own is not None:
+                check_left_out(parts, context=context)
+                context = own
             data, batch = parts, parts.get("batch")
             batch_size = 1 if batch is None else parts.num_graphs
             parts = {
@@ -166,7 +179,7 @@ class PackedParts:
                 if isinstance(value, Tensor) and parts.is_node_attr(name) and name not in _NO_FIELDS
             }
             check_fields_of(parts, data)
-        return cls(parts, batch, batch_size, count=count, weight=weight)
+        return cls(parts, batch, batch_size, count=count, weight=weight, context=context)
 
     @property
     def num_parts(self) -> int:
@@ -185,6 +198,11 @@ class PackedParts:
         return self.fields[name]
 
     # What belongs to sets
+
+    @property
+    def part_context(self) -> Fields | None:
+        """The context of the set of each part, ``[N, *]``."""
+        return map_context(self.broadcast, self.context)
 
     def sizes(self, dtype: torch.dtype = torch.float32) -> Tensor:
         r"""Return the number of rows :math:`K` of each set, ``[S]``.
@@ -302,15 +320,22 @@ class PackedParts:
         batch = self.batch.to(device=device)
         moved = self
         if batch is not self.batch:
-            moved = self._rows(lambda value: value.to(device=device), batch, self.batch_size)
+            move = methodcaller("to", device=device)
+            moved = self._rows(move, batch, self.batch_size, move)
         if dtype is None:
             return moved
-        return moved.map(lambda value: value.to(dtype) if value.is_floating_point() else value)
+
+        def cast(value: Tensor) -> Tensor:
+            return value.to(dtype) if value.is_floating_point() else value
+
+        moved = moved.map(cast)
+        moved.context = map_context(cast, moved.context)
+        return moved
 
     def take(self, index: Tensor) -> PackedParts:
         """Return some rows in their old sets, by numbers that rise, ``[M]``, not checked."""
         batch = self.batch.index_select(0, index)
-        return self._rows(lambda value: value.index_select(0, index), batch, self.batch_size)
+        return self._rows(_rows_at(index), batch, self.batch_size)
 
     def without(self, index: Tensor | Sequence[int] | int) -> PackedParts:
         """Return the parts without some.
@@ -343,7 +368,7 @@ class PackedParts:
         batch = torch.arange(sets.shape[0], device=self.device).repeat_interleave(chosen)
         shift = (sizes.cumsum(0) - sizes)[sets] - (chosen.cumsum(0) - chosen)
         rows = torch.arange(batch.shape[0], device=self.device) + shift[batch]
-        return self._rows(lambda value: value.index_select(0, rows), batch, sets.shape[0])
+        return self._rows(_rows_at(rows), batch, sets.shape[0], _rows_at(sets))
 
     def cat(self, other: PackedParts) -> PackedParts:
         """Return the union of two batches set by set; the other's parts go to the ends of the sets.
@@ -370,7 +395,7 @@ class PackedParts:
             return join(old, torch.ones_like(other.batch) if new is None else new)
 
         fields, more = _map(join, self.fields, other.fields), ("count", "weight")
-        options = {name: join_or_ones(name) for name in more}
+        options: Any = {name: join_or_ones(name) for name in more} | {"context": self.context}
         return PackedParts(fields, batch, self.batch_size, **options, validate=False)
 
     def repeat(self, times: int) -> PackedParts:
@@ -386,7 +411,7 @@ class PackedParts:
         def tile(value: Tensor) -> Tensor:
             return value.repeat(times, *[1] * (value.dim() - 1))
 
-        return self._rows(tile, batch, times * self.batch_size)
+        return self._rows(tile, batch, times * self.batch_size, tile)
 
     def split(
         self, chunk_size: int, max_parts: int | None = None
@@ -422,7 +447,8 @@ class PackedParts:
         """Return consecutive rows as parts of their own sets, or of consecutive sets with them."""
         batch = self.batch[rows]
         sets = slice(int(batch[0]), int(batch[-1]) + 1) if sets is None else sets
-        return self._rows(itemgetter(rows), batch - sets.start, sets.stop - sets.start)
+        size = sets.stop - sets.start
+        return self._rows(itemgetter(rows), batch - sets.start, size, itemgetter(sets))
 
     def pad(self, num_parts: int, num_sets: int | None = None) -> PackedParts:
         """Return the parts padded to a fixed size with a dummy set of copies of the first part.
@@ -444,7 +470,8 @@ class PackedParts:
         batch = torch.cat([self.batch, self.batch.new_full((slack,), num_sets - 1)])
         more = torch.cat([torch.arange(self.num_parts), torch.zeros(slack, dtype=torch.long)])
         more = more.to(self.device)
-        return self._rows(lambda value: value.index_select(0, more), batch, num_sets)
+        sets = torch.arange(num_sets, device=self.device) % self.batch_size
+        return self._rows(_rows_at(more), batch, num_sets, _rows_at(sets))
 
     def _blocks(self, values: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return the blocks that values are added up in, None where they are added one by one."""
@@ -460,17 +487,23 @@ class PackedParts:
         return self._known_blocks or None
 
     def _rows(
-        self, function: Callable[[Tensor], Tensor], batch: Tensor, batch_size: int
+        self,
+        function: Callable[[Tensor], Tensor],
+        batch: Tensor,
+        batch_size: int,
+        of_sets: Callable[[Tensor], Tensor] | None = None,
     ) -> PackedParts:
-        """Return the parts with a function applied to all that has a row for each."""
+        """Return the parts with functions applied to all that has a row for each, or each set."""
         count, weight = (None if v is None else function(v) for v in (self.count, self.weight))
         fields = _map(function, self.fields)
-        return PackedParts(fields, batch, batch_size, count=count, weight=weight, validate=False)
+        context = self.context if of_sets is None else map_context(of_sets, self.context)
+        options: Any = {"count": count, "weight": weight, "context": context}
+        return PackedParts(fields, batch, batch_size, **options, validate=False)
 
     def __repr__(self) -> str:
         sizes = [f"num_parts={self.num_parts}", f"batch_size={self.batch_size}"]
         names = [] if isinstance(self.fields, Tensor) else [f"fields={sorted(self.fields)}"]
-        more = [name for name in ("count", "weight") if getattr(self, name) is not None]
+        more = [name for name in ("count", "weight", "context") if getattr(self, name) is not None]
         return f"{self.__class__.__name__}({', '.join(sizes + names + more)})"
 
 
@@ -520,6 +553,15 @@ def _map(function: Callable[..., Tensor], *fields: Fields) -> Fields:
     if isinstance(first, Tensor):
         return function(*fields)
     return {name: function(*(f[name] for f in fields)) for name in first}  # type: ignore[index]
+
+
+def map_context(function: Callable[..., Tensor], context: Fields | None) -> Fields | None:
+    """Return a context with a function applied to each field, None where there is none."""
+    return None if context is None else _map(function, context)
+
+
+def _rows_at(index: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda value: value.index_select(0, index)
 
 
 def _index(batch: Tensor, values: Tensor, dim: int) -> Tensor:

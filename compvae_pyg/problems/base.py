@@ -183,7 +183,8 @@ class Problem(ABC):
 
     def pack(self, data: Batch) -> PackedParts:
         """Return the parts of a batch as a model takes them."""
-        return PackedParts(self.parts(data), data.batch, data.num_graphs, validate=False)
+        options: Any = {"context": data.get("context"), "validate": False}
+        return PackedParts(self.parts(data), data.batch, data.num_graphs, **options)
 
     def draw(self, *args: Any, **kwargs: Any) -> Tensor:
         """Draw wholes of given parts, with intrinsic features of their own, ``[S, *event]``.
@@ -320,13 +321,19 @@ def drawing_device(num_parts: Tensor, generator: torch.Generator | None) -> torc
 
 
 @check_annotations
-def packed_batch(parts: Mapping[str, Tensor], whole: Tensor, num_parts: Tensor) -> Batch:
+def packed_batch(
+    parts: Mapping[str, Tensor],
+    whole: Tensor,
+    num_parts: Tensor,
+    context: Tensor | None = None,
+) -> Batch:
     """Return the PyG batch that collating one ``Data`` per whole would give, without the loop.
 
     Args:
         parts: Fields of the parts, N rows each.
         whole: Wholes, ``[S, *event]``.
         num_parts: Number of parts of each whole, ``[S]``.
+        context: Conditions of the wholes, ``[S, F]``.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -352,16 +359,18 @@ def packed_batch(parts: Mapping[str, Tensor], whole: Tensor, num_parts: Tensor) 
             f"{list(whole.shape)})"
         )
     one_each = torch.arange(whole.shape[0] + 1)
+    of_sets = {"whole": whole} if context is None else {"whole": whole, "context": context}
     data = Batch(_base_cls=Data)
     for name, value in parts.items():
         data[name] = value
-    data.whole = whole
+    for name, value in of_sets.items():
+        data[name] = value
     data.num_nodes = batch.shape[0]
     data._store._num_nodes = num_parts.tolist()
     data.batch = batch
     data.ptr = ptr
     # What Batch.get_example() needs to take the batch apart again.
     data._num_graphs = whole.shape[0]
-    data._slice_dict = {**dict.fromkeys(parts, ptr), "whole": one_each}
+    data._slice_dict = {**dict.fromkeys(parts, ptr), **dict.fromkeys(of_sets, one_each)}
     data._inc_dict = dict.fromkeys(data._slice_dict)
     return data

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import AnyParts
+from compvae_pyg.nn import AnyParts, Fields
 from compvae_pyg.simulation.subset_simulation import RareEvent, check_score, subset_simulation
 from compvae_pyg.simulation.whole_from_noise import WholeFromNoise
 
@@ -44,6 +45,7 @@ def rare_wholes(
     probability: float | None = None,
     count: Tensor | None = None,
     weight: Tensor | None = None,
+    context: Fields | None = None,
     observation_noise: bool = False,
     num_samples: int = 2000,
     chunk_size: int = 250,
@@ -57,7 +59,7 @@ def rare_wholes(
 
     Args:
         model: The model, on the device that is to be used.
-        parts, count, weight, observation_noise: As for :class:`WholeFromNoise`.
+        parts, count, weight, context, observation_noise: As for :class:`WholeFromNoise`.
         score: From wholes ``[n, *event]`` to scores ``[n]``, for instance their peaks.
         probability: 1e-4 for the 99.99 % quantile of the score.
         chunk_size: Number of wholes that are decoded at once; bounds the memory.
@@ -71,9 +73,8 @@ def rare_wholes(
         ('0.01', True)
     """
     check_score(score)
-    from_noise = WholeFromNoise(
-        model, parts, count=count, weight=weight, observation_noise=observation_noise
-    )
+    options: Any = {"count": count, "weight": weight, "context": context}
+    from_noise = WholeFromNoise(model, parts, **options, observation_noise=observation_noise)
     event = subset_simulation(
         # A copy: a decoder may return what it holds, and a score may change what it is given.
         lambda noise: score(from_noise(noise).clone()),

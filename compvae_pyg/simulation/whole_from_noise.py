@@ -8,8 +8,9 @@ from torch.distributions import Independent, Normal
 
 from compvae_pyg.distributions.normal import normal_sample
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn import AnyParts
+from compvae_pyg.nn import AnyParts, Fields
 from compvae_pyg.nn.checks import check_device, check_model, check_real, check_shape, check_type
+from compvae_pyg.nn.packed import map_context
 
 __all__ = ["WholeFromNoise"]
 
@@ -33,7 +34,8 @@ class WholeFromNoise:
 
     Args:
         model: The model. Its prior of the parts is evaluated once, here.
-        parts, count, weight: Parts of one whole, N rows, as for :meth:`CompVAE.generate`.
+        parts, count, weight, context: Parts of one whole, N rows, and its conditions, as for
+            :meth:`CompVAE.generate`.
         observation_noise: Whether wholes are drawn from :math:`p(x \mid z, \tilde w)`; by default
             they are its mean.
 
@@ -59,6 +61,7 @@ class WholeFromNoise:
         *,
         count: Tensor | None = None,
         weight: Tensor | None = None,
+        context: Fields | None = None,
         observation_noise: bool = False,
     ) -> None:
         check_model(model)
@@ -66,7 +69,7 @@ class WholeFromNoise:
         self.generator = model.generator
         self.event_shape = model.event_shape
         self.observation_noise = observation_noise
-        packed = self.generator.pack(parts, count=count, weight=weight)
+        packed = self.generator.pack(parts, count=count, weight=weight, context=context)
         if packed.batch_size != 1:
             raise ValueError(f"parts must be of one whole (got {packed.batch_size})")
         with torch.no_grad():
@@ -75,7 +78,8 @@ class WholeFromNoise:
             self.rows = self.generator.prior_w(packed)
             self.weight = packed.weighted(torch.ones_like(self.rows.mean))
             w_sum = self.w_sum_prior.mean
-            z_channels = self.generator.prior_z(w_sum).mean.shape[1]
+            self.context = packed.context
+            z_channels = self.generator.prior_z(w_sum, self.context).mean.shape[1]
         self.dtype, self.device = w_sum.dtype, w_sum.device
         x_channels = math.prod(self.event_shape) if observation_noise else 0
         self._sizes = [w_sum.shape[1], z_channels, x_channels]
@@ -85,7 +89,7 @@ class WholeFromNoise:
         r"""Return :math:`\tilde w`, ``[M, D_w]``, and :math:`z`, ``[M, D_z]``, of the noise."""
         of_w, of_z, _ = self._split(noise)
         w_sum = self.w_sum_prior.mean + self.w_sum_prior.stddev * of_w
-        z_prior = self.generator.prior_z(w_sum)
+        z_prior = self.generator.prior_z(w_sum, self._context(len(w_sum)))
         return w_sum, z_prior.mean + z_prior.stddev * of_z
 
     def __call__(self, noise: Tensor) -> Tensor:
@@ -95,7 +99,7 @@ class WholeFromNoise:
             TypeError: If ``noise`` is not, or observation noise meets a decoder without a Normal.
             ValueError: If ``noise`` is not ``[M, D]``.
         """
-        likelihood = self.generator.likelihood(*self.latents(noise))
+        likelihood = self.generator.likelihood(*self.latents(noise), self._context(len(noise)))
         if not self.observation_noise:
             return likelihood.mean
         inner = likelihood.base_dist if isinstance(likelihood, Independent) else likelihood
@@ -124,6 +128,9 @@ class WholeFromNoise:
         total = self.w_sum_prior.variance
         share = torch.where(total > 0.0, self.weight * self.rows.variance / total, 0.0)
         return free + share * (w_sum - (self.weight * free).sum(dim=1)).unsqueeze(1)
+
+    def _context(self, rows: int) -> Fields | None:
+        return map_context(lambda value: value.expand(rows, *value.shape[1:]), self.context)
 
     def _split(self, noise: Tensor) -> tuple[Tensor, ...]:
         self._check(noise, "noise", self.num_channels)
