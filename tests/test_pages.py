@@ -135,6 +135,14 @@ def test_the_pages_that_teach_have_code():
     }
 
 
+def test_the_first_screen_of_the_readme_has_what_it_is_a_program_a_figure_and_two_commands():
+    screen = (ROOT / "README.md").read_text(encoding="utf-8").split("\n")[:60]
+    assert max(map(len, screen)) <= 120
+    text = "\n".join(screen)
+    for part in ("```python", "![", "× 191", "make dots", "make test"):
+        assert part in text
+
+
 def test_what_the_page_on_compositions_says_of_compositions():
     page = ROOT / "docs" / "compositions.md"
     names = run_page(page)
