@@ -29,7 +29,7 @@ def compare_draws(
     num_draws: int,
     seed: int,
     batch_size: int,
-    tick: Callable[[], Any],
+    tick: Callable[[], Any] = lambda: None,
 ) -> dict[str, Estimate]:
     """Compare wholes of the same parts, see :func:`evaluate`, for sets of one size."""
     source = stream(seed, num_parts, problem._purpose_of_sets)
@@ -78,7 +78,7 @@ def compare_wholes(
     num_classified: int,
     seed: int,
     batch_size: int,
-    tick: Callable[[], Any],
+    tick: Callable[[], Any] = lambda: None,
 ) -> tuple[dict[str, Estimate], int]:
     """Compare wholes of any parts, see :func:`evaluate`; also return how many were classified."""
     number = max(num_sets * num_draws, num_classified)

@@ -63,6 +63,7 @@ def test_ctrl_c_ends_in_a_line_while_a_program_starts(tmp_path):
         "        if name == 'torch':\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Finder())\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "program = sys.argv[1]\n"
         "sys.argv = [program]\n"
         "runpy.run_path(program, run_name='__main__')\n"
