@@ -1,5 +1,6 @@
 import importlib.util
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -129,6 +130,13 @@ def compile_once(compiling: None) -> Iterator[Callable[[Callable, str], Callable
     ):
         yield compile_with
     torch.compiler.reset()
+
+
+@pytest.fixture
+def slow_clock(monkeypatch):
+    """Let bars believe that a minute passes whenever they ask for the time."""
+    minutes = itertools.count()
+    monkeypatch.setattr("tqdm.std.time", lambda: 60.0 * next(minutes))
 
 
 @pytest.fixture
