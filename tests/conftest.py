@@ -1,3 +1,4 @@
+import importlib
 import importlib.util
 import io
 import os
@@ -6,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -129,6 +131,14 @@ def compile_once(compiling: None) -> Iterator[Callable[[Callable, str], Callable
     ):
         yield compile_with
     torch.compiler.reset()
+
+
+@pytest.fixture
+def quick_classifier(monkeypatch):
+    """Let evaluations train classifiers for a few steps, where it does not matter how well."""
+    module = importlib.import_module("compvae_pyg.evaluation.evaluate")
+    quick = partial(module.classifier_accuracy, num_steps=5)
+    monkeypatch.setattr(module, "classifier_accuracy", quick)
 
 
 @pytest.fixture
