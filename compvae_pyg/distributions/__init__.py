@@ -1,6 +1,12 @@
 """Probability distributions of packed sets."""
 
 from compvae_pyg.distributions.normal import LogVarianceNormal, NormalNetwork, floor_log_variance
+from compvae_pyg.distributions.observations import (
+    CurveLogNormal,
+    Family,
+    from_noise,
+    observation,
+)
 from compvae_pyg.distributions.sum_controlled_normal import (
     Coupling,
     ResidualSumControlledNormal,
@@ -9,9 +15,13 @@ from compvae_pyg.distributions.sum_controlled_normal import (
 
 __all__ = [
     "Coupling",
+    "CurveLogNormal",
+    "Family",
     "LogVarianceNormal",
     "NormalNetwork",
     "ResidualSumControlledNormal",
     "SumControlledNormal",
     "floor_log_variance",
+    "from_noise",
+    "observation",
 ]

@@ -101,6 +101,8 @@ class CompVAE(PretrainedMixin, nn.Module):
         event_shape: Shape of one whole.
         residual_posterior: Whether the posterior of ``w`` is parametrised relative to its prior
             (see :meth:`CompVAEEncoder.forward`); not in the paper.
+        observation_noise: Whether what is generated is drawn from :math:`p(x \mid z, \tilde w)`, or
+            else its mean, where a call does not say.
 
     Example:
         >>> from compvae_pyg.problems import Dots
@@ -121,18 +123,21 @@ class CompVAE(PretrainedMixin, nn.Module):
         embedding: nn.Module,
         event_shape: Sequence[int],
         residual_posterior: bool = False,
+        observation_noise: bool = False,
     ) -> None:
         super().__init__()
         check_type(encoder, "encoder", nn.Module)
         check_type(generator, "generator", CompVAEGenerator)
         check_type(embedding, "embedding", nn.Module)
         check_type(residual_posterior, "residual_posterior", bool)
+        check_type(observation_noise, "observation_noise", bool)
         check_counts(event_shape, "event_shape")
         self.encoder = encoder
         self.generator = generator
         self.embedding = embedding
         self.event_shape = tuple(event_shape)
         self.residual_posterior = residual_posterior
+        self.observation_noise = observation_noise
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
@@ -269,7 +274,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
-        observation_noise: bool = False,
+        observation_noise: bool | None = None,
         chunk_size: int = 1024,
         generator: torch.Generator | None = None,
         **options: Unpack[PartOptions],
@@ -277,10 +282,11 @@ class CompVAE(PretrainedMixin, nn.Module):
         r"""Draw wholes made of the given parts, ``[S, *event]``.
 
         The latents are drawn from the prior; the whole is the mean of
-        :math:`p(x \mid z, \tilde w)`; the paper does not say what its figures show.
+        :math:`p(x \mid z, \tilde w)`, or a draw; the paper does not say what its figures show.
 
         Args:
-            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            observation_noise: Whether it is a draw; by default as ``model.observation_noise`` says:
+                a mean, but for networks of loads.
             chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
                 does not depend on it.
 
@@ -291,7 +297,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> Sines().build("small").generate(kinds, count=count).shape
             torch.Size([1, 200])
         """
-        chunks.check_chunks(chunk_size, observation_noise)
+        chunks.check_chunks(chunk_size, self.draws(observation_noise))
         parts = self.generator.pack(parts, batch, batch_size, **options)
         w_sum = chunks.draw_sums(self.generator, parts, generator)
         return self._decode(w_sum, parts.context, chunk_size, observation_noise, generator)
@@ -304,7 +310,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         *,
         weight: Tensor | None = None,
         context: Fields | None = None,
-        observation_noise: bool = False,
+        observation_noise: bool | None = None,
         chunk_size: int = 1024,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -317,7 +323,7 @@ class CompVAE(PretrainedMixin, nn.Module):
                 not negative; see :meth:`CompVAEGenerator.counts_prior`.
             parts: Fields of the kinds, C rows each; their weights are ``[C]``.
             context: Conditions of the wholes, ``S`` rows.
-            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            observation_noise: Whether wholes are draws, as in :meth:`generate`.
             chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
                 does not depend on it.
 
@@ -328,7 +334,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> Sines().build("small").generate_counts(counts, kinds).shape
             torch.Size([2, 200])
         """
-        chunks.check_chunks(chunk_size, observation_noise)
+        chunks.check_chunks(chunk_size, self.draws(observation_noise))
         parts = self.generator.pack(parts, weight=weight)
         if context is not None:  # of which the latents of kinds may depend
             check_counts_matrix(counts, parts.num_parts, parts.device)
@@ -405,6 +411,11 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         return self.infer(*args, **options).decode_mean(options.get("chunk_size", 1024))
 
+    def draws(self, observation_noise: bool | None) -> bool:
+        """Return whether wholes are draws: what a call says, or else the model."""
+        check_type(observation_noise, "observation_noise", bool, type(None))
+        return self.observation_noise if observation_noise is None else observation_noise
+
     def _infer(
         self,
         whole: Tensor,
@@ -442,8 +453,9 @@ class CompVAE(PretrainedMixin, nn.Module):
         w_sum: Tensor,
         context: Fields | None,
         chunk_size: int,
-        noise: bool,
+        noise: bool | None,
         generator: torch.Generator | None,
     ) -> Tensor:
-        given: Any = {"chunk_size": chunk_size, "observation_noise": noise, "generator": generator}
+        given: Any = {"chunk_size": chunk_size, "generator": generator}
+        given["observation_noise"] = self.draws(noise)
         return chunks.decode(self.generator, w_sum, self.event_shape, context=context, **given)

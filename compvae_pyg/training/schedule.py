@@ -25,6 +25,7 @@ __all__ = ["Coefficients", "Curriculum", "Schedule", "Stage"]
 
 Loss = Literal["likelihood", "squared_error"]
 Per = Literal["whole", "batch"]
+Spread = Literal["uniform", "log"]
 Style = Literal["staged", "paper"]
 
 
@@ -70,22 +71,26 @@ class Coefficients(NamedTuple):
 
 @dataclass(frozen=True)
 class Curriculum:
-    """Numbers of parts of the wholes of a batch, uniform from 1 to a bound that rises.
+    """Numbers of parts of the wholes of a batch, from 1 to a bound that rises.
 
     Attributes:
         first: Bound at the first step.
         last: Bound in the end.
         every: Steps from one increment to the next; 0 starts at ``last``.
         per: One number for each ``"whole"``, or one for all of a ``"batch"`` (as in the paper).
+        spread: Whether they are ``"uniform"``, or their logarithms (``"log"``): few parts are then
+            as common as many.
     """
 
     first: int = 2
     last: int = 8
     every: int = 3000
     per: Per = "whole"
+    spread: Spread = "uniform"
 
     def __post_init__(self) -> None:
         check_choice(self.per, "per", get_args(Per))
+        check_choice(self.spread, "spread", get_args(Spread))
         for name, at_least in (("first", 1), ("last", 1), ("every", 0)):
             check_count(getattr(self, name), name, at_least)
         if self.first > self.last:
@@ -98,7 +103,12 @@ class Curriculum:
     def sizes(self, step: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
         """Draw the numbers of parts of one batch, ``[batch_size]``, on the CPU."""
         shape = (1 if self.per == "batch" else batch_size,)
-        sizes = torch.randint(1, self.max_parts(step) + 1, shape, generator=generator)
+        most = self.max_parts(step)
+        if self.spread == "log":
+            exponents = torch.rand(shape, generator=generator, dtype=torch.float64)
+            sizes = ((most + 1.0) ** exponents).long().clamp(max=most)
+        else:
+            sizes = torch.randint(1, most + 1, shape, generator=generator)
         return sizes.expand(batch_size)
 
 
