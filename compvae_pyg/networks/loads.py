@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ from compvae_pyg.networks.building_blocks import (
 from compvae_pyg.networks.fields import FieldEmbedding, read_fields
 from compvae_pyg.networks.normalization import Conditions
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
-from compvae_pyg.nn.checks import check_count, check_number, check_options
+from compvae_pyg.nn.checks import check_choice, check_count, check_options
 
 __all__ = ["build_loads"]
 
@@ -288,7 +289,8 @@ def build_loads(
         unit: A typical value of a curve of one part, in units of the data.
         family: Distribution of a whole, see :func:`~compvae_pyg.distributions.observation`:
             ``"lognormal"`` or ``"gamma"`` for positive curves, ``"normal"`` for all.
-        rank: Rank of the correlations between points that the latents leave; 0 for none.
+        rank: Rank of the correlations between points that the latents leave; gamma distributions
+            have none.
         codes: How many profiles the expected curve of a part is made of, and its variance.
         style_channels: How many numbers of a part's latent the fields do not determine.
         z_channels: Size of the latent of a whole.
@@ -299,7 +301,7 @@ def build_loads(
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If an argument is out of range, or ``"gamma"`` comes with a rank.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> from compvae_pyg.networks import Categorical
@@ -311,11 +313,8 @@ def build_loads(
     """
     known = read_fields(fields)
     check_count(length, "length")
-    for name, value in (("context_channels", context_channels), ("rank", rank)):
-        check_count(value, name, at_least=0)
-    check_number(unit, "unit", positive=True)
-    if family == "gamma" and rank:
-        raise ValueError(f"rank must be 0 with family='gamma' (got {rank})")
+    check_choice(family, "family", get_args(Family))
+    rank = 0 if family == "gamma" else rank
     positive = family != "normal"
     w_channels = 1 + 2 * codes + style_channels
     network = PartNetwork(known, context_channels, 2 * codes, part_hidden_channels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from compvae_pyg.nn.checks import check_choice, check_type
 from compvae_pyg.problems.base import Problem, drawing_device, packed_batch
 from compvae_pyg.problems.households.pool import Pool
 from compvae_pyg.problems.households.simulated import SimulatedPool
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Households"]
 
@@ -90,7 +93,7 @@ class Households(Problem):
         own_days: bool = False,
         of: Mapping[str, int] | None = None,
     ) -> Batch:
-        """Draw wholes of homes of one composition, each on a day of its own.
+        """Draw wholes of homes of one composition, of all days alike.
 
         It is that of the pool's ``composition``, or of equal homes, ``of`` which fields are given;
         measured homes are any.
@@ -104,9 +107,25 @@ class Households(Problem):
         if of is not None:
             composition = {name: torch.full((num_parts,), of[name]) for name in composition}
         parts = {name: value.repeat(num_wholes) for name, value in composition.items()}
-        day = torch.randint(self.pool.num_days, (len(sizes),))
+        day = torch.randperm(len(sizes)) % self.pool.num_days  # each as often as all others
         batch = torch.arange(len(sizes)).repeat_interleave(sizes)
         return self._batch(day, parts, self.pool.draw(day, parts, batch), sizes)
+
+    def kinds(self, most: int) -> dict[str, dict[str, int] | None]:
+        """Return some kinds of homes by what they are called: of measured homes, all together."""
+        if isinstance(self.pool, Pool):
+            return {"homes": None}
+        each = [{"residents": n, "heat_pump": h} for h in (0, 1) for n in (1, 2, 4)]
+        return {
+            f"{kind['residents']} residents{', heat pump' if kind['heat_pump'] else ''}": kind
+            for kind in each[:most]
+        }
+
+    def figures(self, model: CompVAE, *, seed: int = 0) -> Mapping[str, Figure]:
+        """Return the bands of the curves of homes, and the peaks of many."""
+        from compvae_pyg.problems.households.figures import draw_figures
+
+        return draw_figures(model, self, seed)
 
     def _batch(
         self, day: Tensor, parts: Mapping[str, Tensor], load: Tensor, sizes: Tensor
