@@ -234,12 +234,15 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def compared(problem: str) -> str:
-    networks = [results_of(f"{problem}-{size}") for size in ("small", "paper")]
+    networks = {
+        preset: results_of(f"{problem}-{preset}") for preset in ("small", "narrow", "paper")
+    }
+    shown = {preset: each for preset, each in networks.items() if each.runs or preset != "narrow"}
     lines = [
-        (name, published, *(entry(each) if each.runs else NOT_RUN for each in networks))
+        (name, published, *(entry(each) if each.runs else NOT_RUN for each in shown.values()))
         for name, published, entry in PUBLISHED[problem]
     ]
-    return table(("", "published", "ours (`small`)", "ours (`paper`)"), lines)
+    return table(("", "published", *(f"ours (`{preset}`)" for preset in shown)), lines)
 
 
 def figures() -> str:

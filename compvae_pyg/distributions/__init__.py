@@ -1,5 +1,6 @@
 """Probability distributions of packed sets."""
 
+from compvae_pyg.distributions.aggregate_posterior import code_distance, code_variance
 from compvae_pyg.distributions.normal import LogVarianceNormal, NormalNetwork, floor_log_variance
 from compvae_pyg.distributions.observations import (
     CurveLogNormal,
@@ -21,6 +22,8 @@ __all__ = [
     "NormalNetwork",
     "ResidualSumControlledNormal",
     "SumControlledNormal",
+    "code_distance",
+    "code_variance",
     "floor_log_variance",
     "from_noise",
     "observation",

@@ -44,12 +44,14 @@ class Elbo(NamedTuple):
             closed form, ``[S]``.
         kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
         likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
+        posterior: What the latents were drawn from, where any were.
     """
 
     log_likelihood: Tensor
     kl_w: Tensor
     kl_z: Tensor
     likelihood: Distribution
+    posterior: Posterior | None = None
 
     @property
     def elbo(self) -> Tensor:
@@ -219,7 +221,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         kl_z = (posterior.z.log_prob(z) - z_prior.log_prob(z)).sum(dim=-1)
         likelihood = self.generator.likelihood(w_sum, z, context)
         check_event(likelihood, self.event_shape)
-        return Elbo(likelihood.log_prob(whole), kl_w, kl_z, likelihood)
+        return Elbo(likelihood.log_prob(whole), kl_w, kl_z, likelihood, posterior)
 
     @torch.no_grad()
     def log_likelihood(

@@ -45,13 +45,12 @@ def staged_elbo(
         return model.elbo(whole, parts, batch, batch_size)
     whole, parts = model._enter(whole, parts, batch, batch_size)
     zero = whole.new_zeros(parts.batch_size)
-    w_prior = model.generator.prior_w(parts)
+    w_prior, posterior = model.generator.prior_w(parts), None
     if inferred in ("none", "whole"):
         w_sum, kl_w = parts.weighted_sum(w_prior.mean), zero
         if inferred == "whole":
-            return model.bound(
-                whole, model.posterior(whole, parts, w_prior=w_prior), w_sum, kl_w, parts.context
-            )
+            posterior = model.posterior(whole, parts, w_prior=w_prior)
+            return model.bound(whole, posterior, w_sum, kl_w, parts.context)
     else:
         noise = standard_normal(whole.new_empty(parts.batch_size, model.encoder.z_channels))
         posterior = model.posterior(whole, parts, w_prior=w_prior, z=noise)
@@ -60,4 +59,4 @@ def staged_elbo(
     z = model.generator.prior_z(w_sum, parts.context).mean
     likelihood = model.generator.likelihood(w_sum, z, parts.context)
     check_event(likelihood, model.event_shape)
-    return Elbo(likelihood.log_prob(whole), kl_w, zero, likelihood)
+    return Elbo(likelihood.log_prob(whole), kl_w, zero, likelihood, posterior)

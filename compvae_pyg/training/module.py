@@ -19,9 +19,10 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Data
 
-from compvae_pyg.models import CompVAE, build_architecture
+from compvae_pyg.distributions import code_distance, code_variance
+from compvae_pyg.models import CompVAE, Posterior, build_architecture
 from compvae_pyg.models.staged_elbo import staged_elbo
-from compvae_pyg.networks import Normalization
+from compvae_pyg.networks import CategoryNormal, Normalization
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import check_counts, check_model, check_type
 from compvae_pyg.optim import NonFiniteGuard, gradient_norm, parameters_of, skip_step
@@ -101,6 +102,8 @@ class CompVAEModule(L.LightningModule):
         self.step, self.ended = 0, False  # ended before its last step, by a callback
         self.row: dict[str, Any] = {}
         self._compiled = compiled(staged_elbo) if compile else None
+        self._posterior: Any = None  # of the last step
+        self._parts: Any = None
         # Wholes, and sums over them of what is measured and of the loss: since the last row, and of
         # the step at hand.
         self._sums, self._step_sums = torch.zeros(6), torch.zeros(6)
@@ -116,6 +119,14 @@ class CompVAEModule(L.LightningModule):
         parts, inferred = self._pack(batch), coefficients.stage.inferred
         terms = elbo(self.model, batch.whole, parts, inferred=inferred)
         losses = objective(terms, batch.whole, coefficients)
+        self._posterior, self._parts = terms.posterior, parts
+        if terms.posterior is not None and (weight := coefficients.code_matching):
+            prior = self.model.generator.prior_w(parts)
+            losses = losses + weight * code_distance(terms.posterior.w, prior, parts)
+        if terms.posterior is not None and (rate := coefficients.stage.fit_prior):
+            for network in self.model.generator.modules():
+                if isinstance(network, CategoryNormal):
+                    network.follow(terms.posterior.w, parts, rate)
         values = torch.cat([measured(terms, batch.whole), losses.detach().unsqueeze(0)])
         count = values.new_full((1,), values.shape[1])
         self._step_sums = self._step_sums + torch.cat([count, values.sum(dim=1)])
@@ -171,7 +182,7 @@ class CompVAEModule(L.LightningModule):
     def _log_row(self, rate: float) -> None:
         count, *sums, _ = self.sum_over_ranks(self._sums).tolist()
         self._sums = torch.zeros_like(self._sums)
-        stage, beta_w, beta_z = self.schedule.at(self.step - 1)
+        stage, beta_w, beta_z, *_ = self.schedule.at(self.step - 1)
         logged = {
             "stage": self.schedule.stages.index(stage),
             "max_parts": self.schedule.curriculum.max_parts(self.step - 1),
@@ -179,6 +190,7 @@ class CompVAEModule(L.LightningModule):
             "beta_w": beta_w,
             "beta_z": beta_z,
             **named(*(value / count if count else math.nan for value in sums)),
+            **self._codes(self._posterior, self._parts),
             "skipped_steps": int(self.guard.state["skipped"]),
         }
         self.row = {"step": self.step, **logged, "stage": stage.name}
@@ -198,7 +210,10 @@ class CompVAEModule(L.LightningModule):
 
     def _evaluate(self, batch: Data, batch_idx: int, prefix: str) -> None:
         noise, parts = torch.Generator(self.device).manual_seed(batch_idx), self._pack(batch)
-        values = measured(self.model.elbo(batch.whole, parts, generator=noise), batch.whole)
+        terms = self.model.elbo(batch.whole, parts, generator=noise)
+        values = measured(terms, batch.whole)
+        for name, value in self._codes(terms.posterior, parts).items():
+            self.log(f"{prefix}/{name}", value, False, batch_size=parts.batch_size, sync_dist=True)
         # Also for numbers of parts that do not occur: all ranks have to log the same names.
         chosen = {f"/K={k}": values[:, parts.sizes() == k] for k in self.by_num_parts}
         for ending, of_wholes in {"": values, **chosen}.items():
@@ -208,6 +223,17 @@ class CompVAEModule(L.LightningModule):
                 on_bar = name + ending == "elbo"
                 name = f"{prefix}/{name}{ending}"
                 self.log(name, value, on_bar, batch_size=count, sync_dist=True)
+
+    @torch.no_grad()
+    def _codes(self, posterior: Posterior | None, parts: PackedParts) -> dict[str, Any]:
+        if posterior is None or parts.num_parts == 0:
+            return {"code_variance": math.nan, "code_distance": math.nan}
+        given = posterior.w, self.model.generator.prior_w(parts)
+        source = torch.Generator(self.device).manual_seed(self.step)
+        return {
+            "code_variance": code_variance(*given),
+            "code_distance": code_distance(*given, parts, generator=source),
+        }
 
     # States
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
 
 from compvae_pyg.models import Elbo
+from compvae_pyg.nn.checks import check_type
 from compvae_pyg.training.schedule import Coefficients
 
 __all__ = ["measured", "named", "objective", "squared_error"]
@@ -24,7 +26,8 @@ def objective(terms: Elbo, whole: Tensor, coefficients: Coefficients) -> Tensor:
         -\log p(x \mid z, \tilde w) + \beta_w \mathrm{KL}_w + \beta_z \mathrm{KL}_z
 
     or, in a stage of ``loss="squared_error"``, ``squared_error`` in place of the first term.
-    With both coefficients at 1 the former is the negative ELBO, in nats.
+    With both coefficients at 1 the former is the negative ELBO, in nats. With ``noise`` :math:`f`,
+    the standard deviation of :math:`p` is :math:`f` times as large.
 
     Example:
         >>> from torch.distributions import Independent, Normal
@@ -36,8 +39,21 @@ def objective(terms: Elbo, whole: Tensor, coefficients: Coefficients) -> Tensor:
         tensor([22.5000])
     """
     squared = coefficients.stage.loss == "squared_error"
-    reconstruction = squared_error(terms, whole) if squared else -terms.log_likelihood
+    if squared:
+        reconstruction = squared_error(terms, whole)
+    elif coefficients.noise == 1.0:
+        reconstruction = -terms.log_likelihood
+    else:
+        reconstruction = -_widened(terms.likelihood, coefficients.noise).log_prob(whole)
     return reconstruction + coefficients.beta_w * terms.kl_w + coefficients.beta_z * terms.kl_z
+
+
+def _widened(likelihood: Distribution, factor: float) -> Distribution:
+    dims = likelihood.reinterpreted_batch_ndims if isinstance(likelihood, Independent) else 0
+    inner = likelihood.base_dist if isinstance(likelihood, Independent) else likelihood
+    check_type(inner, "likelihood with noise", Normal)
+    wide = Normal(inner.mean, factor * inner.stddev, validate_args=False)
+    return Independent(wide, dims, validate_args=False) if dims else wide
 
 
 @torch.no_grad()

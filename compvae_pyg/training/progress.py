@@ -21,7 +21,7 @@ _TERMS = [
     name + unit for name in ("kl_w", "kl_z", "reconstruction", "elbo") for unit in ("", "_bits")
 ]
 _COLUMNS = [*_NAMES, *(name if name.endswith("_bits") else f"{name}_nats" for name in _TERMS)]
-_COLUMNS += ["rmse", "skipped_steps", "seconds"]
+_COLUMNS += ["rmse", "code_variance", "code_distance", "skipped_steps", "seconds"]
 
 
 class MetricsFile(L.Callback):
@@ -30,9 +30,10 @@ class MetricsFile(L.Callback):
     Its columns are ``step``; ``stage`` (by name), ``max_parts``, ``learning_rate``, ``beta_w`` and
     ``beta_z`` at that step; averages over the wholes since the row before, without those of skipped
     steps (NaN where there was none), of ``kl_w``, ``kl_z``, ``reconstruction`` and ``elbo``, in
-    ``_nats`` and ``_bits``, and ``rmse``, the root of the mean squared error; ``skipped_steps`` so
-    far; and the ``seconds`` spent training. In a stage that holds latents at their prior's mean,
-    ``elbo`` is the same sum, but no bound.
+    ``_nats`` and ``_bits``, and ``rmse``, the root of the mean squared error; how well the codes of
+    the last batch fill their prior, ``code_variance`` (1) and ``code_distance`` (0);
+    ``skipped_steps`` so far; and the ``seconds`` spent training. In a stage that holds latents at
+    their prior's mean, ``elbo`` is the same sum, but no bound.
 
     A row is on the disk with the next checkpoint, which holds all rows as well: on resumption the
     file is made anew from them, with a warning if it was damaged or removed.
@@ -65,7 +66,11 @@ class MetricsFile(L.Callback):
             return
         self._row = row
         values = [*(row[name] for name in _NAMES), *(row[name] for name in _TERMS)]
-        values += [row["mse"] ** 0.5, row["skipped_steps"], seconds]
+        values += [
+            row["mse"] ** 0.5,
+            *(float(row[name]) for name in ("code_variance", "code_distance")),
+        ]
+        values += [row["skipped_steps"], seconds]
         # Nine digits tell all 32-bit floats apart.
         self.lines.append(csv_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
         ends = row["step"] == pl_module.schedule.num_steps and self.lines_every < math.inf
@@ -75,7 +80,7 @@ class MetricsFile(L.Callback):
             terms = ", ".join(f"{n} {row[n]:.1f} nats" for n in ("elbo", "kl_w", "kl_z"))
             skipped = f"{row['skipped_steps']} skipped"
             with suppress(OSError):  # the terminal may be gone
-                text = f"{step}: {terms}, rmse {values[-3]:.4f}, {skipped}"
+                text = f"{step}: {terms}, rmse {row['mse'] ** 0.5:.4f}, {skipped}"
                 print(text, file=sys.stderr, flush=True)
 
     def state_dict(self) -> dict[str, Any]:

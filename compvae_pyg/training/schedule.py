@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -25,7 +25,6 @@ __all__ = ["Coefficients", "Curriculum", "Schedule", "Stage"]
 
 Loss = Literal["likelihood", "squared_error"]
 Per = Literal["whole", "batch"]
-Spread = Literal["uniform", "log"]
 Style = Literal["staged", "paper"]
 
 
@@ -40,7 +39,13 @@ class Stage:
         loss: ``"likelihood"`` or ``"squared_error"``.
         beta_w, beta_z: First and last coefficient of the divergence of the parts' latents and of
             the whole's; in between it moves geometrically.
-        anneal: Share of the stage after which the coefficients have their last values, in (0, 1].
+        noise: First and last factor of the standard deviation of p(x|z, w) in the loss, a Normal,
+            likewise: what is learned with much noise first is coarse first.
+        code_matching: First and last coefficient of :func:`code_distance`, in nats, likewise; 0 for
+            none. The posterior is to fill the prior, category by category.
+        fit_prior: Share of the way by which a :class:`CategoryNormal` follows the moments of the
+            posterior in each step, see there; 0 leaves it as it is.
+        anneal: Share of the stage after which all of these have their last values, in (0, 1].
     """
 
     name: str
@@ -49,24 +54,31 @@ class Stage:
     loss: Loss = "likelihood"
     beta_w: tuple[float, float] = (1.0, 1.0)
     beta_z: tuple[float, float] = (1.0, 1.0)
+    noise: tuple[float, float] = (1.0, 1.0)
+    code_matching: tuple[float, float] = (0.0, 0.0)
+    fit_prior: float = 0.0
     anneal: float = 1.0
 
     def __post_init__(self) -> None:
         check_line(self.name, "name")
         check_choice(self.inferred, "inferred", get_args(Inferred))
         check_choice(self.loss, "loss", get_args(Loss))
-        for name in ("beta_w", "beta_z"):
-            check_pair(getattr(self, name), name, positive=True)
+        for name in ("beta_w", "beta_z", "noise", "code_matching"):
+            off = name == "code_matching" and getattr(self, name) in ((0, 0), [0, 0])
+            check_pair(getattr(self, name), name, positive=not off)
+        check_number(self.fit_prior, "fit_prior", at_most=1.0)
         for name in ("share", "anneal"):
             check_number(getattr(self, name), name, positive=True, at_most=1.0)
 
 
 class Coefficients(NamedTuple):
-    """The stage of a step and the coefficients of its divergences."""
+    """The stage of a step, and what moves in it."""
 
     stage: Stage
     beta_w: float
     beta_z: float
+    noise: float = 1.0
+    code_matching: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,19 +90,17 @@ class Curriculum:
         last: Bound in the end.
         every: Steps from one increment to the next; 0 starts at ``last``.
         per: One number for each ``"whole"``, or one for all of a ``"batch"`` (as in the paper).
-        spread: Whether they are ``"uniform"``, or their logarithms (``"log"``): few parts are then
-            as common as many.
+        log_uniform: Whether few parts are drawn more often: uniformly in the logarithm.
     """
 
     first: int = 2
     last: int = 8
     every: int = 3000
     per: Per = "whole"
-    spread: Spread = "uniform"
+    log_uniform: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.per, "per", get_args(Per))
-        check_choice(self.spread, "spread", get_args(Spread))
         for name, at_least in (("first", 1), ("last", 1), ("every", 0)):
             check_count(getattr(self, name), name, at_least)
         if self.first > self.last:
@@ -103,12 +113,12 @@ class Curriculum:
     def sizes(self, step: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
         """Draw the numbers of parts of one batch, ``[batch_size]``, on the CPU."""
         shape = (1 if self.per == "batch" else batch_size,)
-        most = self.max_parts(step)
-        if self.spread == "log":
-            exponents = torch.rand(shape, generator=generator, dtype=torch.float64)
-            sizes = ((most + 1.0) ** exponents).long().clamp(max=most)
+        largest = self.max_parts(step)
+        if self.log_uniform:
+            uniform = torch.rand(shape, generator=generator)
+            sizes = ((largest + 1.0) ** uniform).long().clamp(1, largest)
         else:
-            sizes = torch.randint(1, most + 1, shape, generator=generator)
+            sizes = torch.randint(1, largest + 1, shape, generator=generator)
         return sizes.expand(batch_size)
 
 
@@ -169,6 +179,8 @@ class Schedule:
         beta_w: float = 4.0,
         anneal: float = 1.0,
         rise: float = 0.0,
+        log_uniform: bool = False,
+        stages: Sequence[Mapping[str, Any]] = (),
     ) -> Schedule:
         r"""Return a staged schedule: one kind of latents is learned after the other.
 
@@ -183,6 +195,8 @@ class Schedule:
             initial_rate: Learning rate, see :meth:`LearningRate.for_run`.
             shares: Shares of the three stages in all steps; a stage of share 0 is left out.
             rise: Share of all steps in which the largest number of parts rises from 1.
+            log_uniform: See :class:`Curriculum`.
+            stages: Arguments of stages in place of these three.
 
         Example:
             >>> schedule = Schedule.staged(1000, 64, max_parts=4, initial_rate=2e-3)
@@ -196,11 +210,12 @@ class Schedule:
             {"name": "parts", "inferred": "parts", "beta_w": (beta_w, 1.0), "anneal": anneal},
             {"name": "whole", "beta_z": (10.0, 1.0)},
         )
-        stages = (Stage(share=s, **stage) for s, stage in zip(shares, options, strict=True) if s)
+        usual = (Stage(share=s, **stage) for s, stage in zip(shares, options, strict=True) if s)
+        chosen = tuple(Stage(**stage) for stage in stages) if stages else tuple(usual)
         every = max(1, int(rise * num_steps / max_parts)) if rise else 0
-        curriculum = Curriculum(1 if rise else max_parts, max_parts, every)
+        curriculum = Curriculum(1 if rise else max_parts, max_parts, every, log_uniform=log_uniform)
         rate = LearningRate.for_run(num_steps, initial_rate)
-        return cls(num_steps, batch_size, tuple(stages), curriculum, rate, betas=(0.9, 0.98))
+        return cls(num_steps, batch_size, chosen, curriculum, rate, betas=(0.9, 0.98))
 
     @classmethod
     def of(
@@ -239,5 +254,6 @@ class Schedule:
                 break
             start = end
         moved = min((step - start) / max(1.0, stage.anneal * (end - start)), 1.0)
-        values = (low * (high / low) ** moved for low, high in (stage.beta_w, stage.beta_z))
+        pairs = stage.beta_w, stage.beta_z, stage.noise, stage.code_matching
+        values = (low * (high / low) ** moved if low else low for low, high in pairs)
         return Coefficients(stage, *values)

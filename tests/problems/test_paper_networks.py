@@ -397,6 +397,19 @@ def test_the_problems_build_them_by_name():
         Dots().build("huge")
 
 
+@pytest.mark.parametrize("problem", [Dots(), Sines()])
+def test_narrow_networks_have_the_paper_s_layers_at_an_eighth_of_their_channels(problem):
+    """All sizes but those of data (2 coordinates, 3 colours, a mean and a log-variance, ...)."""
+    data_sizes = {1, 2, 3, 4, 5, 6, 7, 8, 10, 15}
+    with META:
+        paper, narrow = problem.build("paper"), problem.build("narrow")
+    assert [type(m) for m in paper.modules()] == [type(m) for m in narrow.modules()]
+    wide = dict(paper.named_parameters())
+    for name, parameter in narrow.named_parameters():
+        for size, full in zip(parameter.shape, wide[name].shape, strict=True):
+            assert size == -(-full // 8) or (size == full and full in data_sizes), name
+
+
 def test_a_bad_category_is_named(models, refuses):
     generator = models["sines-paper"].generator
     with refuses(ValueError, "category"):

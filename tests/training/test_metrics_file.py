@@ -10,7 +10,8 @@ from compvae_pyg.training import MetricsFile, Stage
 
 COLUMNS = (
     "step,stage,max_parts,learning_rate,beta_w,beta_z,kl_w_nats,kl_w_bits,kl_z_nats,kl_z_bits,"
-    "reconstruction_nats,reconstruction_bits,elbo_nats,elbo_bits,rmse,skipped_steps,seconds"
+    "reconstruction_nats,reconstruction_bits,elbo_nats,elbo_bits,rmse,code_variance,"
+    "code_distance,skipped_steps,seconds"
 )
 
 

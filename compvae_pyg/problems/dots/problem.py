@@ -16,7 +16,7 @@ from compvae_pyg.problems.base import Problem, Removal, Value, drawing_device, p
 from compvae_pyg.problems.dots.data import COLORS, render_dots
 from compvae_pyg.problems.dots.measures import QUANTITIES, accuracy_per_image, glitches
 from compvae_pyg.problems.dots.networks import build_dots_small
-from compvae_pyg.problems.dots.paper_networks import build_dots_paper
+from compvae_pyg.problems.dots.paper_networks import build_dots_narrow, build_dots_paper
 from compvae_pyg.problems.estimate import Estimate, mean_square
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ class Dots(Problem):
     part_fields = ("color", "pos")
     intrinsic_fields = ("intensity",)
     event_shape = (3, 32, 32)
-    presets: ClassVar = {"small": build_dots_small, "paper": build_dots_paper}
+    presets: ClassVar = {
+        "small": build_dots_small,
+        "narrow": build_dots_narrow,
+        "paper": build_dots_paper,
+    }
     training: ClassVar[dict[str, Any]] = {
         "num_steps": 5_500,
         "batch_size": 192,
@@ -110,7 +114,8 @@ class Dots(Problem):
     def build(self, preset: str, **options: Any) -> CompVAE:
         """Build the networks of a preset, untrained, with options of theirs.
 
-        ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.2 to the layer, for a GPU.
+        ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.2 to the layer, for a GPU;
+        ``"narrow"`` has the layers of ``"paper"`` at 1/8 of their width.
         """
         return super().build(preset, **options)
 

@@ -23,7 +23,7 @@ from compvae_pyg.problems.sines.measures import (
     spectrum,
 )
 from compvae_pyg.problems.sines.networks import build_sines_small
-from compvae_pyg.problems.sines.paper_networks import build_sines_paper
+from compvae_pyg.problems.sines.paper_networks import build_sines_narrow, build_sines_paper
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +71,11 @@ class Sines(Problem):
     intrinsic_fields = ("amplitude", "phase")
     num_samples = 200
     event_shape = (num_samples,)
-    presets: ClassVar = {"small": build_sines_small, "paper": build_sines_paper}
+    presets: ClassVar = {
+        "small": build_sines_small,
+        "narrow": build_sines_narrow,
+        "paper": build_sines_paper,
+    }
     max_parts = 16
     quantities: ClassVar = QUANTITIES
     evaluated_parts = (1, 2, 4, 8, 16, 24, 30, 48, 64)
@@ -186,7 +190,8 @@ class Sines(Problem):
     def build(self, preset: str, **options: Any) -> CompVAE:
         """Build the networks of a preset, untrained, with options of theirs.
 
-        ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.1 to the layer, for a GPU.
+        ``"small"`` suits a laptop's CPU; ``"paper"`` is appendix A.1 to the layer, for a GPU;
+        ``"narrow"`` has the layers of ``"paper"`` at 1/8 of their width.
         """
         return super().build(preset, num_categories=self.num_categories, **options)
 
