@@ -18,6 +18,7 @@ says of the day holds for each home, however many they are. All of it is bounded
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import get_args
 
@@ -38,7 +39,7 @@ from compvae_pyg.networks.building_blocks import (
 from compvae_pyg.networks.fields import FieldEmbedding, read_fields
 from compvae_pyg.networks.normalization import Conditions
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
-from compvae_pyg.nn.checks import check_choice, check_count, check_options
+from compvae_pyg.nn.checks import can_look, check_choice, check_count, check_options
 
 __all__ = ["build_loads"]
 
@@ -55,7 +56,12 @@ def bounded(x: Tensor, largest: float) -> Tensor:
 
 
 class PartNetwork(nn.Module):
-    """A network of the fields of a part and, if there are channels of it, the context."""
+    """A network of the fields of a part and, if there are channels of it, the context.
+
+    It keeps in mind which categories it was trained with, and warns of others on the CPU.
+    """
+
+    seen: Tensor
 
     def __init__(
         self,
@@ -66,6 +72,8 @@ class PartNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = FieldEmbedding(fields, hidden_channels, hidden_channels // 2)
+        self.categories = {n: k["num_categories"] for n, k in fields.items() if "channels" not in k}
+        self.register_buffer("seen", torch.zeros(sum(self.categories.values()), dtype=torch.bool))
         self.conditions = Conditions(context_channels) if context_channels else None
         self.net = nn.Sequential(
             *activated(
@@ -83,10 +91,27 @@ class PartNetwork(nn.Module):
     def forward(self, parts: Fields, context: Tensor | None = None) -> Tensor:
         """Return one row for each part, ``[N, out_channels]``."""
         rows = [self.embedding(parts)]
+        self._note(parts)
         if self.conditions is not None:
             rows.append(self.conditions(required(context)))
         out: Tensor = self.net(torch.cat(rows, dim=1))
         return out
+
+    @torch.no_grad()
+    def _note(self, parts: Fields) -> None:
+        """Keep in mind the categories of training, and warn of others."""
+        first = 0
+        for name, number in self.categories.items():
+            category = parts if isinstance(parts, Tensor) else parts[name]
+            seen = self.seen[first : first + number]
+            first += number
+            if self.training:
+                seen.index_fill_(0, category, True)
+            elif can_look(category) and bool(self.seen.any()):
+                known = seen[category]
+                if not bool(known.all()):
+                    got = int(category[~known][0])
+                    warnings.warn(f"{name} {got} was never seen in training", stacklevel=2)
 
 
 def required(context: Tensor | None) -> Tensor:

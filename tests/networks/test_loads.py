@@ -92,6 +92,15 @@ def test_days_outside_of_the_training_data_are_warned_of(refuses):
         model.generate(parts(1, 1, 1, context=torch.zeros(1, 3)))
 
 
+def test_kinds_that_training_did_not_have_are_warned_of():
+    model = build().train()
+    seen = {"kind": torch.tensor([0, 2]), "area": torch.ones(2)}
+    model.generate(seen)
+    model.eval().generate(seen)
+    with pytest.warns(UserWarning, match="kind 1 was never seen"):
+        model.generate({"kind": torch.tensor([0, 1]), "area": torch.ones(2)})
+
+
 def test_options_out_of_range_are_refused(refuses):
     with refuses(ValueError, "rank"):
         build(rank=0)

@@ -24,6 +24,17 @@ __all__ = ["Households"]
 
 Day = Literal["given", "hidden"]
 
+_STAGES: dict[str, tuple[dict[str, Any], ...]] = {
+    "given": (
+        {"name": "parts", "share": 0.6, "inferred": "parts", "beta_w": (0.01, 1.0), "anneal": 0.7},
+        {"name": "whole", "share": 0.4, "beta_z": (10.0, 1.0), "anneal": 0.5},
+    ),
+    "hidden": (
+        {"name": "day", "share": 0.3, "inferred": "whole", "beta_z": (0.2, 1.0), "anneal": 0.5},
+        {"name": "whole", "share": 0.7, "beta_w": (5.0, 1.0), "anneal": 0.4},
+    ),
+}
+
 
 class Households(Problem):
     """Loads of homes on one day, in kW: a part is a home, a whole the sum of all.
@@ -45,7 +56,6 @@ class Households(Problem):
 
     name = "households"
     presets = {"small": build_loads}  # noqa: RUF012
-    max_parts = 64
     evaluated_parts = (1, 4, 16, 50)
 
     def __init__(
@@ -64,12 +74,16 @@ class Households(Problem):
             raise ValueError("day must be 'hidden' where the pool has no conditions (got 'given')")
         self.pool, self.day, self.source = pool, day, pool.name
         self.part_fields = tuple(pool.fields)
-        self.max_parts = min(64, pool.most_parts)
         days = torch.arange(pool.num_days)
         _, load = pool.sample(days, torch.ones_like(days), torch.Generator().manual_seed(0))
         self.event_shape = (load.shape[1],)
         self._unit = load.float().mean()
         self._held_out: Households | None = None
+
+    @property
+    def max_parts(self) -> int:  # type: ignore[override]
+        """Largest number of homes in training."""
+        return min(64, self.pool.most_parts)
 
     @property
     def unit(self) -> float:
@@ -135,6 +149,22 @@ class Households(Problem):
         # Logarithms of loads are taken: a home that uses nothing uses one per cent of a mean home.
         whole = whole.clamp(min=0.01 * self._unit)
         return packed_batch(parts, whole, sizes, self.context(day))
+
+    @property
+    def training(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """Numbers for its training.
+
+        Numbers of homes are drawn uniformly in their logarithm: single homes are as common as
+        streets of 32 to 64. A given day is read first and z is opened last, for what it does not
+        tell; of a hidden day z learns first, and the latents of homes are opened when it has.
+        """
+        return {
+            "num_steps": 4000,
+            "batch_size": 96,
+            "initial_rate": 2e-3,
+            "log_uniform": True,
+            "stages": _STAGES[self.day],
+        }
 
     def context(self, day: Tensor) -> Tensor | None:
         """Return the conditions of days of the pool, ``[S]``, if they are given to the model."""

@@ -19,7 +19,7 @@ __all__ = ["SimulatedPool", "heat_pumps"]
 Split = Literal["training", "held_out", "many"]
 
 _SIZES = torch.tensor([0.305, 0.265, 0.16, 0.145, 0.125])  # of homes by residents, made more even
-_HEAT_PUMPS = 40  # of each size and day
+_HEAT_PUMPS = {"training": (20, 1), "held_out": (20, 2), "many": (40, 3)}  # a size and day; seed
 _ALIKE = 8  # days whose loads of appliances are taken together in training
 _NUM_RESIDENTS = 5
 _FLOOR = 0.005  # kW
@@ -59,14 +59,19 @@ def heat_pumps(
     each = (days, _NUM_RESIDENTS, homes, 1)
 
     def normal(mean: float, std: float) -> np.ndarray:
-        return mean + std * draw.standard_normal(each)
+        return (mean + std * draw.standard_normal(each)).astype(np.float32)
 
-    residents = np.arange(1, _NUM_RESIDENTS + 1).reshape(1, -1, 1, 1)
-    clock = (np.arange(144) / 6.0).reshape(1, 1, 1, 144)  # hours
-    outdoors, sun = (x.reshape(days, 1, 1, 144) for x in (temperature, irradiance))
+    def uniform(low: float, high: float) -> np.ndarray:
+        return draw.uniform(low, high, each).astype(np.float32)
+
+    residents = np.arange(1, _NUM_RESIDENTS + 1, dtype=np.float32).reshape(1, -1, 1, 1)
+    clock = (np.arange(144, dtype=np.float32) / 6.0).reshape(1, 1, 1, 144)  # hours
+    outdoors, sun = (
+        x.astype(np.float32).reshape(days, 1, 1, 144) for x in (temperature, irradiance)
+    )
     losses = 0.13 * (0.8 + 0.08 * residents) * np.exp(normal(0.0, 0.3))
     indoors = normal(20.5, 0.8)
-    setback = draw.random(each) < 0.4
+    setback = uniform(0.0, 1.0) < 0.4
     down, up = normal(22.0, 0.7), normal(5.2, 0.8)
     night, boost = (clock > down) | (clock < up), (clock >= up) & (clock < up + 1.5)
     indoors = indoors + setback * (1.5 * boost - 2.5 * night)
@@ -74,7 +79,7 @@ def heat_pumps(
     heat = np.maximum(0.0, losses * (indoors - slow) - 0.25 * np.sqrt(residents) - 0.0015 * sun)
     power = 36.0 * losses
     duty = heat / power
-    wave = np.mod(clock / draw.uniform(0.7, 1.6, each) + draw.random(each), 1.0)
+    wave = np.mod(clock / uniform(0.7, 1.6) + uniform(0.0, 1.0), 1.0)
     duty = np.where(duty < 0.3, 0.3 * (wave < duty / 0.3), np.minimum(duty, 1.0))
     flow = 35.0 + 0.7 * np.maximum(0.0, 15.0 - slow)
     performance = np.clip(0.42 * (flow + 273.15) / np.maximum(flow - outdoors, 5.0), 1.5, 5.5)
@@ -92,6 +97,14 @@ def _stored() -> dict[str, np.ndarray]:
     path = files("compvae_pyg.problems.households") / "data" / "simulated.npz"
     with path.open("rb") as file, np.load(file) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+@cache
+def _heat(split: str) -> Tensor:
+    stored = _stored()
+    days = stored[f"{split}_days"].astype(np.int64)
+    temperature, irradiance = (stored[name][days] for name in ("temperature", "irradiance"))
+    return torch.tensor(heat_pumps(temperature, irradiance, *_HEAT_PUMPS[split]))
 
 
 class SimulatedPool:
@@ -134,8 +147,7 @@ class SimulatedPool:
         weekend = stored["weekend"][self.days].astype(np.float64)
         conditions = np.stack([*(x.mean(1) for x in weather), evening, weekend], axis=1)
         self.conditions = torch.tensor(conditions, dtype=torch.float32)
-        seed = ("training", "held_out", "many").index(split) + 1
-        self.heat = torch.tensor(heat_pumps(weather[0], weather[1], _HEAT_PUMPS, seed))
+        self.heat = _heat(split)
         base = stored[split].astype(np.float32)
         alike = np.arange(len(base))[:, None]
         if split == "training":
