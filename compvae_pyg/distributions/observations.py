@@ -8,20 +8,21 @@ import torch
 from torch import Tensor
 from torch.distributions import (
     Distribution,
-    Gamma,
     Independent,
     LowRankMultivariateNormal,
     MultivariateNormal,
     Normal,
     TransformedDistribution,
+    constraints,
 )
-from torch.distributions.transforms import ExpTransform
+from torch.distributions.transforms import ExpTransform, Transform
 
 from compvae_pyg.nn.checks import check_choice, check_real, check_same_shape
 
 __all__ = ["CurveLogNormal", "Family", "from_noise", "observation"]
 
 Family = Literal["normal", "lognormal", "gamma"]
+_MAX_NINTH = 0.5  # of the squared ratio of standard deviation and mean, over nine
 
 
 class CurveLogNormal(TransformedDistribution):
@@ -55,6 +56,68 @@ class CurveLogNormal(TransformedDistribution):
         return torch.expm1(self.base_dist.variance) * self.mean.square()
 
 
+class CurveGamma(TransformedDistribution):
+    r"""Positive curves whose cube roots are Gaussian, as those of gamma distributions nearly are.
+
+    .. math::
+        x = a\, y^3, \qquad y \sim \mathcal{N}(\mu, \Sigma)
+
+    (Wilson and Hilferty, 1931): the tail of a gamma distribution, with correlation along the curve.
+    What little falls below zero is drawn as zero.
+
+    Args:
+        base: Distribution of the cube roots, a Gaussian over ``[S, T]`` of event shape ``[T]``.
+        scale: :math:`a`, ``[S, T]``.
+
+    Example:
+        >>> roots = Independent(Normal(torch.full((2, 5), 0.9), 0.3), 1)
+        >>> CurveGamma(roots, torch.ones(2, 5)).mean[0, 0]
+        tensor(0.9720)
+    """
+
+    def __init__(self, base: Distribution, scale: Tensor) -> None:
+        self.scale = scale
+        super().__init__(base, _Cube(scale), validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> CurveGamma:
+        """Return the distribution with parameters expanded to a shape."""
+        shape = torch.Size(batch_shape)
+        scale = self.scale.expand(*shape, *self.event_shape)
+        return CurveGamma(self.base_dist.expand(shape), scale)
+
+    @property
+    def mean(self) -> Tensor:
+        r"""Mean :math:`a (\mu^3 + 3 \mu \sigma^2)`, ``[S, T]``."""
+        m, v = self.base_dist.mean, self.base_dist.variance
+        return self.scale * (m**3 + 3.0 * m * v)
+
+    @property
+    def variance(self) -> Tensor:
+        r"""Variance :math:`a^2 \sigma^2 (9 \mu^4 + 36 \mu^2 \sigma^2 + 15 \sigma^4)`, ``[S, T]``."""
+        m, v = self.base_dist.mean, self.base_dist.variance
+        return self.scale.square() * v * (9.0 * m**4 + 36.0 * m.square() * v + 15.0 * v.square())
+
+
+class _Cube(Transform):
+    domain = constraints.real
+    codomain = constraints.nonnegative
+    bijective = True
+    sign = 1
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def _call(self, y: Tensor) -> Tensor:
+        return self.scale * y.clamp(min=0.0) ** 3
+
+    def _inverse(self, x: Tensor) -> Tensor:
+        return (x / self.scale) ** (1.0 / 3.0)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return (3.0 * self.scale).log() + 2.0 * x.abs().log()
+
+
 def observation(
     family: Family, mean: Tensor, std: Tensor, factor: Tensor | None = None
 ) -> Distribution:
@@ -68,13 +131,13 @@ def observation(
 
     Args:
         family: ``"normal"``; ``"lognormal"`` or ``"gamma"`` for positive curves, of the same
-            moments: :math:`\sigma_{\log}^2 = \log(1 + s^2 / m^2)`, or shape :math:`m^2 / s^2`.
+            moments: :math:`\sigma_{\log}^2 = \log(1 + s^2 / m^2)`, or a :class:`CurveGamma` of
+            shape :math:`m^2 / s^2`, which is held below :math:`s = 2 m` or so.
         mean, std: :math:`m` and :math:`s`, ``[S, T]``.
         factor: :math:`F`, ``[S, T, R]``; without it, points are independent.
 
     Raises:
-        TypeError, ValueError: If an argument is of another type or shape, or a gamma distribution
-            is to be correlated.
+        TypeError, ValueError: If an argument is of another type or shape.
 
     Example:
         >>> m, s = torch.full((1, 2), 3.0), torch.full((1, 2), 0.5)
@@ -84,11 +147,12 @@ def observation(
     """
     check_choice(family, "family", get_args(Family))
     check_same_shape(("S", "T"), mean=mean, std=std)
+    scale = mean
     if family == "gamma":
-        if factor is not None:
-            raise ValueError("factor must be None for a gamma distribution (got one)")
-        rate = mean / std.square()
-        return Independent(Gamma(mean * rate, rate, validate_args=False), 1, validate_args=False)
+        ninth = (std / mean).square() / 9.0
+        ninth = ninth / (1.0 + (ninth / _MAX_NINTH) ** 4) ** 0.25  # the identity where it is small
+        scale = mean / (1.0 - ninth**3)
+        mean, std = 1.0 - ninth, ninth.sqrt()
     if family == "lognormal":
         variance = torch.log1p((std / mean).square())
         mean, std = mean.log() - 0.5 * variance, variance.sqrt()
@@ -100,6 +164,8 @@ def observation(
         own = 1.0 / (1.0 + factor.square().sum(dim=2))
         shared = std.unsqueeze(2) * factor * own.sqrt().unsqueeze(2)
         base = LowRankMultivariateNormal(mean, shared, std.square() * own, validate_args=False)
+    if family == "gamma":
+        return CurveGamma(base, scale)
     return CurveLogNormal(base) if family == "lognormal" else base
 
 

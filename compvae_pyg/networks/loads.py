@@ -289,7 +289,7 @@ def build_loads(
     length: int,
     context_channels: int = 0,
     unit: float = 1.0,
-    family: Family = "lognormal",
+    family: Family = "gamma",
     rank: int = 6,
     codes: int = 16,
     style_channels: int = 12,
@@ -313,9 +313,9 @@ def build_loads(
             for none: what the parts share is then left to z.
         unit: A typical value of a curve of one part, in units of the data.
         family: Distribution of a whole, see :func:`~compvae_pyg.distributions.observation`:
-            ``"lognormal"`` or ``"gamma"`` for positive curves, ``"normal"`` for all.
-        rank: Rank of the correlations between points that the latents leave; gamma distributions
-            have none.
+            ``"gamma"`` or, of heavier tails, ``"lognormal"`` for positive curves, ``"normal"`` for
+            all.
+        rank: Rank of the correlations between points that the latents leave.
         codes: How many profiles the expected curve of a part is made of, and its variance.
         style_channels: How many numbers of a part's latent the fields do not determine.
         z_channels: Size of the latent of a whole.
@@ -339,7 +339,6 @@ def build_loads(
     known = read_fields(fields)
     check_count(length, "length")
     check_choice(family, "family", get_args(Family))
-    rank = 0 if family == "gamma" else rank
     positive = family != "normal"
     w_channels = 1 + 2 * codes + style_channels
     network = PartNetwork(known, context_channels, 2 * codes, part_hidden_channels)

@@ -17,15 +17,28 @@ def moments():
 @pytest.mark.parametrize("family", ["normal", "lognormal", "gamma"])
 def test_moments_are_those_asked_for(family, moments):
     mean, std, factor = moments
-    factor = None if family == "gamma" else factor
     p = observation(family, mean, std, factor)
     assert p.batch_shape == (2,) and p.event_shape == (4,)
     torch.testing.assert_close(p.mean, mean)
-    torch.testing.assert_close(p.stddev, std)
+    torch.testing.assert_close(p.stddev, std, rtol=1e-2 if family == "gamma" else 1e-7, atol=0)
     torch.manual_seed(0)
     x = p.sample((40_000,))
     torch.testing.assert_close(x.mean(0), mean, rtol=0.02, atol=0)
     torch.testing.assert_close(x.std(0), std, rtol=0.03, atol=0)
+
+
+def test_a_gamma_distribution_is_nearly_one():
+    mean, std = torch.full((1, 3), 2.0), torch.tensor([[0.2, 1.0, 2.0]])
+    p = observation("gamma", mean, std)
+    q = td.Gamma((mean / std) ** 2, mean / std**2)
+    noise = torch.tensor([-1.0, 0.0, 1.0, 2.0, 3.0]).view(-1, 1, 1).expand(-1, 1, 3)
+    torch.testing.assert_close(from_noise(p, noise), from_noise(q, noise), rtol=0.05, atol=0.05)
+    grid = torch.linspace(1e-4, 30.0, 100_001, dtype=torch.float64)
+    one = observation(
+        "gamma", torch.full((100_001, 1), 2.0).double(), torch.full((100_001, 1), 2.0).double()
+    )
+    total = torch.trapezoid(one.log_prob(grid.unsqueeze(1)).exp(), grid)
+    assert 0.9 < float(total) < 1.001  # the rest is near zero and at it
 
 
 @pytest.mark.parametrize("family", ["normal", "lognormal"])
@@ -50,7 +63,7 @@ DISTRIBUTIONS = {
     "normal": td.Independent(td.Normal(torch.zeros(3, 2), 2.0), 1),
     "correlated": observation("lognormal", torch.ones(3, 2), torch.ones(3, 2), torch.ones(3, 2, 1)),
     "full": td.MultivariateNormal(torch.ones(3, 2), torch.tensor([[2.0, 1.0], [1.0, 2.0]])),
-    "gamma": observation("gamma", torch.full((3, 2), 0.5), torch.ones(3, 2)),
+    "gamma": observation("gamma", torch.ones(3, 2), torch.ones(3, 2), torch.ones(3, 2, 1)),
     "lognormal": td.Independent(td.LogNormal(torch.zeros(3, 2), 1.0), 1),
     "laplace": td.Independent(td.Laplace(torch.zeros(3, 2), 1.0), 1),
     "beta of uniform": td.Independent(td.Kumaraswamy(torch.ones(3, 2), 2.0), 1),
@@ -89,9 +102,7 @@ def test_far_tails_are_exact():
 def test_what_cannot_be_drawn_from_noise_is_refused(moments, refuses):
     with refuses(TypeError, "cdf"):
         from_noise(td.Poisson(torch.ones(2)), torch.zeros(2))
-    mean, std, factor = moments
-    with refuses(ValueError, "factor"):
-        observation("gamma", mean, std, factor)
+    mean, std, _ = moments
     with refuses(ValueError, "family"):
         observation("cauchy", mean, std)
     with refuses(ValueError, "std"):
