@@ -93,7 +93,7 @@ class CurveGamma(TransformedDistribution):
 
     @property
     def variance(self) -> Tensor:
-        r"""Variance :math:`a^2 \sigma^2 (9 \mu^4 + 36 \mu^2 \sigma^2 + 15 \sigma^4)`, ``[S, T]``."""
+        r"""Variance :math:`a^2 \sigma^2 (9 \mu^4 + 36 \mu^2 \sigma^2 + 15 \sigma^4)`."""
         m, v = self.base_dist.mean, self.base_dist.variance
         return self.scale.square() * v * (9.0 * m**4 + 36.0 * m.square() * v + 15.0 * v.square())
 
