@@ -289,7 +289,7 @@ def build_loads(
     length: int,
     context_channels: int = 0,
     unit: float = 1.0,
-    family: Family = "gamma",
+    family: Family = "power",
     rank: int = 6,
     codes: int = 16,
     style_channels: int = 12,
@@ -313,7 +313,7 @@ def build_loads(
             for none: what the parts share is then left to z.
         unit: A typical value of a curve of one part, in units of the data.
         family: Distribution of a whole, see :func:`~compvae_pyg.distributions.observation`:
-            ``"gamma"`` or, of heavier tails, ``"lognormal"`` for positive curves, ``"normal"`` for
+            ``"power"`` or, of heavier tails, ``"lognormal"`` for positive curves, ``"normal"`` for
             all.
         rank: Rank of the correlations between points that the latents leave.
         codes: How many profiles the expected curve of a part is made of, and its variance.
