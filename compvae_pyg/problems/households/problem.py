@@ -31,7 +31,7 @@ _STAGES: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "hidden": (
         {"name": "day", "share": 0.3, "inferred": "whole", "beta_z": (0.2, 1.0), "anneal": 0.5},
-        {"name": "whole", "share": 0.7, "beta_w": (5.0, 1.0), "anneal": 0.4},
+        {"name": "whole", "share": 0.7, "beta_w": (0.02, 1.0), "anneal": 0.6},
     ),
 }
 
