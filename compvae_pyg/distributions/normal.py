@@ -20,7 +20,7 @@ from compvae_pyg.nn.checks import (
     check_type,
     takes_context,
 )
-from compvae_pyg.nn.packed import at_least_float32
+from compvae_pyg.nn.segments import at_least_float32
 
 __all__ = [
     "LogVarianceNormal",

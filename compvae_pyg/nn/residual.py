@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 from torch_geometric.nn.inits import reset
 
-from compvae_pyg.nn.checks import check_count, check_features, check_type
+from compvae_pyg.nn import checks
 
 __all__ = ["Residual", "elu_of", "plus"]
 
@@ -33,7 +33,7 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        check_count(channels, "channels")
+        checks.check_count(channels, "channels")
         self.channels = channels
         self.lin1 = nn.Linear(channels, channels)
         self.lin2 = nn.Linear(channels, channels)
@@ -50,8 +50,8 @@ class Residual(nn.Module):
             TypeError: If ``x`` does not hold numbers of the type of the weights.
             ValueError: If it is not ``[*, channels]``, or on another device than the weights.
         """
-        check_type(x, "x", Tensor)
-        check_features(x, "x", ("*",) * (x.dim() - 1) + (self.channels,), self)
+        checks.check_type(x, "x", Tensor)
+        checks.check_features(x, "x", ("*",) * (x.dim() - 1) + (self.channels,), self)
         return plus(x, self.lin2, elu_of(self.lin1, x))
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from compvae_pyg.distributions.normal import normal_sample
 from compvae_pyg.distributions.observations import from_noise
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import AnyParts, Fields
-from compvae_pyg.nn.checks import check_device, check_model, check_real, check_shape
+from compvae_pyg.nn.checks import check_device, check_model, check_real, check_shape, check_type
 from compvae_pyg.nn.packed import map_context
 
 __all__ = ["WholeFromNoise"]
@@ -69,7 +69,9 @@ class WholeFromNoise:
         check_model(model)
         self.generator = model.generator
         self.event_shape = model.event_shape
-        self.observation_noise = model.draws(observation_noise)
+        check_type(observation_noise, "observation_noise", bool, type(None))
+        by_model = observation_noise is None
+        self.observation_noise = bool(model.observation_noise if by_model else observation_noise)
         packed = self.generator.pack(parts, count=count, weight=weight, context=context)
         if packed.batch_size != 1:
             raise ValueError(f"parts must be of one whole (got {packed.batch_size})")
