@@ -31,19 +31,12 @@ class _PackedShape(tuple[int, ...]):
 class PackedDistribution(Distribution):
     """Distribution whose samples are packed, ``[*, N, D]``, and densities of sets, ``[*, S, D]``.
 
-    Args:
+    Attributes:
         sets: The sets in which the members lie.
-        channels: Number of coordinates :math:`D`.
-        validate_args: As in :class:`torch.distributions.Distribution`.
     """
 
     has_rsample = True
-
-    def __init__(self, sets: PackedParts, channels: int, validate_args: bool | None) -> None:
-        self.sets = sets
-        validates = self._validate_args if validate_args is None else bool(validate_args)
-        super().__init__(torch.Size([sets.batch_size, channels]), validate_args=False)
-        self._validate_args = validates
+    sets: PackedParts
 
     @property
     def batch(self) -> Tensor:
@@ -72,12 +65,6 @@ class PackedDistribution(Distribution):
         """Draw samples, ``[*sample_shape, N, D]``."""
         with torch.no_grad():
             return self.rsample(sample_shape, generator)
-
-    def _sum(self, value: Tensor) -> Tensor:
-        return self.sets.sum(value, dim=-2)
-
-    def _spread(self, value: Tensor) -> Tensor:
-        return self.sets.broadcast(value, dim=-2)
 
 
 def _refusal(name: str) -> str:

@@ -96,10 +96,13 @@ class SumControlledNormal(PackedDistribution):
         self.scale = scale
         self.coupling_logits = coupling_logits
         self.coupling = coupling
-        super().__init__(sets_of(loc, "loc", batch, batch_size), loc.shape[1], validate_args)
+        self.sets = sets_of(loc, "loc", batch, batch_size)
         # rho is the share of its set's total noise that each member gives back.
         self.rho, self.log_null = self.sets.softmax_with_null(coupling_logits)
-        if self._validate_args:
+        validates = self._validate_args if validate_args is None else bool(validate_args)
+        super().__init__(self.log_null.shape, validate_args=False)
+        self._validate_args = validates
+        if validates:
             # Own checks of values, which say in a line what is wrong and where.
             checks.check_finite(loc, "loc")
             checks.check_finite(coupling_logits, "coupling_logits")
@@ -331,6 +334,12 @@ class SumControlledNormal(PackedDistribution):
     @property
     def _wide_scale(self) -> Tensor:
         return self.scale.double()
+
+    def _sum(self, value: Tensor) -> Tensor:
+        return self.sets.sum(value, dim=-2)
+
+    def _spread(self, value: Tensor) -> Tensor:
+        return self.sets.broadcast(value, dim=-2)
 
     def __repr__(self) -> str:
         sizes = f"{self.loc.shape[0]}, batch_size={self.batch_size}, channels={self.loc.shape[1]}"

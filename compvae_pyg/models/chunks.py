@@ -30,7 +30,7 @@ from compvae_pyg.nn.checks import (
     check_type,
 )
 from compvae_pyg.nn.packed import map_context
-from compvae_pyg.nn.segments import at_least_float32
+from compvae_pyg.nn.rows import at_least_float32
 
 if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator
@@ -273,10 +273,10 @@ def encode_long(
 ) -> Encoded:
     """Return what :func:`stream` needs of features of a whole and its parts."""
     whole, parts = features
-    z_posterior = encoder.z_posterior(whole)
+    z_posterior = encoder._z_posterior(whole)
     z = z_posterior.loc + z_posterior.scale * z_eps
     parts = parts if part_eps is None or not encoder.part_noise else parts + part_eps
-    return Encoded(z_posterior, z, parts, encoder.states(whole, z, parts, sets))
+    return Encoded(z_posterior, z, parts, encoder._states(whole, z, parts, sets))
 
 
 def stream(
@@ -297,7 +297,7 @@ def stream(
         Which rows, their prior, their latents, and the terms of their log-density, ``[D_w]``, of
         which the last ones have that of the whole as well.
     """
-    encode = model.encoder.w_posterior
+    encode = model.encoder._w_posterior
 
     def infer(rows: slice) -> tuple[Normal, SumControlledNormal]:
         some = parts.rows(rows, slice(0, 1))

@@ -1,7 +1,8 @@
 """The inference network: from a whole and its parts to the latents of both."""
 
 import copy
-from typing import Any, NamedTuple
+import math
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,11 @@ from compvae_pyg.distributions import (
 from compvae_pyg.distributions.normal import standard_normal
 from compvae_pyg.nn import GraphBlock, PackedParts, Residual, checks
 from compvae_pyg.nn.packed import sets_of
-from compvae_pyg.nn.posterior_head import PosteriorHead, PosteriorInit
-from compvae_pyg.nn.segments import at_least_float32
+from compvae_pyg.nn.rows import at_least_float32
 
 __all__ = ["CompVAEEncoder", "Posterior", "PosteriorInit"]
+
+PosteriorInit = Literal["linear", "prior", "low_variance"]
 
 
 class Posterior(NamedTuple):
@@ -138,7 +140,7 @@ class CompVAEEncoder(nn.Module):
             self.blocks.append(GraphBlock(*sizes, aggr=copy.deepcopy(aggr)))
             sizes = hidden_channels, hidden_channels, 0
         self.act = nn.ELU()
-        self.w_head = w_head or PosteriorHead(hidden_channels, 3 * w_channels, posterior_init)
+        self.w_head = w_head or _Head(hidden_channels, 3 * w_channels, posterior_init)
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
@@ -186,21 +188,21 @@ class CompVAEEncoder(nn.Module):
         checks.check_encoder_input(self, whole, parts, sets.batch_size, w_prior, z, z_eps, part_eps)
         if edge_index is None:
             checks.check_complete(self.blocks[0], GraphBlock.message)  # before anything is drawn
-        z_posterior = self.z_posterior(whole)
+        z_posterior = self._z_posterior(whole)
         if z is None:
             z_eps = standard_normal(z_posterior.loc, generator) if z_eps is None else z_eps
             z = z_posterior.loc + z_posterior.scale * z_eps
         if self.part_noise:
             parts = parts + (standard_normal(parts, generator) if part_eps is None else part_eps)
-        states = self.states(whole, z, parts, sets, edge_index)
-        return Posterior(z_posterior, z, self.w_posterior(states, parts, sets, w_prior))
+        states = self._states(whole, z, parts, sets, edge_index)
+        return Posterior(z_posterior, z, self._w_posterior(states, parts, sets, w_prior))
 
-    def z_posterior(self, whole: Tensor) -> Normal:
+    def _z_posterior(self, whole: Tensor) -> Normal:
         r"""Return :math:`q(z \mid x)`: the first step of :meth:`forward`, without its checks."""
         loc, log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
         return LogVarianceNormal(loc, log_variance, validate_args=False)
 
-    def states(
+    def _states(
         self, whole: Tensor, z: Tensor, parts: Tensor, sets: PackedParts, edge_index: Any = None
     ) -> Tensor:
         r"""Return :math:`h^{(n)}` of parts whose features have their noise: the second step."""
@@ -211,7 +213,7 @@ class CompVAEEncoder(nn.Module):
             context = None
         return h
 
-    def w_posterior(
+    def _w_posterior(
         self, states: Tensor, parts: Tensor, sets: PackedParts, w_prior: Normal | None
     ) -> SumControlledNormal:
         r"""Return :math:`q(\{w_i\} \mid x, z, \{\ell_i\})` of the states: the last step."""
@@ -228,3 +230,34 @@ class CompVAEEncoder(nn.Module):
         options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         sizes = f"{self.whole_channels}, {self.part_channels}, num_blocks={len(self.blocks)}"
         return f"{self.__class__.__name__}({sizes}, {options})"
+
+
+class _Head(nn.Linear):
+    """A Linear of the states to means, log-variances and coupling logits of a residual posterior.
+
+    Args:
+        in_channels: Size of each state.
+        out_channels: Three times that of each latent.
+        init: How it is initialised, see :class:`~compvae_pyg.CompVAEEncoder`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, init: PosteriorInit) -> None:
+        self.init = init
+        super().__init__(in_channels, out_channels)
+
+    def forward(self, states: Tensor, parts: Tensor | None = None) -> Tensor:
+        """Return ``[N, out_channels]``."""
+        return super().forward(states)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        super().reset_parameters()
+        if self.init == "linear":
+            return
+        low = self.init == "low_variance"
+        gains = (1.5 if low else 0.1, 0.1, 0.1)  # of means, log-variances and logits
+        biases = (0.0, 2.0 * math.log(0.1) if low else 0.0, -3.0)
+        for k in range(3):
+            self.weight.chunk(3)[k].mul_(gains[k])
+            self.bias.chunk(3)[k].fill_(biases[k])

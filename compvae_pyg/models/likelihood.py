@@ -15,7 +15,7 @@ from compvae_pyg.models.chunks import copies, encode_long, is_long, split, strea
 from compvae_pyg.models.encoder import Posterior
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_count, check_generator
-from compvae_pyg.nn.segments import at_least_float32
+from compvae_pyg.nn.rows import at_least_float32
 
 __all__ = ["CommonNoise", "importance_log_weights", "log_mean_exp"]
 

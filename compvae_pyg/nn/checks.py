@@ -98,6 +98,8 @@ def check_counts(values: Any, name: str, at_least: int = 1) -> None:
     """Raise unless the value is a sequence of integers, see :func:`check_count`."""
     if isinstance(values, str) or not isinstance(values, (Sequence, range, Tensor)):
         raise TypeError(f"{name} must be a sequence of integers (got {type(values).__name__})")
+    if isinstance(values, Tensor):
+        check_shape(values, name, ("n",))
     for number in values.tolist() if isinstance(values, Tensor) else values:
         check_count(number, name, at_least)
 
@@ -149,6 +151,24 @@ def check_shape(value: Tensor, name: str, shape: Sequence[int | str]) -> None:
     if not fits:
         expected = ", ".join(map(str, shape))
         raise ValueError(f"{name} must be [{expected}] (got {list(value.shape)})")
+
+
+def check_rows(value: Tensor, name: str, rows: int, dim: int = 0) -> None:
+    """Raise a ValueError unless a tensor has so many rows along a dimension."""
+    if not -value.dim() <= dim < value.dim() or value.shape[dim] != rows:
+        raise ValueError(
+            f"{name} must have {rows} rows in dimension {dim} (got {list(value.shape)})"
+        )
+
+
+def check_broadcasts(value: Tensor, name: str, like: Tensor) -> None:
+    """Raise a ValueError unless a tensor is of a shape that broadcasts with that of another."""
+    pairs = zip(reversed(value.shape), reversed(like.shape), strict=False)
+    if not torch.compiler.is_compiling() and any(a != b and 1 not in (a, b) for a, b in pairs):
+        raise ValueError(
+            f"{name} must be of a shape that broadcasts with {list(like.shape)} "
+            f"(got {list(value.shape)})"
+        )
 
 
 def check_device(value: Tensor, name: str, device: torch.device, of: str) -> None:
@@ -720,6 +740,8 @@ def check_padding(num_parts: Any, num_sets: Any, own_parts: int, own_sets: int) 
 def check_set_sizes(sizes: Any, name: str) -> None:
     """Raise unless these are sizes of sets: 64-bit integers, ``[S]``, not negative."""
     check_type(sizes, name, Tensor)
+    if sizes.is_meta:
+        raise ValueError(f"{name} must hold numbers (got a tensor on the meta device)")
     if sizes.dim() != 1 or sizes.dtype != torch.long:
         raise ValueError(
             f"{name} must be a vector of 64-bit integers "

@@ -1,4 +1,4 @@
-"""Message passing on the complete graph of each set, in linear time."""
+"""Message passing on the complete graph of each set, in linear time, and its residual block."""
 
 from types import NoneType
 from typing import Any
@@ -12,11 +12,9 @@ from torch_geometric.nn.inits import reset
 
 from compvae_pyg.nn import checks
 from compvae_pyg.nn.packed import PackedParts, sets_of
-from compvae_pyg.nn.residual import Residual, elu_of, plus
-from compvae_pyg.nn.segments import at_least_float32
-from compvae_pyg.nn.split_linear import SplitLinear
+from compvae_pyg.nn.rows import SplitLinear, at_least_float32, elu_of, plus
 
-__all__ = ["GraphBlock"]
+__all__ = ["GraphBlock", "Residual"]
 
 
 class GraphBlock(MessagePassing):
@@ -179,3 +177,49 @@ class _Update(nn.Module):
     ) -> Tensor:
         received = self.received_residual(torch.tanh(received))
         return self.residual(elu_of(self.lin, x, received, context, parts))
+
+
+class Residual(nn.Module):
+    r"""Two-layer residual block, :math:`h + W_2\,\mathrm{ELU}(W_1 h + b_1) + b_2` (Fig. 9).
+
+    From Berger & Sebag, `"From abstract items to latent spaces to observed data and back"
+    <https://inria.hal.science/hal-02431955>`_ (ECML PKDD 2019).
+
+    Args:
+        channels: Size of each input and of each output, :math:`C`.
+
+    Shapes:
+        - **input:** :math:`(*, C)`
+        - **output:** :math:`(*, C)`
+
+    Example:
+        >>> import torch
+        >>> Residual(8)(torch.randn(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        checks.check_count(channels, "channels")
+        self.channels = channels
+        self.lin1 = nn.Linear(channels, channels)
+        self.lin2 = nn.Linear(channels, channels)
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        for lin in (self.lin1, self.lin2):
+            reset(lin)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, of the shape of ``x``.
+
+        Raises:
+            TypeError: If ``x`` does not hold numbers of the type of the weights.
+            ValueError: If it is not ``[*, channels]``, or on another device than the weights.
+        """
+        checks.check_type(x, "x", Tensor)
+        checks.check_features(x, "x", ("*",) * (x.dim() - 1) + (self.channels,), self)
+        return plus(x, self.lin2, elu_of(self.lin1, x))
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.channels})"

@@ -19,7 +19,7 @@ from typing_extensions import Unpack
 
 from compvae_pyg.nn import checks
 from compvae_pyg.nn.from_data import from_data
-from compvae_pyg.nn.segments import Segments, at_least_float32
+from compvae_pyg.nn.rows import Segments, at_least_float32
 
 __all__ = [
     "AnyParts",
@@ -246,6 +246,8 @@ class PackedParts:
             >>> out.prob, out.log_null.exp()
             (tensor([0.3333, 0.3333, 0.5000]), tensor([0.3333, 0.5000]))
         """
+        checks.check_real(logits, "logits")
+        checks.check_rows(logits, "logits", self.num_parts)
         logits = at_least_float32(logits)
         # The shift cancels from the result, so that no gradient need flow through it.
         shift = self.segments.max(logits).clamp(min=0.0)
@@ -356,6 +358,7 @@ class PackedParts:
             >>> PackedParts(torch.arange(3), torch.tensor([0, 0, 1])).repeat(2).batch
             tensor([0, 0, 1, 2, 2, 3])
         """
+        checks.check_count(times, "times", at_least=0)
         shift = torch.arange(times, device=self.device) * self.batch_size
         batch = (self.batch + shift.unsqueeze(1)).flatten()
 

@@ -1,15 +1,26 @@
-"""Rows that lie sorted by set: their sums, the transpose, and where they begin."""
+"""What layers do to rows that lie sorted by set: sums, their transpose, a linear layer of both."""
 
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
-from compvae_pyg.nn.checks import can_look, check_annotations, check_set_sizes
+from compvae_pyg.nn.checks import can_look, check_annotations, check_rows, check_set_sizes
 
-__all__ = ["Segments", "at_least_float32", "gather", "pack"]
+__all__ = [
+    "Segments",
+    "SplitLinear",
+    "at_least_float32",
+    "elu_of",
+    "gather",
+    "pack",
+    "plus",
+]
 
 # Added one by one, 32-bit numbers lose a digit for every ten times as many. Sets of more rows than
 # _LONG are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
@@ -37,6 +48,7 @@ class Segments:
 
     def sum(self, values: Tensor, dim: int = 0) -> Tensor:
         """Return the sum of each set; half-precision values are added in 32 bits."""
+        check_rows(values, "values", self.batch.shape[0], dim)
         total = at_least_float32(values)
         if (found := self._blocks(total)) is None:
             total = _add(total, self.batch, self.batch_size, dim)
@@ -48,6 +60,7 @@ class Segments:
 
     def broadcast(self, values: Tensor, dim: int = 0) -> Tensor:
         """Return what belongs to sets once for each of their rows."""
+        check_rows(values, "values", self.batch_size, dim)
         if (found := self._blocks(values)) is None:
             return gather(values, self.batch, dim)
         blocks, owner = found  # so that the gradient is a sum as above
@@ -71,6 +84,88 @@ class Segments:
                 long = int(torch.bincount(self.batch).max()) > _LONG
             self._known_blocks = _blocks(self.batch, self.batch_size) if long else ()
         return self._known_blocks or None
+
+
+class Sets(Protocol):
+    """What a linear layer needs to know of sets."""
+
+    def broadcast(self, values: Tensor, dim: int = 0) -> Tensor:
+        """Return what belongs to sets once for each of their rows."""
+
+
+class SplitLinear(nn.Module):
+    r"""Linear layer of the features of a part, of what it receives, and of those of its set.
+
+    .. math::
+        y_i = W x_i + W_r r_i + W_c c_{s(i)} + b
+
+    It is a Linear of their concatenation, which is never made; the product with the context is made
+    once a set.
+
+    Args:
+        in_channels: Size of each :math:`x_i`.
+        out_channels: Size of each output.
+        received_channels: Size of each :math:`r_i`; 0 means that there is none.
+        context_channels: Size of each :math:`c_s`; 0 means that there is none.
+
+    Shapes:
+        - **input:** parts :math:`(N, C_{in})`, received :math:`(N, C_r)`, context :math:`(S, C_c)`
+        - **output:** :math:`(N, C_{out})`
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        received_channels: int = 0,
+        context_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.channels = (in_channels, received_channels, context_channels)
+        self.out_channels = out_channels
+        self.own = nn.Linear(in_channels, out_channels)
+        self.received, self.context = (
+            nn.Linear(channels, out_channels, bias=False) if channels else None
+            for channels in self.channels[1:]
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew, as a Linear of the concatenation does."""
+        bound = 1.0 / math.sqrt(sum(self.channels))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(
+        self,
+        x: Tensor,
+        received: Tensor | None = None,
+        context: Tensor | None = None,
+        parts: Sets | None = None,
+    ) -> Tensor:
+        """Return the output for each part; ``parts`` says which set each belongs to."""
+        out: Tensor = self.own(x)
+        if self.received is not None:
+            out = plus(out, self.received, received)
+        if self.context is not None and parts is not None:
+            out = parts.broadcast(self.context(context)) + out
+        return out
+
+    def __repr__(self) -> str:
+        in_channels = " + ".join(str(channels) for channels in self.channels if channels)
+        return f"{self.__class__.__name__}({in_channels}, {self.out_channels})"
+
+
+def elu_of(module: nn.Module, *args: Any) -> Tensor:
+    """Return the ELU of what a module returns, whose gradient is read off the result."""
+    return F.elu(_owned(module, *args), inplace=True)
+
+
+def plus(x: Tensor, module: nn.Module, *args: Any) -> Tensor:
+    """Return the sum of a tensor and of what a module returns."""
+    out = _owned(module, *args)
+    # Under autocast the sum has the precision of x, which may be the higher one.
+    return out.add_(x) if out.dtype == x.dtype else x + out
 
 
 @check_annotations
@@ -130,3 +225,12 @@ def _add(values: Tensor, index: Tensor, size: int, dim: int) -> Tensor:
     shape = list(values.shape)
     shape[dim] = size
     return torch.scatter_add(values.new_zeros(shape), dim, _index(index, values, dim), values)
+
+
+def _owned(module: nn.Module, *args: Any) -> Tensor:
+    """Return what a module returns, to be changed in place: a copy where others may hold it."""
+    out: Tensor = module(*args)
+    hooks = (module._forward_hooks, module._backward_hooks, module._backward_pre_hooks)
+    own = type(module) is not nn.Linear or "forward" in vars(module)
+    held = own or out.dim() != 2 or any(hooks) or _has_any_global_hook()
+    return out.clone() if held else out
