@@ -131,7 +131,8 @@ class Households(Problem):
             return {"homes": None}
         each = [{"residents": n, "heat_pump": h} for h in (0, 1) for n in (1, 2, 4)]
         return {
-            f"{kind['residents']} residents{', heat pump' if kind['heat_pump'] else ''}": kind
+            f"{kind['residents']} resident{'s' * (kind['residents'] > 1)}"
+            f"{', heat pump' * kind['heat_pump']}": kind
             for kind in each[:most]
         }
 
