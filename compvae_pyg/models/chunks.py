@@ -139,7 +139,7 @@ def generate(
     w_sum: Tensor,
     context: Fields | None,
     chunk_size: int,
-    observation_noise: bool,
+    observation_noise: bool | None,
     generator: torch.Generator | None,
 ) -> Tensor:
     """Draw wholes of a model by the sums of the latents of their parts, ``[S, *event]``."""
