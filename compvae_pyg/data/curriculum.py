@@ -17,7 +17,7 @@ Per = Literal["whole", "batch"]
 
 @dataclass(frozen=True)
 class Curriculum:
-    """Numbers of parts of the wholes of a batch, uniform from 1 to a bound that rises.
+    """Numbers of parts of the wholes of a batch, from 1 to a bound that rises.
 
     Attributes:
         first: Bound at the first step.
