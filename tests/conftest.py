@@ -1,6 +1,7 @@
 import importlib
 import importlib.util
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -139,6 +140,13 @@ def quick_classifier(monkeypatch):
     module = importlib.import_module("compvae_pyg.evaluation.evaluate")
     quick = partial(module.classifier_accuracy, num_steps=5)
     monkeypatch.setattr(module, "classifier_accuracy", quick)
+
+
+@pytest.fixture
+def slow_clock(monkeypatch):
+    """Let bars believe that a minute passes whenever they ask for the time."""
+    minutes = itertools.count()
+    monkeypatch.setattr("tqdm.std.time", lambda: 60.0 * next(minutes))
 
 
 @pytest.fixture

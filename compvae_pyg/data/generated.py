@@ -14,6 +14,7 @@ from torch_geometric.data import Batch
 from compvae_pyg.networks import Normalization, fit_normalization
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import Problem
+from compvae_pyg.problems.base import sample_of
 
 if TYPE_CHECKING:
     from compvae_pyg.training.schedule import Schedule
@@ -69,7 +70,7 @@ class GeneratedDataset(Dataset[Batch]):
         # Sizes are drawn on the CPU, where the number of parts in all can be read at no cost.
         curriculum, step = self.schedule.curriculum, index // self.accumulate
         sizes = curriculum.sizes(step, self.schedule.batch_size, for_sizes)
-        return self.problem.sample(sizes, for_content)
+        return sample_of(self.problem, sizes, for_content)
 
 
 class GeneratedData(L.LightningDataModule):
@@ -113,7 +114,7 @@ class GeneratedData(L.LightningDataModule):
         for _ in range(-(-number // schedule.batch_size)):
             last = schedule.num_steps - 1
             sizes = schedule.curriculum.sizes(last, schedule.batch_size, source)
-            yield self.problem.sample(sizes, source)
+            yield sample_of(self.problem, sizes, source)
 
     def train_dataloader(self) -> _InOrder:
         """Return the batches that are still to come."""

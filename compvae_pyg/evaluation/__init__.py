@@ -7,6 +7,7 @@ from compvae_pyg.evaluation.removal import evaluate_removal
 from compvae_pyg.evaluation.rows import (
     EvaluationRow,
     ResultRow,
+    format_legend,
     format_table,
     read_evaluation,
     write_evaluation,
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate_codes",
     "evaluate_recovery",
     "evaluate_removal",
+    "format_legend",
     "format_table",
     "maximum_mean_discrepancy",
     "mean_square",

@@ -1,12 +1,13 @@
 """How well the codes of wholes fill the prior that new wholes are drawn from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from compvae_pyg.evaluation.loop import each_row
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.evaluation.two_sample import energy_distance
 from compvae_pyg.models import CompVAE
@@ -55,6 +56,13 @@ class CodesRow(EvaluationRow):
         "variance by multiplicity": "{0.shown}",
     }
 
+    legend: ClassVar = {
+        "mean (0)": "root mean square of the coordinates' means; 0 if codes fill the prior",
+        "variance (1)": "mean square of the coordinates; 1 if codes fill the prior",
+        "energy distance (oracle)": "energy distance of codes to standard normal ones",
+        "variance by multiplicity": "that of sums of n equal parts, over n; 1 if independent",
+    }
+
     @property
     def shown(self) -> str:
         """The variances by multiplicity in a line."""
@@ -95,7 +103,8 @@ def evaluate_codes(
     check_evaluation(model, problem, Problem, seed=seed, **counts)
     check_counts(num_parts, "num_parts")
     return [
-        _row(model, problem, size, num_wholes, num_compared, seed, batch_size) for size in num_parts
+        _row(model, problem, size, num_wholes, num_compared, seed, batch_size, tick)
+        for size, tick in each_row(num_parts, "codes")
     ]
 
 
@@ -108,6 +117,7 @@ def _row(
     num_compared: int,
     seed: int,
     batch_size: int,
+    tick: Callable[[], Any],
 ) -> CodesRow:
     source, codes, sums = stream(seed, num_parts, "codes"), [], []
     with isolated(model, seed) as device:
@@ -119,6 +129,7 @@ def _row(
             code = ((w - prior.mean) / prior.stddev).double()
             codes.append(code.cpu())
             sums.append(_sums_of_equal_parts(code, parts))
+            tick()
     u = torch.cat(codes)
     rows = u[torch.randperm(len(u), generator=source)[:num_compared]]
     first, second = torch.randn((2, *rows.shape), generator=source, dtype=torch.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import json
 import mmap
@@ -112,6 +113,11 @@ def register_architecture(
     return build
 
 
+def _load_problems() -> None:
+    """Import the problems of the package, which register their networks."""
+    importlib.import_module("compvae_pyg.problems")
+
+
 def _as_dicts(value: Any) -> Any:
     """Return dictionaries in place of subclasses of theirs."""
     return {k: _as_dicts(v) for k, v in value.items()} if isinstance(value, dict) else value
@@ -123,6 +129,7 @@ def build_architecture(problem: str, preset: str, **options: Any) -> Any:
     Raises:
         ValueError: If there is no such preset, or it does not take an option.
     """
+    _load_problems()
     check_choice(problem, "problem", sorted(_BUILDERS))
     check_choice(preset, "preset", sorted(_BUILDERS[problem]))
     try:
@@ -228,6 +235,7 @@ class PretrainedMixin(nn.Module):
                 missing = f"no folder {folder}, and no model of that name is shipped"
                 raise FileNotFoundError(f"{missing} (shipped: {', '.join(shipped)})")
             folder = hub_requests.fetch(name, (_CONFIG, _WEIGHTS), *asked)
+        _load_problems()
         config, state, buffers = _read(folder, cls._check_fits)
         model = cls._rebuild(config, "cpu")
         for n, _ in model.named_parameters():

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.nn.checks import (
     check_generator,
@@ -22,6 +21,7 @@ from compvae_pyg.nn.checks import (
     check_sizes,
     check_type,
 )
+from compvae_pyg.progress import progress as shown
 
 __all__ = ["Level", "RareEvent", "subset_simulation"]
 
@@ -239,7 +239,7 @@ def subset_simulation(
     if probability is not None:
         num_moves = math.ceil(math.log(probability) / math.log(level_probability) - 1e-9) - 1
         total = num_samples + max(0, num_moves) * (num_samples - num_starts)
-    bar = tqdm(total=total, unit="score", disable=None if progress else True)
+    bar = shown(None, "rare event", "scores", total=total, shown=progress)
     with torch.no_grad(), bar:
 
         def evaluate(noise: Tensor) -> Tensor:

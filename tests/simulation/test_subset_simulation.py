@@ -302,10 +302,7 @@ def test_unfit_arguments_are_refused_before_any_score(refuses):
         simulate(level=1.0).interval(95)
 
 
-def test_a_bar_is_shown_on_terminals_alone(capsys, monkeypatch):
-    simulate(level=3.0, progress=True)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+def test_progress_is_shown_if_it_is_asked_for(capsys, slow_clock):
     simulate(level=3.0, progress=True)
     assert "P(score > " in capsys.readouterr().err
     simulate(level=3.0, progress=False)

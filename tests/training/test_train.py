@@ -74,7 +74,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, trained, tiny, model
     with refuses(ValueError, "seed"):
         run(tmp_path, resume=True, seed=1)
     with refuses(ValueError, "schedule.num_steps"):
-        run(tmp_path, resume=True, schedule=tiny.schedule(num_steps=30))
+        run(tmp_path, resume=True, schedule=tiny.schedule(num_steps=10))
     rate = replace(schedule.learning_rate, initial=1.0)
     with refuses(ValueError, "schedule.learning_rate.initial"):
         run(tmp_path, resume=True, schedule=replace(schedule, learning_rate=rate))

@@ -72,6 +72,7 @@ class Digits(Problem):
             ratio="the same, relative to the ground truth",
             chance=0.1,
             reconstructed=True,
+            meaning="share of digits that a classifier of single digits reads at their places",
         ),
         "spread": Quantity("rmse between two (oracle)", title="rmse between two of the same parts"),
     }

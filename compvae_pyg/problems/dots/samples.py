@@ -8,7 +8,7 @@ from torch import Tensor
 
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import checks
-from compvae_pyg.problems.dots.data import render_dots
+from compvae_pyg.problems.dots.data import COLORS, render_dots
 from compvae_pyg.problems.dots.problem import Dots
 from compvae_pyg.problems.repeatable import isolated, stream
 
@@ -51,7 +51,8 @@ def recompose_dots(
         z^{(k)} = \mu(\tilde w^{(k)}) + \sigma(\tilde w^{(k)})\, \varepsilon, \qquad
         x^{(k)} = \mathbb{E}[x \mid z^{(k)}, \tilde w^{(k)}]
 
-    for each of ``num_samples`` series. Sites and latents are drawn from ``seed``.
+    for each of ``num_samples`` series. Sites and latents are drawn from ``seed``; a site that is
+    neither black nor white comes first, if there is one.
 
     Example:
         >>> from compvae_pyg import Dots
@@ -63,6 +64,10 @@ def recompose_dots(
     checks.check_evaluation(model, problem, Dots, seed=seed, **counts)
     source = stream(seed, num_parts)
     data = problem.sample(torch.tensor([num_parts]), source)
+    bright = [list(COLORS)[int(color)] not in ("black", "white") for color in data.color]
+    first_site = bright.index(True) if any(bright) else 0
+    for field in problem.part_fields:
+        data[field] = data[field].roll(-first_site, dims=0)
     low, high = problem.intensity_range
     intensity = low + (high - low) * torch.rand(num_parts, generator=source)
     # The k-th set holds the first k sites.
