@@ -35,6 +35,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes Lightning's checkpoints as whole files with a digest, and reads these alone.
 
     See ``compvae_pyg.files.write_archive``. A path is that of a file, whatever its name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     AtomicCheckpointIO().save_checkpoint({"step": 3}, f"{folder}/last.ckpt")
+        ...     AtomicCheckpointIO().load_checkpoint(f"{folder}/last.ckpt")
+        {'step': 3}
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
@@ -72,6 +79,10 @@ class LastCheckpoint(Checkpoint):
     Attributes:
         stopped: The signal that ended training, or 0.
         step: The step of the file, or -1 if there is none yet.
+
+    Example:
+        >>> LastCheckpoint("outputs/mine/checkpoints/last.ckpt", every=500).step
+        -1
     """
 
     seconds = 120.0

@@ -7,8 +7,9 @@ from urllib.request import urlopen
 import pytest
 
 pytest.importorskip("gradio")
-webdriver = pytest.importorskip("selenium.webdriver")
+pytest.importorskip("selenium")
 
+from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 
