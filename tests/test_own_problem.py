@@ -21,6 +21,8 @@ from compvae_pyg.problems import problem_of
 from compvae_pyg.reports import write_report
 from compvae_pyg.training import Schedule, StoredData, TrainConfig, train
 
+pytestmark = pytest.mark.usefixtures("quick_classifier")
+
 HOMES = '''
 import torch
 from matplotlib.figure import Figure

@@ -9,10 +9,12 @@ from torch.distributions import Normal
 
 from compvae_pyg.distributions.sum_controlled_normal import SumControlledNormal
 from compvae_pyg.nn import PackedParts
+from compvae_pyg.nn.checks import check_annotations
 
 __all__ = ["code_distance", "code_variance"]
 
 
+@check_annotations
 def code_distance(
     w: SumControlledNormal,
     prior: Normal,
@@ -66,6 +68,7 @@ def code_distance(
     return (2.0 * _distances(u, v).mean(dim=(1, 2)) - own - drawn_apart).mean()
 
 
+@check_annotations
 def code_variance(w: SumControlledNormal, prior: Normal) -> Tensor:
     r"""Return the variance of codes about the means of their priors, a scalar: 1 if they fill it.
 

@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 
 from compvae_pyg.nn import Fields
-from compvae_pyg.nn.checks import call_network, check_type, context_for
-from compvae_pyg.nn.packed import gather, map_context
+from compvae_pyg.nn.checks import call_network, check_type
+from compvae_pyg.nn.packed import map_context
+from compvae_pyg.nn.rows import gather
 
 __all__ = ["SeparateEmbedding"]
 
@@ -39,11 +40,8 @@ class SeparateEmbedding(nn.Module):
         self, whole: Tensor, parts: Fields, batch: Tensor, context: Fields | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the features of the wholes and of the parts."""
-        of_parts = context_for(
-            self.part_embedding, map_context(lambda value: gather(value, batch), context)
-        )
-        of_wholes = context_for(self.whole_embedding, context)
+        of_parts = map_context(lambda value: gather(value, batch), context)
         return (
-            call_network(self.whole_embedding, "whole_embedding", of_wholes, whole=whole),
+            call_network(self.whole_embedding, "whole_embedding", context, whole=whole),
             call_network(self.part_embedding, "part_embedding", of_parts, fields=parts),
         )

@@ -30,7 +30,7 @@ from compvae_pyg.networks.building_blocks import (
 from compvae_pyg.networks.category_normal import CategoryNormal
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
 from compvae_pyg.nn.checks import check_categories, check_options
-from compvae_pyg.nn.packed import at_least_float32, gather
+from compvae_pyg.nn.rows import at_least_float32, gather
 
 __all__ = ["build_category_curves"]
 

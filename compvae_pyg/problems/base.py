@@ -198,6 +198,14 @@ class Problem(ABC):
             sizes = torch.full((min(batch_size, num_wholes - start),), num_parts)
             yield sample_of(self, sizes, generator)
 
+    def ensembles(self, *args: Any, **kwargs: Any) -> Batch:
+        """Draw wholes of one composition, each under conditions of its own.
+
+        Arguments are ``num_parts``, ``num_wholes`` and ``own_days``: with it, so many times as many
+        wholes of one part each are drawn, whose sums are of parts that share nothing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no ensembles")
+
     def parts(self, data: Data) -> Any:
         """Return the fields of a ``Data`` or ``Batch`` that describe its parts."""
         return {field: data[field] for field in self.part_fields}

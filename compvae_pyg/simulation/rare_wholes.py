@@ -54,7 +54,7 @@ def rare_wholes(
     count: Tensor | None = None,
     weight: Tensor | None = None,
     context: Fields | None = None,
-    observation_noise: bool = False,
+    observation_noise: bool | None = None,
     num_samples: int = 2000,
     chunk_size: int = 250,
     generator: torch.Generator | None = None,

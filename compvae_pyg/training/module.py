@@ -48,7 +48,7 @@ class CompVAEModule(L.LightningModule):
     as ``train/elbo_bits``, …, in bits, and ``mse``; beside ``stage`` (its number), ``max_parts``,
     ``beta_w``, ``beta_z``, ``learning_rate`` and ``skipped_steps``. Validation and test log the
     terms of the ELBO, whatever the stage, as ``val/elbo``, …, ``test/elbo``, …, with the same noise
-    each time.
+    each time, each rank its own.
 
     Args:
         model: What is trained; or its ``config``, to build it.
@@ -209,7 +209,8 @@ class CompVAEModule(L.LightningModule):
         self._evaluate(batch, batch_idx, "test")
 
     def _evaluate(self, batch: Data, batch_idx: int, prefix: str) -> None:
-        noise, parts = torch.Generator(self.device).manual_seed(batch_idx), self._pack(batch)
+        seed = batch_idx * self.trainer.world_size + self.global_rank
+        noise, parts = torch.Generator(self.device).manual_seed(seed), self._pack(batch)
         terms = self.model.elbo(batch.whole, parts, generator=noise)
         values = measured(terms, batch.whole)
         for name, value in self._codes(terms.posterior, parts).items():

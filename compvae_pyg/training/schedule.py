@@ -92,7 +92,7 @@ class Coefficients(NamedTuple):
 
 @dataclass(frozen=True)
 class Curriculum:
-    """Numbers of parts of the wholes of a batch, uniform from 1 to a bound that rises.
+    """Numbers of parts of the wholes of a batch, from 1 to a bound that rises.
 
     Attributes:
         first: Bound at the first step.

@@ -32,6 +32,7 @@ def test_a_shipped_model_is_evaluated_by_its_name(run_example, tmp_path):
     }
 
 
+@pytest.mark.usefixtures("quick_classifier")
 @pytest.mark.parametrize("output", [None, "elsewhere"])
 def test_a_folder_is_evaluated_inside_of_it_or_where_it_is_said(tmp_path, example, output):
     Sines().build("small").save_pretrained(tmp_path / "mine")

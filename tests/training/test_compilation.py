@@ -11,6 +11,7 @@ def forget() -> None:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiling")
 def test_the_compiled_bound_takes_the_same_course(tmp_path, run, monkeypatch):
     """Up to the order in which gradients are added, with a backend that runs what was traced."""

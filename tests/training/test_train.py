@@ -1,8 +1,4 @@
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -105,10 +101,3 @@ def test_arguments_out_of_range_are_refused(tmp_path, run, refuses, options, nam
     with refuses(ValueError, name):
         run(tmp_path, **options)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_package_is_imported_without_lightning():
-    code = "import sys, compvae_pyg; sys.exit('lightning' in sys.modules)"
-    root = Path(__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": str(root)}
-    subprocess.run([sys.executable, "-c", code], env=env, check=True)

@@ -25,7 +25,7 @@ from compvae_pyg.models import CompVAE, CompVAEEncoder
 from compvae_pyg.networks.building_blocks import StandardNormal, gaussian_compvae, whole_posterior
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
 from compvae_pyg.nn.checks import check_categories, check_options
-from compvae_pyg.nn.packed import at_least_float32, gather
+from compvae_pyg.nn.rows import at_least_float32, gather
 
 __all__ = ["build_sines_small"]
 
