@@ -215,7 +215,7 @@ def test_frequencies_make_another_curve(page, address):
     time.sleep(1.0)
     before = curves()
     enter(page, "count-8", "5")
-    until(lambda: curves() != before, "the curves do not grow with the amount")
+    until(lambda: curves() != before, "the curves do not grow with the count")
     # To say how many there are of a frequency is to say that there are some.
     assert not element(page, "#present-0 input").is_selected()
     enter(page, "count-0", "3")
