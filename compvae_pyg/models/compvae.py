@@ -34,6 +34,11 @@ class Elbo(NamedTuple):
         kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
         likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
         posterior: What the latents were drawn from, where any were.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> Elbo(-3.0 * one, 2.0 * one, one, Normal(one, one)).elbo
+        tensor([-6.])
     """
 
     log_likelihood: Tensor

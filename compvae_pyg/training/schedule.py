@@ -43,6 +43,10 @@ class Stage:
         fit_prior: Share of the way by which a :class:`CategoryNormal` follows the moments of the
             posterior in each step, see there; 0 leaves it as it is.
         anneal: Share of the stage after which all of these have their last values, in (0, 1].
+
+    Example:
+        >>> Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)).loss
+        'likelihood'
     """
 
     name: str
@@ -71,7 +75,12 @@ class Stage:
 
 
 class Coefficients(NamedTuple):
-    """The stage of a step, and what moves in it."""
+    """The stage of a step, and what moves in it.
+
+    Example:
+        >>> Schedule(100, stages=(Stage("all", 1.0, beta_z=(10.0, 1.0)),)).at(0).beta_z
+        10.0
+    """
 
     stage: Stage
     beta_w: float
