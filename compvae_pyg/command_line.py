@@ -50,6 +50,13 @@ def one_line_errors() -> Iterator[None]:
 
     Raises:
         SystemExit: For any of these.
+
+    Example:
+        >>> with one_line_errors():
+        ...     raise ValueError("seed must not be negative (got -1)")
+        Traceback (most recent call last):
+            ...
+        SystemExit: error: seed must not be negative (got -1)
     """
     try:
         yield

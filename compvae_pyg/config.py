@@ -14,7 +14,12 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a training is run, with what ``--help`` shows; :func:`train` checks it."""
+    """How a training is run, with what ``--help`` shows; :func:`train` checks it.
+
+    Example:
+        >>> TrainConfig(output="outputs/mine", seed=1).checkpoint.name
+        'last.ckpt'
+    """
 
     output: str | Path
     """Folder for the model, its metrics and its checkpoints."""

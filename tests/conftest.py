@@ -135,18 +135,18 @@ def compile_once(compiling: None) -> Iterator[Callable[[Callable, str], Callable
 
 
 @pytest.fixture
+def slow_clock(monkeypatch):
+    """Let bars believe that a minute passes whenever they ask for the time."""
+    minutes = itertools.count()
+    monkeypatch.setattr("tqdm.std.time", lambda: 60.0 * next(minutes))
+
+
+@pytest.fixture
 def quick_classifier(monkeypatch):
     """Let evaluations train classifiers for a few steps, where it does not matter how well."""
     module = importlib.import_module("compvae_pyg.evaluation.samples")
     quick = partial(module.classifier_accuracy, num_steps=5)
     monkeypatch.setattr(module, "classifier_accuracy", quick)
-
-
-@pytest.fixture
-def slow_clock(monkeypatch):
-    """Let bars believe that a minute passes whenever they ask for the time."""
-    minutes = itertools.count()
-    monkeypatch.setattr("tqdm.std.time", lambda: 60.0 * next(minutes))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What pages and notebooks show: code that runs, shapes as told, links that lead somewhere."""
+"""What pages and notebooks show: code that runs, shapes as stated, links that lead somewhere."""
 
 import ast
 import json

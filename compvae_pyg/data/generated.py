@@ -86,6 +86,13 @@ class GeneratedData(L.LightningDataModule):
         schedule: Says how many wholes, of how many parts.
         seed: Seed of the whole run, not negative.
         device: Where batches are generated; by default where the model is trained.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> from compvae_pyg.training import Schedule
+        >>> data = GeneratedData(Dots(), Schedule(10, batch_size=4), seed=1)
+        >>> type(data.problem).__name__, data.schedule.num_steps
+        ('Dots', 10)
     """
 
     def __init__(

@@ -38,6 +38,11 @@ class CodesRow(EvaluationRow):
         by_multiplicity: For the sums of codes of :math:`n` parts of a whole that have one
             description, :math:`\mathbb{E}[(\sum u_i)^2] / n`, by :math:`n`: 1 for all if parts are
             independent, and more where equal parts get equal codes.
+
+    Example:
+        >>> row = CodesRow(2, 50, 0.01, Estimate(1.02, 0.03), 0.12, 0.11, {"1": 1.02})
+        >>> row.formatted()["variance (1)"]
+        '1.020 ± 0.030'
     """
 
     num_parts: int

@@ -32,6 +32,11 @@ class RecoveryRow(EvaluationRow):
         part_accuracy: Share of their parts that this candidate has right.
         confidence: Posterior of this candidate; if calibrated, it is the ``whole_accuracy``.
         true_probability: Posterior of the true parts.
+
+    Example:
+        >>> row = RecoveryRow(1, 20, 5, 4, *4 * [Estimate(0.9, 0.05)])
+        >>> row.num_candidates, row.formatted()["part accuracy"]
+        (5, '0.900 ± 0.050')
     """
 
     legend: ClassVar = {

@@ -88,6 +88,14 @@ class EvaluationRow:
 
     ``columns`` are headings of a table and format strings of cells, whose argument 0 is the row; by
     default, all fields are shown. ``legend`` says what headings mean.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Peaks(EvaluationRow):
+        ...     num_parts: int
+        ...     peak: Estimate
+        >>> Peaks(3, Estimate(2.0, 0.1)).formatted()
+        {'K': '3', 'peak': '2.000 ± 0.100'}
     """
 
     columns: ClassVar[Mapping[str, str]] = {}
@@ -270,6 +278,14 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed:
     """Write rows, or other dataclasses, as JSON, with their seed, the versions and the machine.
 
     Each estimate is an object of ``mean`` and ``standard_error``; what is not a number is ``null``.
+
+    Example:
+        >>> import tempfile
+        >>> rows = [ResultRow({"num_parts": 4, "num_wholes": 100}, {"peak": Estimate(1.0, 0.1)})]
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     write_evaluation(file.name, rows, seed=3)
+        ...     json.load(file)["rows"][0]["peak"]
+        {'mean': 1.0, 'standard_error': 0.1}
     """
     from compvae_pyg import __version__
 

@@ -33,6 +33,12 @@ class Posterior(NamedTuple):
         z: Distribution of the whole's latent, over ``[S, z_channels]``.
         z_sample: The draw of it on which ``w`` is conditioned, ``[S, z_channels]``.
         w: Distribution of the parts' latents, over ``[N, w_channels]``.
+
+    Example:
+        >>> encoder = CompVAEEncoder(16, 8, hidden_channels=32, w_channels=6, z_channels=4)
+        >>> posterior = encoder(torch.randn(2, 16), torch.randn(3, 8), torch.tensor([0, 0, 1]))
+        >>> posterior.w_sum().mean.shape
+        torch.Size([2, 6])
     """
 
     z: Normal

@@ -128,6 +128,10 @@ def build_architecture(problem: str, preset: str, **options: Any) -> Any:
 
     Raises:
         ValueError: If there is no such preset, or it does not take an option.
+
+    Example:
+        >>> build_architecture("sines", "small", num_categories=3).event_shape
+        (200,)
     """
     _load_problems()
     check_choice(problem, "problem", sorted(_BUILDERS))
@@ -150,6 +154,13 @@ class PretrainedMixin(nn.Module):
     Attributes:
         config: Names of problem and preset, parameters of the problem and options of the networks,
             which rebuild the model; ``None`` unless a registered architecture built it.
+
+    Example:
+        >>> from compvae_pyg import CompVAE
+        >>> issubclass(CompVAE, PretrainedMixin)
+        True
+        >>> CompVAE.from_pretrained("dots-small").config["preset"]
+        'small'
     """
 
     config: dict[str, Any] | None = None

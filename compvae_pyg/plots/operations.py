@@ -21,6 +21,10 @@ class Operation:
 
     Either is an image ``[3, H, W]`` (ink: ``[1, H, W]``) or a curve ``[T]``. Positions of parts in
     an image, ``[K, 2]``, are marked, in their colours in RGB, ``[K, 3]``.
+
+    Example:
+        >>> Operation("observed", truth=np.zeros(50), whole=np.ones(50)).title
+        'observed'
     """
 
     title: str

@@ -59,6 +59,10 @@ class Quantity:
         ratio: Title of a panel with the ratio of generated to true wholes, which is then estimated.
         chance: Value by chance, to be marked.
         reconstructed: Whether it is measured of reconstructions as well.
+
+    Example:
+        >>> Quantity("peak (ground truth)", ".2f", title="largest value of a whole").spec
+        '.2f'
     """
 
     heading: str = ""
@@ -81,6 +85,11 @@ class Removal:
         removed: What the model makes of the parts that stay.
         parts: All parts, with their intrinsic features.
         rest: Those that stay.
+
+    Example:
+        >>> one, parts = torch.zeros(1, 4), PackedParts(torch.zeros(2, 1))
+        >>> Removal(one, one, one, one, parts, parts.without(0)).rest.num_parts
+        1
     """
 
     whole: Tensor
@@ -121,6 +130,18 @@ class Problem(ABC):
 
     Raises:
         ValueError: Where a class is defined whose name another one has.
+
+    Example:
+        >>> class Bumps(Problem):
+        ...     name, part_fields, event_shape = "bumps", ("place",), (8,)
+        ...     def sample(self, num_parts, generator=None):
+        ...         batch, _ = pack(num_parts)
+        ...         place = torch.randint(8, batch.shape, generator=generator)
+        ...         whole = torch.zeros(len(num_parts), 8)
+        ...         whole.index_put_((batch, place), torch.tensor(1.0), accumulate=True)
+        ...         return packed_batch({"place": place}, whole, num_parts)
+        >>> Bumps().sample(torch.tensor([2, 3])).whole.sum(dim=1)
+        tensor([2., 3.])
     """
 
     name: ClassVar[str]
@@ -176,6 +197,14 @@ class Problem(ABC):
         for start in range(0, num_wholes, batch_size):
             sizes = torch.full((min(batch_size, num_wholes - start),), num_parts)
             yield sample_of(self, sizes, generator)
+
+    def ensembles(self, *args: Any, **kwargs: Any) -> Batch:
+        """Draw wholes of one composition, each under conditions of its own.
+
+        Arguments are ``num_parts``, ``num_wholes`` and ``own_days``: with it, so many times as many
+        wholes of one part each are drawn, whose sums are of parts that share nothing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no ensembles")
 
     def parts(self, data: Data) -> Any:
         """Return the fields of a ``Data`` or ``Batch`` that describe its parts."""

@@ -34,7 +34,14 @@ __all__ = ["AtomicCheckpointIO", "LastCheckpoint"]
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes Lightning's checkpoints as whole files with a digest, and reads these alone.
 
-    See :func:`~compvae_pyg.files.write_archive`. A path is that of a file, whatever its name.
+    See ``compvae_pyg.files.write_archive``. A path is that of a file, whatever its name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     AtomicCheckpointIO().save_checkpoint({"step": 3}, f"{folder}/last.ckpt")
+        ...     AtomicCheckpointIO().load_checkpoint(f"{folder}/last.ckpt")
+        {'step': 3}
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
@@ -64,7 +71,7 @@ class LastCheckpoint(Checkpoint):
     Args:
         path: The file, which is replaced each time.
         every: Steps from one save to the next.
-        run: What makes this run another than others, see :func:`~compvae_pyg.identity.flat`. What
+        run: What makes this run another than others, see ``compvae_pyg.identity.flat``. What
             differs under the name ``machine`` is warned of, and the rest must be the same.
         seed: Seed of the random state, not negative.
         signals: The signals that say to stop; by default none.
@@ -72,6 +79,10 @@ class LastCheckpoint(Checkpoint):
     Attributes:
         stopped: The signal that ended training, or 0.
         step: The step of the file, or -1 if there is none yet.
+
+    Example:
+        >>> LastCheckpoint("outputs/mine/checkpoints/last.ckpt", every=500).step
+        -1
     """
 
     seconds = 120.0

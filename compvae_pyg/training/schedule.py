@@ -46,6 +46,10 @@ class Stage:
         fit_prior: Share of the way by which a :class:`CategoryNormal` follows the moments of the
             posterior in each step, see there; 0 leaves it as it is.
         anneal: Share of the stage after which all of these have their last values, in (0, 1].
+
+    Example:
+        >>> Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)).loss
+        'likelihood'
     """
 
     name: str
@@ -72,7 +76,12 @@ class Stage:
 
 
 class Coefficients(NamedTuple):
-    """The stage of a step, and what moves in it."""
+    """The stage of a step, and what moves in it.
+
+    Example:
+        >>> Schedule(100, stages=(Stage("all", 1.0, beta_z=(10.0, 1.0)),)).at(0).beta_z
+        10.0
+    """
 
     stage: Stage
     beta_w: float
@@ -83,7 +92,7 @@ class Coefficients(NamedTuple):
 
 @dataclass(frozen=True)
 class Curriculum:
-    """Numbers of parts of the wholes of a batch, uniform from 1 to a bound that rises.
+    """Numbers of parts of the wholes of a batch, from 1 to a bound that rises.
 
     Attributes:
         first: Bound at the first step.
@@ -91,6 +100,11 @@ class Curriculum:
         every: Steps from one increment to the next; 0 starts at ``last``.
         per: One number for each ``"whole"``, or one for all of a ``"batch"`` (as in the paper).
         log_uniform: Whether few parts are drawn more often: uniformly in the logarithm.
+
+    Example:
+        >>> curriculum = Curriculum(first=2, last=8, every=3000)
+        >>> [curriculum.max_parts(step) for step in (0, 3000, 100_000)]
+        [2, 3, 8]
     """
 
     first: int = 2

@@ -53,7 +53,7 @@ def train(
     ``checkpoints/last.ckpt`` (see :class:`LastCheckpoint`). Training that was interrupted, by a
     signal or a power cut, and then resumed gives on the CPU the same model, bit for bit, as one
     that was not. It seeds torch's global random state and, on the CPU, calls
-    :func:`~compvae_pyg.runtime.keep_freed_memory`.
+    ``compvae_pyg.runtime.keep_freed_memory``.
 
     Args:
         data: A problem, whose wholes are generated on the fly; or stored wholes, a

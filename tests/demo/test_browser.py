@@ -7,7 +7,12 @@ from urllib.request import urlopen
 import pytest
 
 pytest.importorskip("gradio")
-webdriver = pytest.importorskip("selenium.webdriver")
+pytest.importorskip("selenium")
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.actions.pointer_input import PointerInput
+
 BROWSER = next(
     filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None
 )
@@ -16,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="needs Chrome or Chromium, and chromedriver"
 )
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 180.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,10 @@ def picture(page, name):
 def until(found, message="nothing came"):
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        result = found()
+        try:
+            result = found()
+        except StaleElementReferenceException:  # the page has just drawn it anew
+            result = None
         if result:
             return result
         time.sleep(0.1)
@@ -87,7 +95,7 @@ def pointer(page, name, start, end, kind="mouse"):
     """Press at a place of a picture, and let go at another."""
     image = element(page, f"#{name} img")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", image)
-    device = webdriver.common.actions.pointer_input.PointerInput(kind, kind)
+    device = PointerInput(kind, kind)
     action = webdriver.ActionChains(page, devices=[device])
     input_ = action.w3c_actions.pointer_action
     x, y = offset(image, start)
@@ -207,7 +215,7 @@ def test_frequencies_make_another_curve(page, address):
     time.sleep(1.0)
     before = curves()
     enter(page, "count-8", "5")
-    until(lambda: curves() != before, "the curves do not grow with the amount")
+    until(lambda: curves() != before, "the curves do not grow with the count")
     # To say how many there are of a frequency is to say that there are some.
     assert not element(page, "#present-0 input").is_selected()
     enter(page, "count-0", "3")

@@ -52,7 +52,9 @@ def test_a_folder_is_evaluated_inside_of_it_or_where_it_is_said(tmp_path, exampl
         ({"num_wholes": 0}, "num_wholes"),
     ],
 )
-def test_what_cannot_be_evaluated_is_told_in_a_line(tmp_path, example, monkeypatch, options, name):
+def test_what_cannot_be_evaluated_is_reported_in_a_line(
+    tmp_path, example, monkeypatch, options, name
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop, one_line_errors():
         example.main(example.Options(**options))

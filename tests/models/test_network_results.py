@@ -1,4 +1,4 @@
-"""What users' networks return is checked where it comes in, and told by the network's name."""
+"""What users' networks return is checked where it comes in, and by the network's name."""
 
 import pytest
 import torch
@@ -80,7 +80,7 @@ CASES = [(network, label) for network, wrong in WRONG.items() for label in wrong
 
 
 @pytest.mark.parametrize(("network", "label"), CASES)
-def test_a_result_that_does_not_fit_is_told_by_the_name_of_the_network(
+def test_a_result_that_does_not_fit_is_reported_by_the_name_of_the_network(
     refuses, small_model, inputs, network, label
 ):
     model = small_model()
@@ -92,7 +92,9 @@ def test_a_result_that_does_not_fit_is_told_by_the_name_of_the_network(
             call()
 
 
-def test_wholes_of_another_shape_are_told_by_the_name_of_the_decoder(refuses, small_model, inputs):
+def test_wholes_of_another_shape_are_reported_by_the_name_of_the_decoder(
+    refuses, small_model, inputs
+):
     model = small_model()
     every = calls(model, *inputs)
     model.generator.decoder = Changed(
@@ -181,7 +183,7 @@ def test_other_errors_in_a_network_are_raised_as_they_are(small_model, inputs):
 
 
 @pytest.mark.parametrize("channels", [9, 1])
-def test_a_normal_network_of_odd_channels_is_told_by_its_role(
+def test_a_normal_network_of_odd_channels_is_reported_by_its_role(
     refuses, small_model, inputs, channels
 ):
     model = small_model()
@@ -191,21 +193,21 @@ def test_a_normal_network_of_odd_channels_is_told_by_its_role(
 
 
 @pytest.mark.parametrize("head", ["z_head", "w_head"])
-def test_heads_of_another_width_are_told(refuses, small_model, inputs, head):
+def test_heads_of_another_width_are_reported(refuses, small_model, inputs, head):
     model = small_model()
     setattr(model.encoder, head, Own(lambda first, *rest: first[:, :1]))
     with refuses(ValueError, head):
         model.elbo(*inputs)
 
 
-def test_an_embedding_that_returns_one_value_is_told(refuses, small_model, inputs):
+def test_an_embedding_that_returns_one_value_is_reported(refuses, small_model, inputs):
     model = small_model()
     model.embedding = Changed(model.embedding, lambda features: features[0])
     with refuses(TypeError, "embedding"):
         model.elbo(*inputs)
 
 
-def test_features_that_do_not_fit_are_told(refuses, small_model, inputs):
+def test_features_that_do_not_fit_are_reported(refuses, small_model, inputs):
     for change, name in (
         (lambda f: (f[0][:, 1:], f[1]), "whole"),
         (lambda f: (f[0], f[1][1:]), "parts"),

@@ -115,7 +115,7 @@ def _with_whole(data, whole):
 
 
 @pytest.mark.parametrize("label", WRONG_SAMPLES)
-def test_what_is_not_a_sample_of_the_problem_is_told(refuses, monkeypatch, untrained, label):
+def test_what_is_not_a_sample_of_the_problem_is_reported(refuses, monkeypatch, untrained, label):
     change, error, name = WRONG_SAMPLES[label]
     sample = Dots.sample
     monkeypatch.setattr(Dots, "sample", lambda self, *args: change(sample(self, *args)))

@@ -91,7 +91,7 @@ def test_level_that_is_found_has_the_probability_that_was_asked_for(probability)
     assert 0.6 < truth.log().std() / stated < 1.4
 
 
-def test_samples_have_the_law_given_the_event():
+def test_samples_have_the_distribution_given_the_event():
     level = 4.0
     runs = [simulate(seed=seed, level=level, num_samples=1000) for seed in range(30)]
     assert all((run.score > level).all() for run in runs)
@@ -251,7 +251,7 @@ def test_ties_are_no_obstacle():
     assert (run.score == 2).any() and run.probability == pytest.approx(tail(2.0), rel=0.5)
 
 
-def test_levels_out_of_reach_are_told(refuses):
+def test_levels_out_of_reach_are_reported(refuses):
     with refuses(RuntimeError, "scores"):
         simulate(lambda noise: torch.full((len(noise),), 3.0), level=5.0)
     with refuses(RuntimeError, "scores"):

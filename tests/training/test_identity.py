@@ -132,7 +132,7 @@ def test_each_number_of_a_schedule_is_part_of_the_run(tiny):
         assert dict(flat(replace(schedule, **changed))) != default, changed
 
 
-def test_what_the_last_bits_depend_on_is_told(tmp_path, run, model, faults):
+def test_what_the_last_bits_depend_on_is_reported(tmp_path, run, model, faults):
     faults.crash = 9
     with pytest.raises(OSError, match="power cut"):
         run(tmp_path, model)
@@ -177,7 +177,7 @@ def test_values_of_all_kinds_have_a_plain_identity_that_does_not_change():
     assert (plain["names.0"], plain["kind"], plain["number"]) == ("'a'", "Kind.A", 0.5)
 
 
-def test_data_and_networks_of_a_problem_are_told_apart_by_their_content():
+def test_data_and_networks_of_a_problem_are_distinguished_by_their_content():
     torch.manual_seed(0)
     values = {
         "names": (np.array(["a", "b"]), np.array(["a", "c"])),

@@ -101,13 +101,9 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
         new_z = gr.Button("Draw z anew", elem_id="new-z")
         new_parts = gr.Button("Draw intensities anew", elem_id="new-parts")
         clear = gr.Button("Clear", elem_id="clear")
-    samples = gr.Image(
-        label=f"{NUM_DRAWN} draws of the model, and of the ground truth, of these sites",
-        elem_id="samples",
-        format="png",
-        interactive=False,
-        buttons=[],
-    )
+    gr.Markdown(f"{NUM_DRAWN} draws of the model, above, and of the ground truth, of these sites:")
+    look = {"format": "png", "interactive": False, "buttons": []}
+    samples = gr.Image(show_label=False, elem_id="samples", **look)
     outputs = [scene, model_image, true_image, samples, described, site, x, y]
 
     def show(scene: Scene, noise: float, selected: int | None) -> tuple[Any, ...]:
@@ -116,11 +112,18 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
         drawn = [draw_sites(image, scene.color, scene.pos) for image in images]
         names = [describe(scene, index) for index in range(number)]
         selected = None if selected is None or selected >= number else selected
-        place = (0.0, 0.0) if selected is None else scene.pos[selected].tolist()
+        place = [0.0, 0.0] if selected is None else scene.pos[selected].tolist()
         choices = [(name, index) for index, name in enumerate(names)]
         dropdown = gr.Dropdown(choices=choices, value=selected)
         text = "; ".join(names) or "no sites"
-        return scene, *drawn, draw_samples(model, scene), text, dropdown, *place
+        return (
+            scene,
+            *drawn,
+            draw_samples(model, scene),
+            text,
+            dropdown,
+            *(round(value, 2) for value in place),
+        )
 
     def start(noise: float) -> tuple[Any, ...]:
         first = Scene.empty(model).add(0, (-0.5, -0.4)).add(2, (0.5, 0.3)).add(4, (-0.2, 0.6))

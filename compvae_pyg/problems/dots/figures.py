@@ -28,7 +28,12 @@ _GAP, _WIDE_GAP, _MARGIN = 0.08, 0.24, 0.06
 
 
 def draw_figures(model: CompVAE, problem: Dots, seed: int) -> dict[str, Figure]:
-    """Draw all of them, from samples of a model."""
+    """Draw all of them, from samples of a model.
+
+    Example:
+        >>> sorted(draw_figures(Dots().build("small"), Dots(), seed=0))
+        ['data', 'recomposition', 'reconstructions']
+    """
     sizes = torch.arange(1, 5).repeat_interleave(8)
     data = problem.sample(sizes, torch.Generator().manual_seed(seed))
     return {
@@ -78,6 +83,11 @@ def plot_recomposition(recomposition: Recomposition) -> Figure:
 
     Above, the part that each column adds: its colour at its position. Then the ground truth of all
     parts so far, and what the model generates from them, one draw a row.
+
+    Example:
+        >>> model, how = Dots().build("small"), {"num_parts": 2, "num_samples": 1}
+        >>> type(plot_recomposition(recompose_dots(model, Dots(), **how))).__name__
+        'Figure'
     """
     color, pos, truth, generated = map(np.asarray, vars(recomposition).values())
     palette = np.asarray(list(COLORS.values()))
@@ -94,7 +104,13 @@ def plot_recomposition(recomposition: Recomposition) -> Figure:
 
 
 def plot_reconstructions(reconstructions: Reconstructions) -> Figure:
-    """Draw images beside their reconstructions, one row for each number of sites."""
+    """Draw images beside their reconstructions, one row for each number of sites.
+
+    Example:
+        >>> model, how = Dots().build("small"), {"num_parts": [2], "num_examples": 1}
+        >>> type(plot_reconstructions(reconstruct_dots(model, Dots(), **how))).__name__
+        'Figure'
+    """
     num_parts, *pair = map(np.asarray, vars(reconstructions).values())
     labels, rows, pairs = _rows_by_size(num_parts)
     breaks = range(2, 2 * pairs, 2)

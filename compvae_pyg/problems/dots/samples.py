@@ -21,6 +21,12 @@ class Recomposition:
 
     ``color``, ``[K]``, and ``pos``, ``[K, 2]``, are the sites, of which the first 1, 2, … K make
     the images of ``truth``, ``[K, 3, 32, 32]``, and ``generated``, ``[num_samples, K, 3, 32, 32]``.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> how = {"num_parts": 2, "num_samples": 1}
+        >>> recompose_dots(Dots().build("small"), Dots(), **how).pos.shape
+        torch.Size([2, 2])
     """
 
     color: Tensor
@@ -31,7 +37,14 @@ class Recomposition:
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Images, their numbers of sites, ``[S]``, and reconstructions, ``[S, 3, 32, 32]``."""
+    """Images, their numbers of sites, ``[S]``, and reconstructions, ``[S, 3, 32, 32]``.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> how = {"num_parts": [2], "num_examples": 1}
+        >>> reconstruct_dots(Dots().build("small"), Dots(), **how).num_parts
+        tensor([2])
+    """
 
     num_parts: Tensor
     whole: Tensor

@@ -127,7 +127,7 @@ def test_marks_have_the_colours_of_their_sites():
     assert drawn[0, 0].tolist() == [128, 128, 128]
 
 
-def test_curves_of_amounts_hold_the_waves_asked_for():
+def test_curves_of_counts_hold_the_waves_asked_for():
     table = draw_curves(Sines().build("small"), [0, 2, 0], seed=3)
     truth = torch.tensor(table["x"][200:])
     spectrum = torch.fft.rfft(truth).abs()
