@@ -8,6 +8,7 @@ from compvae_pyg.evaluation.removal import evaluate_removal
 from compvae_pyg.evaluation.rows import (
     EvaluationRow,
     ResultRow,
+    format_legend,
     format_table,
     read_evaluation,
     write_evaluation,
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate_ensembles",
     "evaluate_recovery",
     "evaluate_removal",
+    "format_legend",
     "format_table",
     "maximum_mean_discrepancy",
     "mean_square",

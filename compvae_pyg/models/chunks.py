@@ -135,9 +135,15 @@ def draw_counts(
 
 
 def generate(
-    model: Any, w_sum: Tensor, context: Fields | None, generator: Any, **how: Any
+    model: Any,
+    w_sum: Tensor,
+    context: Fields | None,
+    chunk_size: int,
+    observation_noise: bool | None,
+    generator: torch.Generator | None,
 ) -> Tensor:
     """Draw wholes of a model by the sums of the latents of their parts, ``[S, *event]``."""
+    how: Any = {"chunk_size": chunk_size, "observation_noise": observation_noise}
     how |= {"context": context, "generator": generator}
     if how["observation_noise"] is None:
         how["observation_noise"] = model.observation_noise

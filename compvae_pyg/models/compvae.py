@@ -34,6 +34,11 @@ class Elbo(NamedTuple):
         kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
         likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
         posterior: What the latents were drawn from, where any were.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> Elbo(-3.0 * one, 2.0 * one, one, Normal(one, one)).elbo
+        tensor([-6.])
     """
 
     log_likelihood: Tensor
@@ -292,8 +297,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, batch, batch_size, **options)
         w_sum = chunks.draw_sums(self.generator, parts, generator)
-        how: Any = {"chunk_size": chunk_size, "observation_noise": observation_noise}
-        return chunks.generate(self, w_sum, parts.context, generator=generator, **how)
+        return chunks.generate(self, w_sum, parts.context, chunk_size, observation_noise, generator)
 
     @torch.no_grad()
     def generate_counts(
@@ -330,8 +334,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, weight=weight)
         w_sum, context = chunks.draw_counts(self.generator, counts, parts, context, generator)
-        how: Any = {"chunk_size": chunk_size, "observation_noise": observation_noise}
-        return chunks.generate(self, w_sum, context, generator=generator, **how)
+        return chunks.generate(self, w_sum, context, chunk_size, observation_noise, generator)
 
     def compose(
         self,
@@ -417,6 +420,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         return posterior
 
     def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:
-        whole = whole.to(self.generator.dtype)
-        given = checks.context_for(self.embedding, parts.context)
-        return self.embedding(whole, parts.fields, parts.batch, **given)
+        inputs: Any = {"fields": parts.fields, "batch": parts.batch}
+        inputs = {"whole": whole.to(self.generator.dtype), **inputs}
+        features = checks.call_network(self.embedding, "embedding", parts.context, **inputs)
+        return checks.check_features_of(features, self.encoder, parts.batch_size, parts.num_parts)

@@ -41,6 +41,10 @@ class MetricsFile(L.Callback):
     Args:
         path: The file, in UTF-8.
         lines_every: Least time, in seconds, from one row that is also printed to the next.
+
+    Example:
+        >>> MetricsFile("outputs/mine/metrics.csv").lines.path.name
+        'metrics.csv'
     """
 
     def __init__(self, path: str | Path, lines_every: float = math.inf) -> None:
@@ -96,7 +100,14 @@ class MetricsFile(L.Callback):
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar, with the stage by its name."""
+    """Lightning's bar, with the stage by its name.
+
+    Example:
+        >>> options = {"logger": False, "accelerator": "cpu", "max_steps": 1}
+        >>> trainer = L.Trainer(callbacks=[Progress()], **options)
+        >>> type(trainer.progress_bar_callback).__name__
+        'Progress'
+    """
 
     @property
     def total_train_batches(self) -> float:

@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 
 
 @pytest.mark.parametrize("observation_noise", [False, True])
-def test_wholes_have_the_law_of_the_model(build_model, parts, moments, observation_noise):
+def test_wholes_have_the_distribution_of_the_model(build_model, parts, moments, observation_noise):
     model = build_model()
     draw = WholeFromNoise(model, parts, observation_noise=observation_noise)
     assert draw.num_channels == W + Z + (WHOLE if observation_noise else 0)
@@ -73,7 +73,9 @@ def test_a_whole_may_have_no_parts(build_model, parts):
 
 
 @pytest.mark.parametrize("weight", [None, torch.tensor([2.0, -1.0, 0.5])])
-def test_parts_given_their_sum_have_the_law_of_the_prior_given_it(build_model, parts, weight):
+def test_parts_given_their_sum_have_the_distribution_of_the_prior_given_it(
+    build_model, parts, weight
+):
     model = build_model()
     draw = WholeFromNoise(model, parts, weight=weight)
     prior = model.generator.w_prior(parts)
