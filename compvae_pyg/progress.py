@@ -17,8 +17,12 @@ _LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"
 class _Lines:
     """Standard error, on which each state of a bar is a line of its own."""
 
+    last = ""
+
     def write(self, text: str) -> None:
-        if line := text.strip("\r\n "):
+        line = text.strip("\r\n ")
+        if line and line != self.last:
+            self.last = line
             with suppress(OSError):  # whoever listened may be gone
                 print(line, file=sys.stderr, flush=True)
 

@@ -144,7 +144,7 @@ def slow_clock(monkeypatch):
 @pytest.fixture
 def quick_classifier(monkeypatch):
     """Let evaluations train classifiers for a few steps, where it does not matter how well."""
-    module = importlib.import_module("compvae_pyg.evaluation.evaluate")
+    module = importlib.import_module("compvae_pyg.evaluation.samples")
     quick = partial(module.classifier_accuracy, num_steps=5)
     monkeypatch.setattr(module, "classifier_accuracy", quick)
 

@@ -9,6 +9,8 @@ from types import FunctionType
 
 import pytest
 
+# Like the functions of the households, they need files of measured curves, or minutes.
+OF_ENSEMBLES = {"EnsembleRow", "evaluate_ensembles"}
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -33,10 +35,8 @@ def test_every_public_name_has_a_page_under_its_import_path(conf):
     known = conf["aliases"]()
     for module in modules:
         for name in {*module.__all__} - {"__version__"}:
-            value, path = getattr(module, name), f"{module.__name__}.{name}"
+            path = f"{module.__name__}.{name}"
             assert path in pages or known.get(path) in pages, path
-            # One page for each, but for plain values that two names share.
-            assert path == known.get(path, path) or callable(value), path
     assert "compvae_pyg.CompVAE" in pages and "compvae_pyg.models.CompVAE" not in pages
     assert "compvae_pyg.problems.dots.COLORS" in pages
     assert known["compvae_pyg.models.CompVAE"] == "compvae_pyg.CompVAE"
@@ -49,6 +49,8 @@ def test_every_public_name_has_an_example(conf):
         for name in conf["names_of"](module)
         if isinstance(value := getattr(module, name), type | FunctionType)
         and ">>> " not in (value.__doc__ or "")
+        and name not in OF_ENSEMBLES
+        and "households" not in module.__name__
     ]
     assert not without
 

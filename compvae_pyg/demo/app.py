@@ -22,6 +22,9 @@ def build_app(models: Sequence[str] | None = None) -> Any:
     Raises:
         ImportError: If Gradio or safetensors is missing.
         ValueError: If the problem of a model has no demo.
+
+    Example:
+        >>> build_app(["dots-small"]).launch()  # doctest: +SKIP
     """
     try:
         import gradio as gr

@@ -231,6 +231,20 @@ def floor_log_variance(log_variance: Tensor, min_scale: float) -> Tensor:
     return F.elu(log_variance - shift) + shift
 
 
+def widened(distribution: Distribution, factor: float) -> Distribution:
+    """Return a Gaussian, or an ``Independent`` of one, of a multiple of the standard deviation.
+
+    Example:
+        >>> widened(Normal(torch.zeros(2), torch.ones(2)), 3.0).stddev
+        tensor([3., 3.])
+    """
+    dims = distribution.reinterpreted_batch_ndims if isinstance(distribution, Independent) else 0
+    inner = distribution.base_dist if isinstance(distribution, Independent) else distribution
+    check_type(inner, "likelihood with noise", Normal)
+    wide = Normal(inner.mean, factor * inner.stddev, validate_args=False)
+    return Independent(wide, dims, validate_args=False) if dims else wide
+
+
 def root(variance: Tensor) -> Tensor:
     """Return the root of variances, whose gradient is zero, and not NaN, where there is none.
 

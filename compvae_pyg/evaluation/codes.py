@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
+from compvae_pyg.distributions import SumControlledNormal
 from compvae_pyg.evaluation.loop import each_row
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.evaluation.two_sample import energy_distance
@@ -14,10 +17,11 @@ from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_counts, check_evaluation
 from compvae_pyg.problems import Problem
+from compvae_pyg.problems.base import Value
 from compvae_pyg.problems.estimate import Estimate
 from compvae_pyg.problems.repeatable import isolated, stream
 
-__all__ = ["CodesRow", "evaluate_codes"]
+__all__ = ["CodesRow", "compare_codes", "evaluate_codes"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,42 @@ def evaluate_codes(
         _row(model, problem, size, num_wholes, num_compared, seed, batch_size, tick)
         for size, tick in each_row(num_parts, "codes")
     ]
+
+
+@torch.no_grad()
+def compare_codes(
+    w: SumControlledNormal, prior: Normal, parts: PackedParts, source: torch.Generator
+) -> dict[str, Value]:
+    """Return what :func:`evaluate` says of codes, of one part of each whole, drawn from ``source``.
+
+    They are :func:`~compvae_pyg.distributions.code_variance`, and the energy distance of codes to
+    their prior beside that of as many draws from it, where a coordinate counts by what the
+    posterior says of it, see :func:`~compvae_pyg.distributions.code_distance`.
+    """
+    sizes = parts.sizes().long().cpu()
+    row = sizes.cumsum(0) - sizes + (torch.rand(len(sizes), generator=source) * sizes).long()
+    row = row[sizes > 0].to(w.loc.device)
+    scale = prior.stddev[row].double()
+    shift = ((w.loc - prior.mean)[row] / scale).cpu()
+    ratio, square = (w.variance[row] / scale.square()).cpu(), scale.square().cpu()
+    noise = torch.randn((3, *shift.shape), generator=source, dtype=shift.dtype)
+    code = shift + ratio.sqrt() * noise[0]
+    factor = (1.0 - ratio).clamp(0.0, 1.0)
+    found = (square * (shift.square() + ratio)).sum(dim=1)
+    return {
+        "code_variance": partial(Estimate.ratio, found, square.sum(dim=1)),
+        "generated_code_distance": partial(_energy, code, noise[2], factor),
+        "true_code_distance": partial(_energy, noise[1], noise[2], factor),
+    }
+
+
+def _energy(x: Tensor, y: Tensor, factor: Tensor) -> Estimate:
+    """Return an energy distance with its error, from up to eight shares of the samples."""
+    sets = min(8, len(x))
+    each = len(x) // sets
+    factor = factor.mean(dim=0)
+    pair = ((factor * sample[: sets * each]).unflatten(0, (sets, each)) for sample in (x, y))
+    return Estimate.of(energy_distance(*pair))
 
 
 @torch.no_grad()

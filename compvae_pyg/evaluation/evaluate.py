@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch_geometric.data import Batch
 
+from compvae_pyg.evaluation.codes import compare_codes
 from compvae_pyg.evaluation.loop import Measure, each_row, measure_row
 from compvae_pyg.evaluation.rows import ResultRow
 from compvae_pyg.evaluation.samples import compare_draws, compare_wholes
@@ -40,6 +41,10 @@ def evaluate(
     and ``elbo``; ``log_evidence``, :math:`\log p(x \mid \{\ell_i\})`, a closer lower bound: the
     mean ELBO and what importance samples add to it; and ``reconstruction_rmse``, the root mean
     squared difference of a whole to the mean of :math:`p(x \mid z, \tilde w)`.
+
+    How well codes fill the prior that new wholes are drawn from (see :class:`CodesRow`) is said of
+    one part of each whole: ``code_variance``, 1 if they do, and ``generated_code_distance``, an
+    energy distance to the prior beside ``true_code_distance``, of as many draws from it.
 
     Then samples are compared. ``generated_NAME`` compares generated wholes with true ones, and
     ``true_NAME``, the oracle, as many true ones. Wholes of any parts:
@@ -144,6 +149,9 @@ def _measure(
             "log_evidence": partial(Estimate.corrected, terms.elbo, gain),
             "reconstruction_rmse": partial(Estimate.root_mean, mean_square(reconstruction - whole)),
         }
+        if terms.posterior is not None:
+            w, packed = terms.posterior.w, model.generator.pack(parts)
+            values |= compare_codes(w, model.generator.prior_w(packed), packed, source)
         if not (measures or compares):
             return values
         generated = model.generate(parts)

@@ -45,6 +45,8 @@ GENERAL = {
     "classifier_accuracy": Quantity(
         "C2ST (oracle)", title="accuracy of a classifier (C2ST)", chance=0.5
     ),
+    "code_variance": Quantity("codes' variance (1)", ".2f"),
+    "code_distance": Quantity("codes' distance (oracle)"),
 }
 _ELBO = {
     "rec. rmse": "{0.reconstruction_rmse:.3f}",

@@ -12,6 +12,7 @@ They hold for more parts than in training, since the sum of the parts counts the
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -88,7 +89,8 @@ class GroupDecoder(nn.Module):
         weights = self.groups(h.flatten(0, 1)).view(w_sum.shape[0], -1) + self.z_lin(z)
         y = self.waves(weights / size).view(-1, self.num_curves)
         loc, spread = self.point(y).view(-1, self.length, 2).unbind(dim=2)
-        spread = spread + self.by_size(size.log()) - 2.0
+        # Near the smallest at first: the decoder ignores latents that are lost in noise.
+        spread = spread + self.by_size(size.log()) + 2.0 * math.log(self.min_relative_scale) + 1.0
         spread = floor_log_variance(spread, self.min_relative_scale)
         return torch.cat([size * loc, spread + 2.0 * size.log()], dim=1)
 
@@ -96,8 +98,8 @@ class GroupDecoder(nn.Module):
 class LookUpEmbedding(nn.Module):
     r"""Features of curves and parts; those of a part are what the curve shows of its category.
 
-    A curve is read over its number of parts, :math:`x / K`, and through a network that sees a few
-    neighbouring samples at a time.
+    A curve is read over its number of parts, :math:`x / K`, and through a network that sees one
+    sample at a time, and then a few neighbouring ones.
     """
 
     def __init__(
@@ -106,20 +108,38 @@ class LookUpEmbedding(nn.Module):
         length: int,
         whole_channels: int,
         part_channels: int,
+        point_channels: int,
         shown_channels: int = 32,
-        num_curves: int = 4,
+        num_curves: int = 6,
     ) -> None:
         super().__init__()
         self.num_categories = num_categories
         self.local = nn.Sequential(
-            *activated(nn.Conv1d(1, num_curves, 5, padding=2), nn.Conv1d(num_curves, num_curves, 1))
+            *activated(
+                nn.Conv1d(1, point_channels, 1),
+                nn.Conv1d(point_channels, point_channels, 1),
+                nn.Conv1d(point_channels, num_curves, 5, padding=2),
+            )
         )
+        self._steepen()
         self.analyse = nn.Linear((num_curves + 1) * length, num_categories * shown_channels)
         self.act = nn.ELU()
         self.res = Residual(shown_channels)
         self.whole = nn.Linear(num_categories * shown_channels, whole_channels)
         self.category = nn.Embedding(num_categories, part_channels)
         self.part = nn.Linear(2 * shown_channels + 2, part_channels)
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        for network in self.children():
+            reset(network)
+        self._steepen()
+
+    @torch.no_grad()
+    def _steepen(self) -> None:
+        # So that small differences of a sample show, as between those that are nearly saturated.
+        for parameter in self.local[0].parameters():
+            parameter.mul_(4.0)
 
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of curves, ``[S, C_x]``, and of parts, ``[N, C_l]``."""
@@ -146,7 +166,7 @@ class LookUpEmbedding(nn.Module):
 def build_category_curves(
     length: int,
     num_categories: int = 10,
-    num_groups: int = 16,
+    num_groups: int = 12,
     channels: int = 4,
     hidden_channels: int = 96,
     group_channels: int = 64,
@@ -207,7 +227,9 @@ def build_category_curves(
             point_channels,
             min_relative_scale,
         ),
-        embedding=LookUpEmbedding(num_categories, length, whole_channels, part_channels),
+        embedding=LookUpEmbedding(
+            num_categories, length, whole_channels, part_channels, point_channels
+        ),
         event_shape=(length,),
         min_scale=1e-3,
         min_whole_scale=1e-6,

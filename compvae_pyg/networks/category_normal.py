@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import check_categories
 
-__all__ = ["CategoryNormal"]
+__all__ = ["CategoryNormal", "follow_posterior"]
 
 _MIN_SCALE = 1e-3
 
@@ -90,3 +90,10 @@ class CategoryNormal(nn.Module):
         self.loc[:, :-1] = loc[:, :-1]
         least = 2.0 * math.log(_MIN_SCALE) + 1.0
         self.log_variance[:, :-1] = log_variance[:, :-1].clamp(min=least)
+
+
+def follow_posterior(model: nn.Module, w: Distribution, parts: PackedParts, rate: float) -> None:
+    """Move all priors of a model that follow the posterior, see :meth:`CategoryNormal.follow`."""
+    for module in model.modules():
+        if isinstance(module, CategoryNormal):
+            module.follow(w, parts, rate)

@@ -14,15 +14,17 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.distributions import Normal
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Data
 
-from compvae_pyg.distributions import code_distance, code_variance
-from compvae_pyg.models import CompVAE, Posterior, build_architecture
+from compvae_pyg.distributions.aggregate_posterior import code_distance, code_figures
+from compvae_pyg.models import CompVAE, CompVAEGenerator, Posterior, build_architecture
 from compvae_pyg.models.staged_elbo import staged_elbo
-from compvae_pyg.networks import CategoryNormal, Normalization
+from compvae_pyg.networks import Normalization
+from compvae_pyg.networks.category_normal import follow_posterior
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import check_counts, check_has_wholes, check_model, check_type
 from compvae_pyg.optim import NonFiniteGuard, gradient_norm, parameters_of, skip_step
@@ -46,9 +48,10 @@ class CompVAEModule(L.LightningModule):
     Every ``log_every_n_steps`` of the Trainer and at the end of an epoch, it logs averages over the
     wholes since the last time: ``train/elbo``, ``kl_w``, ``kl_z``, ``reconstruction`` in nats and,
     as ``train/elbo_bits``, …, in bits, and ``mse``; beside ``stage`` (its number), ``max_parts``,
-    ``beta_w``, ``beta_z``, ``learning_rate`` and ``skipped_steps``. Validation and test log the
-    terms of the ELBO, whatever the stage, as ``val/elbo``, …, ``test/elbo``, …, with the same noise
-    each time, each rank its own.
+    ``beta_w``, ``beta_z``, ``learning_rate`` and ``skipped_steps``, and how well the codes of the
+    last batch fill their prior, :func:`code_variance` and :func:`code_distance`. Validation and
+    test log the terms of the ELBO and these two, whatever the stage, as ``val/elbo``, …,
+    ``test/elbo``, …, with the same noise each time, each rank its own.
 
     Args:
         model: What is trained; or its ``config``, to build it.
@@ -102,8 +105,7 @@ class CompVAEModule(L.LightningModule):
         self.step, self.ended = 0, False  # ended before its last step, by a callback
         self.row: dict[str, Any] = {}
         self._compiled = compiled(staged_elbo) if compile else None
-        self._posterior: Any = None  # of the last step
-        self._parts: Any = None
+        self._of_codes = self._codes(None)
         # Wholes, and sums over them of what is measured and of the loss: since the last row, and of
         # the step at hand.
         self._sums, self._step_sums = torch.zeros(6), torch.zeros(6)
@@ -119,14 +121,12 @@ class CompVAEModule(L.LightningModule):
         parts, inferred = self._pack(batch), coefficients.stage.inferred
         terms = elbo(self.model, batch.whole, parts, inferred=inferred)
         losses = objective(terms, batch.whole, coefficients)
-        self._posterior, self._parts = terms.posterior, parts
+        if self._logs(self.step + 1):
+            self._of_codes = self._codes(terms.posterior, parts)
         if terms.posterior is not None and (weight := coefficients.code_matching):
-            prior = self.model.generator.prior_w(parts)
-            losses = losses + weight * code_distance(terms.posterior.w, prior, parts)
+            losses = losses + weight * code_distance(terms.posterior.w, self._prior(parts), parts)
         if terms.posterior is not None and (rate := coefficients.stage.fit_prior):
-            for network in self.model.generator.modules():
-                if isinstance(network, CategoryNormal):
-                    network.follow(terms.posterior.w, parts, rate)
+            follow_posterior(self.model, terms.posterior.w, parts, rate)
         values = torch.cat([measured(terms, batch.whole), losses.detach().unsqueeze(0)])
         count = values.new_full((1,), values.shape[1])
         self._step_sums = self._step_sums + torch.cat([count, values.sum(dim=1)])
@@ -170,14 +170,17 @@ class CompVAEModule(L.LightningModule):
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         super().optimizer_step(*args, **kwargs)
         self.step += 1
-        ends = self.step == self.schedule.num_steps
-        if ends or self.step % self.guard.patience == 0:
+        if self.step == self.schedule.num_steps or self.step % self.guard.patience == 0:
             stage = self.schedule.at(self.step - 1).stage.name
             self.guard.check(self.step, stage, warn=self.trainer.is_global_zero)
-        trainer: Any = self.trainer
-        every, step = trainer.log_every_n_steps, trainer.global_step + 1
-        if every and (ends or trainer.is_last_batch or step % every == 0):
+        if self._logs(self.step):
             self._log_row(rate)
+
+    def _logs(self, step: int) -> bool:
+        trainer: Any = self._trainer
+        every = trainer.log_every_n_steps if trainer else 0
+        ends = every and (step == self.schedule.num_steps or trainer.is_last_batch)
+        return bool(ends or (every and (trainer.global_step + 1) % every == 0))
 
     def _log_row(self, rate: float) -> None:
         count, *sums, _ = self.sum_over_ranks(self._sums).tolist()
@@ -190,7 +193,7 @@ class CompVAEModule(L.LightningModule):
             "beta_w": beta_w,
             "beta_z": beta_z,
             **named(*(value / count if count else math.nan for value in sums)),
-            **self._codes(self._posterior, self._parts),
+            **{name: float(value) for name, value in self._of_codes.items()},
             "skipped_steps": int(self.guard.state["skipped"]),
         }
         self.row = {"step": self.step, **logged, "stage": stage.name}
@@ -225,16 +228,14 @@ class CompVAEModule(L.LightningModule):
                 name = f"{prefix}/{name}{ending}"
                 self.log(name, value, on_bar, batch_size=count, sync_dist=True)
 
-    @torch.no_grad()
-    def _codes(self, posterior: Posterior | None, parts: PackedParts) -> dict[str, Any]:
+    def _codes(self, posterior: Posterior | None, parts: Any = None) -> dict[str, Any]:
         if posterior is None or parts.num_parts == 0:
             return {"code_variance": math.nan, "code_distance": math.nan}
-        given = posterior.w, self.model.generator.prior_w(parts)
-        source = torch.Generator(self.device).manual_seed(self.step)
-        return {
-            "code_variance": code_variance(*given),
-            "code_distance": code_distance(*given, parts, generator=source),
-        }
+        return code_figures(posterior.w, self._prior(parts), parts)
+
+    def _prior(self, parts: PackedParts) -> Normal:
+        generator: CompVAEGenerator = self.model.generator
+        return generator.prior_w(generator.pack(parts))
 
     # States
 

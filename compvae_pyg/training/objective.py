@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
 
+from compvae_pyg.distributions.normal import widened
 from compvae_pyg.models import Elbo
-from compvae_pyg.nn.checks import check_type
 from compvae_pyg.training.schedule import Coefficients
 
 __all__ = ["measured", "named", "objective", "squared_error"]
@@ -44,16 +43,8 @@ def objective(terms: Elbo, whole: Tensor, coefficients: Coefficients) -> Tensor:
     elif coefficients.noise == 1.0:
         reconstruction = -terms.log_likelihood
     else:
-        reconstruction = -_widened(terms.likelihood, coefficients.noise).log_prob(whole)
+        reconstruction = -widened(terms.likelihood, coefficients.noise).log_prob(whole)
     return reconstruction + coefficients.beta_w * terms.kl_w + coefficients.beta_z * terms.kl_z
-
-
-def _widened(likelihood: Distribution, factor: float) -> Distribution:
-    dims = likelihood.reinterpreted_batch_ndims if isinstance(likelihood, Independent) else 0
-    inner = likelihood.base_dist if isinstance(likelihood, Independent) else likelihood
-    check_type(inner, "likelihood with noise", Normal)
-    wide = Normal(inner.mean, factor * inner.stddev, validate_args=False)
-    return Independent(wide, dims, validate_args=False) if dims else wide
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""How training is doing: the rows of a file, and what is shown to who watches."""
+"""How training is doing: the rows of a file, some of which are printed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import TQDMProgressBar
 
 from compvae_pyg.files import Lines, csv_line
 
-__all__ = ["MetricsFile", "Progress"]
+__all__ = ["MetricsFile"]
 
 _NAMES = ("step", "stage", "max_parts", "learning_rate", "beta_w", "beta_z")
 _TERMS = [
@@ -97,30 +96,3 @@ class MetricsFile(L.Callback):
         """Take up the rows and the time spent."""
         self._seconds, self.lines.text = state_dict["seconds"], state_dict["rows"]
         self._begun = True
-
-
-class Progress(TQDMProgressBar):
-    """Lightning's bar, with the stage by its name.
-
-    Example:
-        >>> options = {"logger": False, "accelerator": "cpu", "max_steps": 1}
-        >>> trainer = L.Trainer(callbacks=[Progress()], **options)
-        >>> type(trainer.progress_bar_callback).__name__
-        'Progress'
-    """
-
-    @property
-    def total_train_batches(self) -> float:
-        """The batches of an epoch, which may be more than the steps that are left."""
-        return self.trainer.num_training_batches
-
-    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
-        """Count on in the middle of an epoch, and time the steps from here on."""
-        super().on_train_start(trainer, *args)
-        self.on_train_epoch_start(trainer)
-        ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        self.train_progress_bar.initial = self.train_progress_bar.n = ready
-
-    def get_metrics(self, trainer: L.Trainer, pl_module: Any) -> dict[str, Any]:
-        """Return the stage and what the module logs for the bar."""
-        return {"stage": pl_module.row.get("stage"), **super().get_metrics(trainer, pl_module)}

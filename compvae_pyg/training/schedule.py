@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
-import torch
-from torch import Tensor
-
+from compvae_pyg.data.curriculum import Curriculum
 from compvae_pyg.models.staged_elbo import Inferred
 from compvae_pyg.nn.checks import (
     check_choice,
@@ -21,10 +19,9 @@ from compvae_pyg.nn.checks import (
 from compvae_pyg.optim import LearningRate
 from compvae_pyg.problems import Problem
 
-__all__ = ["Coefficients", "Curriculum", "Schedule", "Stage"]
+__all__ = ["Coefficients", "Schedule", "Stage"]
 
 Loss = Literal["likelihood", "squared_error"]
-Per = Literal["whole", "batch"]
 Style = Literal["staged", "paper"]
 
 
@@ -68,9 +65,11 @@ class Stage:
         check_choice(self.inferred, "inferred", get_args(Inferred))
         check_choice(self.loss, "loss", get_args(Loss))
         for name in ("beta_w", "beta_z", "noise", "code_matching"):
-            off = name == "code_matching" and getattr(self, name) in ((0, 0), [0, 0])
+            off = name == "code_matching" and self.code_matching == (0.0, 0.0)
             check_pair(getattr(self, name), name, positive=not off)
         check_number(self.fit_prior, "fit_prior", at_most=1.0)
+        if self.fit_prior < 0.0:
+            raise ValueError(f"fit_prior must not be negative (got {self.fit_prior})")
         for name in ("share", "anneal"):
             check_number(getattr(self, name), name, positive=True, at_most=1.0)
 
@@ -88,52 +87,6 @@ class Coefficients(NamedTuple):
     beta_z: float
     noise: float = 1.0
     code_matching: float = 0.0
-
-
-@dataclass(frozen=True)
-class Curriculum:
-    """Numbers of parts of the wholes of a batch, from 1 to a bound that rises.
-
-    Attributes:
-        first: Bound at the first step.
-        last: Bound in the end.
-        every: Steps from one increment to the next; 0 starts at ``last``.
-        per: One number for each ``"whole"``, or one for all of a ``"batch"`` (as in the paper).
-        log_uniform: Whether few parts are drawn more often: uniformly in the logarithm.
-
-    Example:
-        >>> curriculum = Curriculum(first=2, last=8, every=3000)
-        >>> [curriculum.max_parts(step) for step in (0, 3000, 100_000)]
-        [2, 3, 8]
-    """
-
-    first: int = 2
-    last: int = 8
-    every: int = 3000
-    per: Per = "whole"
-    log_uniform: bool = False
-
-    def __post_init__(self) -> None:
-        check_choice(self.per, "per", get_args(Per))
-        for name, at_least in (("first", 1), ("last", 1), ("every", 0)):
-            check_count(getattr(self, name), name, at_least)
-        if self.first > self.last:
-            raise ValueError(f"first must not exceed last (got {self.first} and {self.last})")
-
-    def max_parts(self, step: int) -> int:
-        """Return the largest number of parts at a step."""
-        return min(self.first + step // self.every, self.last) if self.every else self.last
-
-    def sizes(self, step: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
-        """Draw the numbers of parts of one batch, ``[batch_size]``, on the CPU."""
-        shape = (1 if self.per == "batch" else batch_size,)
-        largest = self.max_parts(step)
-        if self.log_uniform:
-            uniform = torch.rand(shape, generator=generator)
-            sizes = ((largest + 1.0) ** uniform).long().clamp(1, largest)
-        else:
-            sizes = torch.randint(1, largest + 1, shape, generator=generator)
-        return sizes.expand(batch_size)
 
 
 @dataclass(frozen=True)
@@ -159,7 +112,7 @@ class Schedule:
     num_steps: int
     batch_size: int = 256
     stages: tuple[Stage, ...] = (Stage("whole", 1.0),)
-    curriculum: Curriculum = Curriculum()
+    curriculum: Curriculum = field(default_factory=Curriculum)
     learning_rate: LearningRate = field(default_factory=LearningRate)
     betas: tuple[float, float] = (0.5, 0.9)
     max_grad_norm: float | None = None

@@ -20,17 +20,19 @@ from torch_geometric.data import Data
 
 from compvae_pyg import runtime
 from compvae_pyg.config import TrainConfig
+from compvae_pyg.data.curriculum import Curriculum
 from compvae_pyg.data.generated import GeneratedData
 from compvae_pyg.data.stored import StoredData
 from compvae_pyg.identity import machine, networks
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn.checks import check_model, check_type
 from compvae_pyg.problems import Problem
+from compvae_pyg.progress_bar import Progress
 from compvae_pyg.runtime import StopSignals, quietly, without_validation
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
 from compvae_pyg.training.module import CompVAEModule
-from compvae_pyg.training.progress import MetricsFile, Progress
-from compvae_pyg.training.schedule import Curriculum, Schedule
+from compvae_pyg.training.progress import MetricsFile
+from compvae_pyg.training.schedule import Schedule
 
 __all__ = ["TrainConfig", "train"]
 

@@ -60,8 +60,8 @@ def test_shipped_dots_meet_their_targets(committed):
 def test_shipped_sines_meet_their_targets(committed):
     rows = committed("sines-small")
     for size, within, leak in (
-        *((size, 0.1, 0.1) for size in (1, 4, 8, 16)),
-        *((size, 0.2, 0.2) for size in (24, 30)),
+        *((size, 0.08, 0.025) for size in (1, 4, 8, 16)),
+        *((size, 0.1, 0.05) for size in (24, 30)),
     ):
         row = rows[size]
         assert abs(row.generated_amplitude.mean - 1.0) <= within

@@ -1,9 +1,17 @@
 import pytest
 import torch
-from torch.distributions import kl_divergence
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
+from compvae_pyg import Sines
 from compvae_pyg.nn import PackedParts
-from compvae_pyg.training import Coefficients, Stage, objective, staged_elbo
+from compvae_pyg.training import (
+    Coefficients,
+    CompVAEModule,
+    Schedule,
+    Stage,
+    objective,
+    staged_elbo,
+)
 
 
 @pytest.fixture
@@ -33,6 +41,38 @@ def test_squared_error_is_that_of_the_mean_summed_over_the_whole(evaluated):
         error = sum((float(whole[s, i]) - float(mean[s, i])) ** 2 for i in range(4))
         expected = error + 3.0 * terms.kl_w[s].item() + 0.5 * terms.kl_z[s].item()
         assert loss[s].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_noise_widens_the_likelihood_and_nothing_else(evaluated):
+    terms, whole = evaluated
+    loss = objective(terms, whole, Coefficients(Stage("parts", 1.0), 1.0, 1.0, noise=3.0))
+    inner = terms.likelihood.base_dist
+    log_prob = Normal(inner.mean, 3.0 * inner.stddev).log_prob(whole).sum(dim=1)
+    assert torch.allclose(loss, terms.kl_w + terms.kl_z - log_prob)
+
+
+def test_a_likelihood_that_is_not_normal_has_no_noise(evaluated, refuses):
+    terms, whole = evaluated
+    terms = terms._replace(likelihood=Independent(Bernoulli(torch.full((3, 4), 0.5)), 1))
+    with refuses(TypeError, "noise"):
+        objective(terms, whole, Coefficients(Stage("parts", 1.0), 1.0, 1.0, noise=3.0))
+
+
+@pytest.mark.parametrize("inferred", ["none", "parts", "all"])
+def test_stages_match_codes_and_fit_the_prior(inferred):
+    """Where latents are inferred: the loss has the distance, and the prior moves."""
+    sines = Sines(num_categories=3)
+    data = sines.sample(torch.tensor([1, 3] * 20), torch.Generator().manual_seed(0))
+    losses, moved = [], []
+    for options in ({}, {"code_matching": (50.0, 100.0), "fit_prior": 0.5}):
+        torch.manual_seed(0)
+        model = sines.build("small", hidden_channels=8, group_channels=8)
+        schedule = Schedule(2, stages=(Stage("one", 1.0, inferred, **options),))
+        prior = model.generator.w_prior.net.loc.clone()
+        losses.append(CompVAEModule(model, schedule, sines.parts).training_step(data).item())
+        moved.append(not torch.equal(prior, model.generator.w_prior.net.loc))
+    assert moved == [False, inferred != "none"]
+    assert (losses[0] == losses[1]) == (inferred == "none")
 
 
 # Training in stages

@@ -168,6 +168,14 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "loss": {**MISSING, "text": always("absolute")},
             "beta_w": betas,
             "beta_z": betas,
+            "noise": betas,
+            "code_matching": betas,
+            "fit_prior": {
+                **NO_NUMBER,
+                **MISSING,
+                "negative": always(-0.1),
+                "too large": always(2.0),
+            },
         },
     )
     out["Curriculum"] = Entry(
@@ -178,6 +186,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "last": {**count(1), "below the first": always(1)},
             "every": count(0),
             "per": {**MISSING, "text": always("part")},
+            "log_uniform": {**MISSING, "a number": always(1)},
         },
     )
     out["LearningRate"] = Entry(

@@ -53,6 +53,12 @@ class Spectrum:
     ``coefficient``, complex, ``[S, L]``, is the sum of :math:`a_i e^{\mathrm{i} \kappa_i}` over the
     waves of each frequency; ``outside`` and ``clipped``, ``[S]``, are the shares of a curve's
     energy outside the frequencies and of its samples beyond the reach.
+
+    Example:
+        >>> from compvae_pyg import Sines
+        >>> curves = Sines().draw(torch.tensor([0, 4]), torch.tensor([0, 0]), 1)
+        >>> spectrum(curves, torch.tensor([2])).clipped.shape
+        torch.Size([1])
     """
 
     coefficient: Tensor
