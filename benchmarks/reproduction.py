@@ -293,7 +293,7 @@ WAVES = ("amplitude / true", "sd (true)", "leak", "energy / oracle", "C2ST", "KL
 
 def targets() -> str:
     folder, lines = RESULTS / "sines-small", []
-    for name in ("", "seed0", "seed1", "seed2"):
+    for name in ("", "seed1", "seed2"):
         path = folder / name / "evaluation.json"
         if path.exists():
             sizes = [row["num_parts"] for row in _json(path)["rows"] if row["num_parts"] <= 30]

@@ -145,9 +145,9 @@ def compare_codes(
 
 
 def _energy(x: Tensor, y: Tensor, factor: Tensor) -> Estimate:
-    """Return an energy distance with its error, from up to eight shares of the samples."""
-    sets = min(8, len(x))
-    each = len(x) // sets
+    """Return an energy distance with its error, from shares of 25: it depends on their size."""
+    each = min(25, len(x))
+    sets = len(x) // each
     factor = factor.mean(dim=0)
     pair = ((factor * sample[: sets * each]).unflatten(0, (sets, each)) for sample in (x, y))
     return Estimate.of(energy_distance(*pair))
