@@ -2,7 +2,8 @@
 
 A part is a site: a colour and a position. A whole is the image of all its sites, whose intensities
 are not given to the model. After training, the model draws images of given sites: this program
-counts how many of them show, and leaves the paper's figures in its output folder.
+counts how many of them show, and leaves the paper's figures in its output folder, where they can
+be looked at from the first half minute of training on.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import tyro
 from compvae_pyg import Dots
 from compvae_pyg.command_line import RunOptions, is_first_process, one_line_errors
 from compvae_pyg.evaluation import format_table
+from compvae_pyg.pictures import Pictures
 from compvae_pyg.reports import write_report
 from compvae_pyg.training import Schedule, train
 
@@ -40,7 +42,8 @@ def main(options: Options) -> None:
     torch.manual_seed(options.seed)
     model = dots.build(options.preset, aggr=options.aggr)
     schedule = Schedule.of(dots, options.schedule, options.steps)
-    train(dots, model, schedule, options)
+    pictures = Pictures(dots, options.output, seed=options.seed)
+    train(dots, model, schedule, options, callbacks=[pictures])
     if not is_first_process():
         return
     model.save_pretrained(options.output)
