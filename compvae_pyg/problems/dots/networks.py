@@ -182,7 +182,7 @@ class FieldDecoder(nn.Module):
 
     def __init__(self, channels: int, z_channels: int, hidden_channels: int = 32) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.z_channels = channels, z_channels
         offset = places(_GRID) - _by_cell(places(_FINE).unsqueeze(0)).view(-1, 1, 2)
         steps = (offset.view(-1, 2) * (IMAGE_SIZE - 1)).round()
         steps, index = torch.unique(steps, dim=0, return_inverse=True)
@@ -224,7 +224,7 @@ class FieldDecoder(nn.Module):
             field = torch.cat([0.5 * (field - largest), 0.1 * largest], dim=-1)
         h = F.relu(self.lin1(field.to(w_sum.dtype)) + self.z_lin(z)[:, None, None])
         out = self.lin3(F.relu(self.lin2(h))).permute(0, 3, 1, 2)
-        return torch.cat([torch.sigmoid(out[:, :3]), 4.0 * out[:, 3:] - 4.0], dim=1)
+        return torch.cat([torch.sigmoid(out[:, :3]), 4.0 * out[:, 3:]], dim=1)
 
     def _spread(self, presence: Tensor, noise: Tensor) -> Tensor:
         """Return the noise of the nearest sites of each channel at each point, ``[S, C, P]``."""
@@ -293,9 +293,7 @@ class DifferenceEmbedding(nn.Module):
                 nn.Conv2d(32, 48, 4, stride=2, padding=1),
             )
         )
-        self.whole = nn.Sequential(
-            nn.Flatten(), *activated(nn.Linear(48 * _CELLS, whole_channels))
-        )
+        self.whole = nn.Sequential(nn.Flatten(), *activated(nn.Linear(48 * _CELLS, whole_channels)))
         self.look = nn.Linear(48, hidden_channels)
         self.where = nn.Linear(4, hidden_channels)
         self.gate = nn.Embedding(NUM_COLORS, 2 * hidden_channels)
@@ -305,7 +303,7 @@ class DifferenceEmbedding(nn.Module):
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of images, ``[S, C_x]``, and of sites, ``[N, C_l]``."""
         color, pos = check_places(parts, NUM_COLORS, "color")
-        guess, slopes, image = self._guess(whole, parts, batch)
+        guess, slopes, image = self._guess(whole, {"color": color, "pos": pos}, batch)
         seen = torch.cat([2.0 * whole - 1.0, 4.0 * (whole - image)], dim=1)
         features = self.conv(seen.contiguous(memory_format=torch.channels_last))
         at_cells = gather(self.look(features.flatten(2).transpose(1, 2)), batch)
@@ -318,30 +316,29 @@ class DifferenceEmbedding(nn.Module):
         log_noise = self.generative[0].log_noise.expand_as(guess)
         return self.whole(features), torch.cat([site, guess, log_noise, pos], dim=1)
 
+    @torch.compiler.disable  # of what it differentiates, no graph is made
     def _guess(
-        self, whole: Tensor, parts: Fields, batch: Tensor
+        self, whole: Tensor, sites: dict[str, Tensor], batch: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a guess at each site's noise, slopes, ``[N, 1]`` and ``[N, 4]``, and its image."""
         w_prior, decoder = self.generative
-        slopes = list[Tensor]()
+        # What was made in inference mode cannot be differentiated; its copies can.
         with torch.inference_mode(False), torch.no_grad():
-            mean = w_prior({name: value.clone() for name, value in parts.items()}).chunk(2, 1)[0]
+            sites = {name: value.clone() for name, value in sites.items()}
             whole, batch = whole.clone(), batch.clone()
-            share = share_of_cells(parts["pos"].clone(), self.cells)
-            known = mean.new_zeros(len(whole), mean.shape[1]).index_add(0, batch, mean)
-            known = known[:, :-_CELLS].to(whole.dtype)
-            z = whole.new_zeros(len(whole), decoder.z_lin.in_features)
-            guess = share.new_zeros(len(share), 1)
-            for last in (False, True):
+            share = share_of_cells(sites["pos"], self.cells)
+            loc, _ = w_prior(sites).to(whole.dtype).chunk(2, dim=1)
+            w_sum = whole.new_zeros(len(whole), loc.shape[1]).index_add(0, batch, loc)
+            z = whole.new_zeros(len(whole), decoder.z_channels)
+            guess, slopes = share.new_zeros(len(share), 1), list[Tensor]()
+            for again in (True, False):
                 with torch.enable_grad():
-                    guess.requires_grad_()
-                    noise = whole.new_zeros(len(whole), _CELLS)
-                    noise = noise.index_add(0, batch, (share * guess).to(whole.dtype))
-                    image = decoder(torch.cat([known, noise], dim=1), z)[:, :3]
+                    noise = F.pad(share * guess.requires_grad_(), (loc.shape[1] - _CELLS, 0))
+                    image = decoder(w_sum.index_add(0, batch, noise.to(whole.dtype)), z)[:, :3]
                     error = at_least_float32(whole - image).square().sum()
                     (slope,) = torch.autograd.grad(error, guess)
                 slopes += [slope / (1.0 + slope.abs()), torch.log1p(slope.abs())]
-                guess = guess.detach() if last else -slope / (2.0 + slope.abs())
+                guess = -slope / (2.0 + slope.abs()) if again else guess.detach()
         return guess, torch.cat(slopes, dim=1), image.detach().to(whole.dtype)
 
 

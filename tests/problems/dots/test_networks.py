@@ -70,7 +70,9 @@ def test_points_are_interpolated_to_pixels_and_extrapolated_to_the_border():
     decoder = FieldDecoder(channels=1, z_channels=2)
     x = torch.linspace(-1.0, 1.0, 32)
     points = places(16).sum(dim=1)  # a plane
-    field = decoder._interpolated(_by_cell(torch.stack([points, points], dim=1))[:, :, 0].view(1, 1, -1))
+    field = decoder._interpolated(
+        _by_cell(torch.stack([points, points], dim=1))[:, :, 0].view(1, 1, -1)
+    )
     assert_close(field[0, :, :, 0], x + x[:, None], rtol=1e-5, atol=1e-5)
 
 
