@@ -13,6 +13,7 @@ import lightning as L
 
 from compvae_pyg.nn.checks import check_number, check_type
 from compvae_pyg.problems import Problem
+from compvae_pyg.problems.repeatable import isolated
 
 __all__ = ["Pictures"]
 
@@ -58,7 +59,9 @@ class Pictures(L.Callback):
             return
         self.after = math.inf if first else self.after
         files = []
-        for name, figure in self.problem.figures(pl_module.model, seed=self.seed).items():
+        with isolated(pl_module.model, self.seed):
+            figures = self.problem.figures(pl_module.model, seed=self.seed)
+        for name, figure in figures.items():
             files.append(self.output / f"{name}.png")
             figure.savefig(files[-1])
         bar: Any = trainer.progress_bar_callback

@@ -5,14 +5,14 @@ The latent of a site has three parts, on grids that cover the image:
 - its *mass*, :math:`C` channels on 16 x 16 points: the prior computes the logarithm of each from
   the *offset* between point and site, and adds that of the colour's code. The sum over the sites is
   read on a log scale again, where the largest mass counts;
-- its *presence*, the code of its colour in the cells of a grid of 8 x 8 around the site;
-- its *noise*, one number of variance 1 at the site, in these cells. It is all that is inferred: the
-  others are known from the label, and their posterior is the prior.
+- its *presence*, the code of its colour, in one cell of a grid of 8 x 8, where the site is;
+- its *noise*, one number in the same cell. It is all that is inferred: the others are known from
+  the label, and their posterior is the prior.
 
 The decoder spreads the noise over the grid, from the sites of each channel to where these are
-nearest, by a learned kernel of the offset, and adds it to the logarithm of their mass. What follows
-is a network of these sums, pixel by pixel. The inference network looks at the image and at what
-differs from the image to be expected, that of the prior's means, around each site.
+nearest, by a learned kernel of the offset, and adds it to the logarithm of their mass, times a
+learned function of that. What follows is a network of these sums, pixel by pixel. The inference
+network looks at the image, and at how it differs from what is expected, around each site.
 
 None of this is in the paper.
 """
@@ -57,11 +57,12 @@ def places(size: int) -> Tensor:
     return torch.stack([x, y], dim=-1).view(-1, 2)
 
 
-def share_of_cells(pos: Tensor, cells: Tensor) -> Tensor:
-    """Return weights of linear interpolation, ``[N, cells]``, which sum to 1, at positions."""
-    first, last = cells[0, 0], cells[-1, 0]
-    distance = (cells - pos.clamp(first, last).unsqueeze(1)).abs() / (cells[1, 0] - first)
-    return (1.0 - distance).clamp(min=0.0).prod(dim=-1)
+def cell_of(pos: Tensor, cells: Tensor) -> Tensor:
+    """Return which cell positions ``[N, 2]`` are in, as ones among zeros, ``[N, cells]``."""
+    side = round(cells.shape[0] ** 0.5)
+    column, row = ((pos - cells[0]) / (cells[1, 0] - cells[0, 0])).round().long().unbind(dim=1)
+    index = row.clamp(0, side - 1) * side + column.clamp(0, side - 1)
+    return F.one_hot(index, cells.shape[0]).to(pos.dtype)
 
 
 def powers(offset: Tensor) -> Tensor:
@@ -72,8 +73,8 @@ def powers(offset: Tensor) -> Tensor:
 class SiteField(nn.Module):
     r"""Mean and log-variance of a site's mass, presence and noise.
 
-    With the code :math:`A = \mathrm{softmax}(\mathrm{table}[\mathrm{colour}])` and the share
-    :math:`b_v` of each of the four cells around the site,
+    With the code :math:`A = \mathrm{softmax}(\mathrm{table}[\mathrm{colour}])`, and :math:`b_v = 1`
+    in the cell of the site and 0 in all others,
 
     .. math::
         m_{cu} = A_c\, e^{g(u - \mathrm{pos})}, \qquad p_{cv} = A_c b_v, \qquad
@@ -90,7 +91,10 @@ class SiteField(nn.Module):
         self.code = nn.Embedding(NUM_COLORS, channels)
         per_cell = _POINTS // _CELLS
         self.net = nn.Sequential(
-            *activated(nn.Linear(4, hidden_channels), nn.Linear(hidden_channels, hidden_channels)),
+            *activated(
+                nn.Linear(4, hidden_channels),
+                nn.Linear(hidden_channels, hidden_channels),
+            ),
             nn.Linear(hidden_channels, per_cell),
         )
         self.log_noise = nn.Parameter(torch.zeros(1))
@@ -114,13 +118,13 @@ class SiteField(nn.Module):
         log_code = at_least_float32(torch.log_softmax(self.code(color), dim=1)).unsqueeze(-1)
         log_mass = 10.0 * at_least_float32(self.net(powers(offset))).flatten(1).unsqueeze(1)
         log_mass = soft_minimum(log_mass, _LARGEST) + log_code
-        share = share_of_cells(at_least_float32(pos), at_least_float32(self.cells))
-        presence = log_code.exp() * share.unsqueeze(1)
-        mean = [log_mass.exp(), presence, torch.zeros_like(share)]
+        cell = cell_of(at_least_float32(pos), at_least_float32(self.cells))
+        presence = log_code.exp() * cell.unsqueeze(1)
+        mean = [log_mass.exp(), presence, torch.zeros_like(cell)]
         log_variance = [
             2.0 * (log_mass + math.log(_SHARP)),
             2.0 * torch.log(_SHARP * presence + _LEAST),
-            torch.log(share + _LEAST**2) + 2.0 * at_least_float32(self.log_noise),
+            torch.log(cell + _LEAST**2) + 2.0 * at_least_float32(self.log_noise),
         ]
         return torch.cat([value.flatten(1) for value in (*mean, *log_variance)], dim=1)
 
@@ -153,13 +157,12 @@ class NoiseHead(nn.Module):
     def forward(self, h: Tensor, parts: Tensor) -> Tensor:
         """Return means, log-variances and coupling logits, ``[N, 3 D_w]``."""
         guess, log_noise, pos = parts[:, -4:].split([1, 1, 2], dim=1)
-        share = share_of_cells(pos, self.cells)
-        near = share / (share + 0.01)
+        cell = cell_of(pos, self.cells)
         correction, log_variance, logits = self.lin(h).split(1, dim=1)
-        shift = (guess + correction) * torch.exp(-log_noise) * share.sqrt()
-        log_variance = (log_variance - 2.0 * log_noise) * near
-        known = share.new_zeros(len(h), self.known)
-        coupling = _UNCOUPLED + near * (logits - _UNCOUPLED)
+        shift = (guess + correction) * torch.exp(-log_noise) * cell
+        log_variance = (log_variance - 2.0 * log_noise) * cell
+        known = cell.new_zeros(len(h), self.known)
+        coupling = _UNCOUPLED + cell * (logits - _UNCOUPLED)
         out = [known, shift, known, log_variance, known + _UNCOUPLED, coupling]
         return torch.cat(out, dim=1)
 
@@ -168,12 +171,12 @@ class FieldDecoder(nn.Module):
     r"""Image from the sums of mass :math:`m`, presence :math:`p` and noise :math:`n`.
 
     .. math::
-        L_{cu} = \log |m_{cu}| +
-            \frac{\sum_v k_{u-v}\, r_{u-v}\, \hat p_{cv} n_v}{\sum_v k_{u-v}\, p_{cv}}, \qquad
-            \hat p_{cv} = \frac{p_{cv}}{\sum_{c'} p_{c'v}}
+        L_{cu} = l_{cu} + r(l_{cu})\,
+            \frac{\sum_v k_{u-v}\, \hat p_{cv} n_v}{\sum_v k_{u-v}\, p_{cv}}, \qquad
+            l_{cu} = \log |m_{cu}|, \quad \hat p_{cv} = \frac{p_{cv}}{\sum_{c'} p_{c'v}}
 
-    with networks :math:`k > 0` and :math:`r` of an offset. An MLP makes the pixels of :math:`L`,
-    interpolated, less the largest channel.
+    with networks :math:`k > 0` of an offset and :math:`r` of a number. An MLP makes the pixels of
+    :math:`L`, interpolated, less the largest channel.
     """
 
     offset: Tensor
@@ -190,8 +193,9 @@ class FieldDecoder(nn.Module):
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("interpolation", _interpolation(), persistent=False)
         self.kernel = nn.Sequential(
-            *activated(nn.Linear(4, 32), nn.Linear(32, 32)), nn.Linear(32, 2)
+            *activated(nn.Linear(4, 32), nn.Linear(32, 32)), nn.Linear(32, 1)
         )
+        self.effect = nn.Sequential(*activated(nn.Linear(1, 16)), nn.Linear(16, 1))
         self.lin1 = nn.Linear(channels + 1, hidden_channels)
         self.z_lin = ZeroLinear(z_channels, hidden_channels)
         self.lin2 = nn.Linear(hidden_channels, hidden_channels)
@@ -206,7 +210,7 @@ class FieldDecoder(nn.Module):
 
     @torch.no_grad()
     def _init_gains(self) -> None:
-        cast(nn.Linear, self.kernel[-1]).bias.copy_(torch.tensor([0.0, 0.5]))
+        cast(nn.Linear, self.effect[-1]).bias.fill_(0.5)
         for layer in (self.lin1, self.lin2, self.lin3):
             nn.init.kaiming_normal_(layer.weight)
         self.lin3.weight[3:].mul_(0.1)
@@ -219,7 +223,9 @@ class FieldDecoder(nn.Module):
             mass, presence, noise = at_least_float32(w_sum).split(sizes, dim=1)
             presence = presence.unflatten(1, (self.channels, _CELLS))
             log_mass = torch.log(mass.abs() + _TINY).unflatten(1, (self.channels, _POINTS))
-            field = self._interpolated(log_mass + self._spread(presence, noise.unsqueeze(1)))
+            effect = self.effect(0.1 * log_mass.unsqueeze(-1).to(w_sum.dtype)).squeeze(-1)
+            log_mass = log_mass + effect * self._spread(presence, noise.unsqueeze(1))
+            field = self._interpolated(log_mass)
             largest = field.amax(dim=-1, keepdim=True)
             field = torch.cat([0.5 * (field - largest), 0.1 * largest], dim=-1)
         h = F.relu(self.lin1(field.to(w_sum.dtype)) + self.z_lin(z)[:, None, None])
@@ -228,14 +234,13 @@ class FieldDecoder(nn.Module):
 
     def _spread(self, presence: Tensor, noise: Tensor) -> Tensor:
         """Return the noise of the nearest sites of each channel at each point, ``[S, C, P]``."""
-        offset = self.offset
-        log_kernel, value = at_least_float32(self.kernel(powers(offset))).unbind(dim=1)
-        log_kernel = 10.0 * log_kernel - 8.0 * offset.square().sum(dim=1)
-        kernel = torch.exp(log_kernel - log_kernel.max().detach())
+        log_kernel = 10.0 * at_least_float32(self.kernel(powers(self.offset))).squeeze(1)
+        log_kernel = log_kernel - 8.0 * self.offset.square().sum(dim=1)
         # Few offsets are different.
-        weight, valued = (k[self.index].view(_POINTS, _CELLS).T for k in (kernel, kernel * value))
+        kernel = torch.exp(log_kernel - log_kernel.max().detach())[self.index]
+        kernel = kernel.view(_POINTS, _CELLS).T
         code = presence / (presence.sum(dim=1, keepdim=True).abs() + 1e-3)
-        return (code * noise) @ valued / ((presence @ weight).abs() + 1e-5)
+        return (code * noise) @ kernel / ((presence @ kernel).abs() + 1e-5)
 
     def _interpolated(self, field: Tensor) -> Tensor:
         """Return the values at pixels, ``[S, 32, 32, C]``, of those at points, ``[S, C, P]``."""
@@ -326,14 +331,14 @@ class DifferenceEmbedding(nn.Module):
         with torch.inference_mode(False), torch.no_grad():
             sites = {name: value.clone() for name, value in sites.items()}
             whole, batch = whole.clone(), batch.clone()
-            share = share_of_cells(sites["pos"], self.cells)
+            cell = cell_of(sites["pos"], self.cells)
             loc, _ = w_prior(sites).to(whole.dtype).chunk(2, dim=1)
             w_sum = whole.new_zeros(len(whole), loc.shape[1]).index_add(0, batch, loc)
             z = whole.new_zeros(len(whole), decoder.z_channels)
-            guess, slopes = share.new_zeros(len(share), 1), list[Tensor]()
+            guess, slopes = cell.new_zeros(len(cell), 1), list[Tensor]()
             for again in (True, False):
                 with torch.enable_grad():
-                    noise = F.pad(share * guess.requires_grad_(), (loc.shape[1] - _CELLS, 0))
+                    noise = F.pad(cell * guess.requires_grad_(), (loc.shape[1] - _CELLS, 0))
                     image = decoder(w_sum.index_add(0, batch, noise.to(whole.dtype)), z)[:, :3]
                     error = at_least_float32(whole - image).square().sum()
                     (slope,) = torch.autograd.grad(error, guess)
