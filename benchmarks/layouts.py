@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from compvae_pyg import CompVAEEncoder, GraphBlock
 from compvae_pyg.nn import PackedParts, pack
-from compvae_pyg.nn.graph_block import SplitLinear
+from compvae_pyg.nn.rows import SplitLinear
 from compvae_pyg.runtime import compiled
 
 Combine = Callable[[Tensor, Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""Put the numbers of the committed results into docs/reproduction.md.
+"""Put the numbers of the committed results into docs/reproduction.md and docs/sines.md.
 
     python benchmarks/reproduction.py
 
@@ -10,7 +10,7 @@ the smallest and the largest where they differ visibly.
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,16 +265,75 @@ def evaluated(problem: str) -> str:
     return format_table(read_evaluation(path, quantities=QUANTITIES[problem]))
 
 
+def waves_of(path: Path, sizes: Sequence[int]) -> list[list[str]]:
+    """Return rows of ``WAVES``, of an evaluation, after the number of parts."""
+    rows = {row["num_parts"]: row for row in _json(path)["rows"]}
+    lines = []
+    for size in sizes:
+        value = {n: v["mean"] for n, v in rows[size].items() if isinstance(v, dict)}
+        distance = value["generated_energy_distance"] / value["true_energy_distance"]
+        classified = value.get("generated_classifier_accuracy")
+        lines.append(
+            [
+                f"{size}",
+                f"{value['generated_amplitude'] / value['true_amplitude']:.2f}",
+                f"{value['generated_amplitude_std']:.2f} ({value['true_amplitude_std']:.2f})",
+                f"{value['generated_leak']:.3f}",
+                f"{distance:.2f}",
+                "–" if classified is None else f"{classified:.2f}",
+                f"{value['kl_w'] / np.log(2.0):.0f}",
+                f"{value['elbo']:.0f}",
+            ]
+        )
+    return lines
+
+
+# By benchmarks/ablate_sines.py.
+LEFT_OUT = {
+    "all": "nothing",
+    "matching": "code matching",
+    "moments": "moments: the prior stays as it starts",
+    "groups": "a network for each group: one reads all at once",
+    "start": "groups of one's own: categories start wide anywhere",
+    "count": "the number that counts: the size is learned",
+    "multiplicity": "the share of a look-up: parts are not told how many share it",
+    "noise": "noise",
+    "few": "few parts more often: sizes are uniform",
+}
+WAVES = ("amplitude / true", "sd (true)", "leak", "energy / oracle", "C2ST", "KL_w bits", "ELBO")
+
+
+def targets() -> str:
+    folder, lines = RESULTS / "sines-small", []
+    for name in ("", "seed0", "seed1", "seed2"):
+        path = folder / name / "evaluation.json"
+        if path.exists():
+            sizes = [row["num_parts"] for row in _json(path)["rows"] if row["num_parts"] <= 30]
+            shown = name or "shipped"
+            lines += [[shown, *line] for line in waves_of(path, sizes)]
+    return table(("", "K", *WAVES), lines)
+
+
+def ablations() -> str:
+    lines = []
+    for name, left_out in LEFT_OUT.items():
+        path = RESULTS / "sines-small" / "ablations" / f"{name}.json"
+        if path.exists():
+            lines += [[left_out, *line] for line in waves_of(path, (1, 4, 16))]
+    return table(("left out", "K", *WAVES), lines)
+
+
 SECTIONS = {
     **{f"published {problem}": (compared, problem) for problem in PUBLISHED},
     **{f"evaluated {problem}": (evaluated, problem) for problem in PUBLISHED},
     "figures": (figures,),
 }
+OF_SINES = {"targets": (targets,), "ablations": (ablations,)}
 
 
-def renewed(page: str) -> str:
+def renewed(page: str, sections: Mapping[str, Any] = SECTIONS) -> str:
     """Return a page with all between its markers as the results are now."""
-    for name, (make, *arguments) in SECTIONS.items():
+    for name, (make, *arguments) in sections.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
         before, *after = re.split(pattern, page, flags=re.DOTALL)
@@ -285,8 +344,9 @@ def renewed(page: str) -> str:
 
 
 def main() -> None:
-    page = DOCS / "reproduction.md"
-    page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, sections in (("reproduction.md", SECTIONS), ("sines.md", OF_SINES)):
+        page = DOCS / name
+        page.write_text(renewed(page.read_text(encoding="utf-8"), sections), encoding="utf-8")
 
 
 if __name__ == "__main__":

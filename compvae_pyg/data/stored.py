@@ -113,9 +113,10 @@ class StoredData(L.LightningDataModule):
 
     Args:
         wholes: A sequence or map-style ``Dataset`` of ``Data`` objects, each with fields of its
-            parts, ``whole`` (``[1, *event]``) and ``num_nodes``; any other iterable of such, which
-            is read into memory; :class:`~compvae_pyg.data.ParquetWholes`; or a folder with its
-            tables, ``wholes.parquet`` and ``parts.parquet``.
+            parts, ``whole`` (``[1, *event]``) and ``num_nodes``, of which integers come in 64 bits;
+            any other iterable of such, which is read into memory;
+            :class:`~compvae_pyg.data.ParquetWholes`; or a folder with its tables,
+            ``wholes.parquet`` and ``parts.parquet``.
         batch_size: Number of wholes in a batch at most; numbers of batches differ by at most one.
         max_parts: Number of parts in a batch at most instead, see
             :class:`~compvae_pyg.data.PartBudgetSampler`.
@@ -456,9 +457,15 @@ class _Listed:
         chosen = []
         for number in indices.tolist():
             data = self.wholes[number]
-            named = {name: data[name] for name in self.fields}
+            named = {name: _wide(data[name]) for name in self.fields}
             chosen.append(Data(**named, whole=data.whole, num_nodes=data.num_nodes))
         return Batch.from_data_list(chosen)
+
+
+def _wide(value: Tensor) -> Tensor:
+    """Return integers in 64 bits, in which categories are looked up, and all else as it is."""
+    plain = value.is_floating_point() or value.is_complex() or value.dtype == torch.bool
+    return value if plain else value.long()
 
 
 def _node_fields(data: Data) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.distributions import Distribution, Independent, Normal, constraints, 
 
 from compvae_pyg.distributions.random_source import DrawFrom
 from compvae_pyg.nn.checks import (
+    check_broadcasts,
     check_count,
     check_generator,
     check_number,
@@ -20,7 +22,7 @@ from compvae_pyg.nn.checks import (
     check_type,
     takes_context,
 )
-from compvae_pyg.nn.packed import at_least_float32
+from compvae_pyg.nn.rows import at_least_float32
 
 __all__ = [
     "LogVarianceNormal",
@@ -68,6 +70,8 @@ class LogVarianceNormal(Normal):
     ) -> None:
         check_real(loc, "loc")
         check_real(log_variance, "log_variance")
+        check_type(validate_args, "validate_args", bool, NoneType)
+        check_broadcasts(log_variance, "log_variance", loc)
         self.log_variance = log_variance
         super().__init__(loc, torch.exp(0.5 * log_variance), validate_args=validate_args)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,12 +18,14 @@ _LIKE = {"rand_like": "uniform_", "randn_like": "normal_", "randint_like": "rand
 class DrawFrom(TorchDispatchMode):
     """Within this context, what this thread draws with torch comes from one source.
 
-    Neither the global source nor other threads are touched. Functions that take no source, such as
-    ``torch.native_dropout``, raise a ``ValueError``.
+    Neither the global source nor other threads are touched. What is given a source of its own draws
+    from that. Functions that take no source, such as ``torch.native_dropout``, raise a
+    ``ValueError``.
 
     Args:
         sources: The source, on the device where random numbers are drawn; or one for each of so
-            many equal pieces of the first dimension of what is drawn, where it has them.
+            many equal pieces of the first dimension of what is drawn, where it has them; or a
+            function from a device to its source.
 
     Example:
         >>> state = torch.get_rng_state()
@@ -33,7 +35,10 @@ class DrawFrom(TorchDispatchMode):
         (torch.Size([3]), True)
     """
 
-    def __init__(self, sources: Sequence[torch.Generator]) -> None:
+    def __init__(
+        self,
+        sources: Sequence[torch.Generator] | Callable[[torch.device], torch.Generator],
+    ) -> None:
         super().__init__()
         self.sources = sources
 
@@ -46,8 +51,11 @@ class DrawFrom(TorchDispatchMode):
     ) -> Any:
         """Run an operation, with the source given to it if it is a random one."""
         options = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded not in func.tags:
+        seeded = torch.Tag.nondeterministic_seeded in func.tags
+        if not seeded or any(isinstance(v, torch.Generator) for v in (*args, *options.values())):
             return func(*args, **options)
+        if callable(self.sources):
+            return _draw(func, args, options, self.sources(_device(args, options)))
         number = len(self.sources)
         shapes = [v.shape if isinstance(v, Tensor) else v for v in args if not _is_plain(v)]
         if number == 1 or any(shape[0] % number for shape in shapes):
@@ -58,6 +66,14 @@ class DrawFrom(TorchDispatchMode):
             for source, *some in zip(self.sources, *pieces, strict=True)
         ]
         return args[0] if func._schema.is_mutable else torch.cat(drawn)
+
+
+def _device(args: Sequence[Any], options: Mapping[str, Any]) -> torch.device:
+    """Return where an operation puts what it draws."""
+    devices = [value.device for value in args if isinstance(value, Tensor)]
+    given = options.get("device") or next(iter(devices), None)
+    device = torch.get_default_device() if given is None else torch.device(given)
+    return device if device.index is not None else torch.empty(0, device=device).device
 
 
 def _is_plain(value: Any) -> bool:

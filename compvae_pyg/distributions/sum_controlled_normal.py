@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal, constraints, register_kl
+from torch.distributions import Normal, constraints, register_kl
 from torch.distributions.utils import lazy_property
 
 from compvae_pyg.distributions.normal import log_scale, root, standard_normal
-from compvae_pyg.nn.checks import (
-    can_look,
-    check_choice,
-    check_finite,
-    check_normal,
-    check_packed,
-    check_positive,
-    check_row_numbers,
-    check_same_shape,
-    check_sample_shape,
-    check_type,
-)
+from compvae_pyg.distributions.packed_distribution import PackedDistribution
+from compvae_pyg.nn import checks
 from compvae_pyg.nn.packed import PackedParts, sets_of
 
 __all__ = ["Coupling", "ResidualSumControlledNormal", "SumControlledNormal"]
@@ -30,28 +20,9 @@ __all__ = ["Coupling", "ResidualSumControlledNormal", "SumControlledNormal"]
 Coupling = Literal["paper", "scaled"]
 
 _LOG_2PI = math.log(2.0 * math.pi)
-_REFUSAL = (
-    "SumControlledNormal cannot be expanded or wrapped: its sets are packed, so that samples are "
-    "[*, N, D] and densities [*, S, D]"
-)
 
 
-class _PackedShape(tuple[int, ...]):
-    """The shape of densities, which must not be taken for one of samples.
-
-    Wrappers of distributions begin with a sum or a part of the shape.
-    """
-
-    def __add__(self, other: Any) -> Any:
-        raise NotImplementedError(_REFUSAL)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            raise NotImplementedError(_REFUSAL)
-        return super().__getitem__(index)
-
-
-class SumControlledNormal(Distribution):
+class SumControlledNormal(PackedDistribution):
     r"""Normal distribution of packed sets coupled through their sums (paper, appendix C).
 
     Coordinate by coordinate, for the :math:`K` members of a set, with
@@ -108,7 +79,6 @@ class SumControlledNormal(Distribution):
         "coupling_logits": constraints.real,
     }
     support = constraints.real
-    has_rsample = True
 
     def __init__(
         self,
@@ -120,8 +90,8 @@ class SumControlledNormal(Distribution):
         coupling: Coupling = "paper",
         validate_args: bool | None = None,
     ) -> None:
-        check_same_shape(("N", "D"), loc=loc, scale=scale, coupling_logits=coupling_logits)
-        check_choice(coupling, "coupling", get_args(Coupling))
+        checks.check_same_shape(("N", "D"), loc=loc, scale=scale, coupling_logits=coupling_logits)
+        checks.check_choice(coupling, "coupling", get_args(Coupling))
         self.loc = loc
         self.scale = scale
         self.coupling_logits = coupling_logits
@@ -129,33 +99,14 @@ class SumControlledNormal(Distribution):
         self.sets = sets_of(loc, "loc", batch, batch_size)
         # rho is the share of its set's total noise that each member gives back.
         self.rho, self.log_null = self.sets.softmax_with_null(coupling_logits)
-        # Own checks of values, which say in a line what is wrong and where.
         validates = self._validate_args if validate_args is None else bool(validate_args)
-        super().__init__(torch.Size([self.batch_size, loc.shape[1]]), validate_args=False)
+        super().__init__(self.log_null.shape, validate_args=False)
         self._validate_args = validates
         if validates:
-            check_finite(loc, "loc")
-            check_finite(coupling_logits, "coupling_logits")
-            check_positive(scale, "scale")
-
-    @property
-    def batch(self) -> Tensor:
-        """Set of each member, ``[N]``."""
-        return self.sets.batch
-
-    @property
-    def batch_size(self) -> int:
-        """Number of sets :math:`S`."""
-        return self.sets.batch_size
-
-    @property
-    def batch_shape(self) -> torch.Size:
-        """The shape of densities, ``[S, D]``."""
-        return cast(torch.Size, _PackedShape(self._batch_shape))
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> SumControlledNormal:
-        """Raise a ``NotImplementedError``: packed sets cannot be broadcast."""
-        raise NotImplementedError(_REFUSAL)
+            # Own checks of values, which say in a line what is wrong and where.
+            checks.check_finite(loc, "loc")
+            checks.check_finite(coupling_logits, "coupling_logits")
+            checks.check_positive(scale, "scale")
 
     # Moments
 
@@ -226,8 +177,8 @@ class SumControlledNormal(Distribution):
             >>> q.weighted_sum(torch.tensor([1.0, 0.5])).mean
             tensor([[1.5000]])
         """
-        check_type(weight, "weight", Tensor)
-        check_row_numbers(weight, "weight", self.batch)
+        checks.check_type(weight, "weight", Tensor)
+        checks.check_row_numbers(weight, "weight", self.batch)
         weights = weight.double().unsqueeze(-1)
         loc, scale, logits = self.loc.double(), self._wide_scale, self.coupling_logits.double()
         wide = SumControlledNormal(loc, scale, logits, self.sets, None, self.coupling, False)
@@ -242,7 +193,7 @@ class SumControlledNormal(Distribution):
 
     def transform(self, eps: Tensor) -> Tensor:
         r"""Map standard normal :math:`\varepsilon`, ``[*, N, D]``, to a sample."""
-        check_packed(eps, "eps", self.loc)
+        checks.check_packed(eps, "eps", self.loc)
         own = eps if self.coupling == "paper" else self.scale * eps
         deviation = self._kept * own - self.rho * self._sum_of_others(own)
         return self.loc + (self.scale * deviation if self.coupling == "paper" else deviation)
@@ -253,7 +204,7 @@ class SumControlledNormal(Distribution):
         By Sherman-Morrison, :math:`S^{-1} = I + \rho \mathbf{1}^\top / (1 - R)`.
         """
         # In 64 bits: the sum of what nearly cancels is divided by 1 - R.
-        check_packed(value, "value", self.loc)
+        checks.check_packed(value, "value", self.loc)
         own = value.double() - self.loc.double()
         if self.coupling == "paper":
             own = own / self._wide_scale
@@ -265,13 +216,8 @@ class SumControlledNormal(Distribution):
 
     def rsample(self, sample_shape: Any = (), generator: torch.Generator | None = None) -> Tensor:
         """Draw samples through which gradients flow, ``[*sample_shape, N, D]``."""
-        shape = check_sample_shape(sample_shape) + self.loc.shape
+        shape = checks.check_sample_shape(sample_shape) + self.loc.shape
         return self.transform(standard_normal(self.loc.expand(shape), generator))
-
-    def sample(self, sample_shape: Any = (), generator: torch.Generator | None = None) -> Tensor:
-        """Draw samples, ``[*sample_shape, N, D]``."""
-        with torch.no_grad():
-            return self.rsample(sample_shape, generator)
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log-density of each set in nats, ``[*, S, D]``.
@@ -282,23 +228,25 @@ class SumControlledNormal(Distribution):
         Raises:
             ValueError: If ``value`` is not ``[*, N, D]``, or, with validation, not finite.
         """
-        check_packed(value, "value", self.loc)
+        checks.check_packed(value, "value", self.loc)
         if self._validate_args:
-            check_finite(value, "value")
+            checks.check_finite(value, "value")
         eps = self.inverse(value.double())
-        return self._log_density(eps, self._wide_scale.log()).to(value.dtype)
+        terms = self._log_terms(eps, self._wide_scale.log())
+        return (self._sum(terms) - self.log_null).to(value.dtype)
 
     def log_prob_from_eps(self, eps: Tensor) -> Tensor:
         r"""Log-density of ``transform(eps)`` in nats, ``[*, S, D]``.
 
         For one's own samples: it spares the inverse, which loses digits as :math:`1 - R` vanishes.
         """
-        check_packed(eps, "eps", self.loc)
-        return self._log_density(eps, self._log_scale)
-
-    def _log_density(self, eps: Tensor, log_scale: Tensor) -> Tensor:
+        checks.check_packed(eps, "eps", self.loc)
         # By the determinant lemma, |S| = 1 - R.
-        return self._sum(-0.5 * (eps.square() + _LOG_2PI) - log_scale) - self.log_null
+        return self._sum(self._log_terms(eps, self._log_scale)) - self.log_null
+
+    def _log_terms(self, eps: Tensor, log_scale: Tensor) -> Tensor:
+        """Return what each member adds to the log-density of its set, ``[*, N, D]``."""
+        return -0.5 * (eps.square() + _LOG_2PI) - log_scale
 
     def entropy(self) -> Tensor:
         r"""Differential entropy of each set in nats, ``[S, D]``.
@@ -330,7 +278,9 @@ class SumControlledNormal(Distribution):
         own = 0.5 * torch.log1p(minor * (minor * ratio - 2.0))
         own = torch.where(self._is_major, (self.stddev / self.scale).log(), own)
         # A member alone has nothing in common with others, whose 1 - R may be no number.
-        return torch.where(self._sizes() > 1.0, self._sum(own) - self.log_null, 0.0)
+        return torch.where(
+            self.sets.sizes(self.loc.dtype).unsqueeze(-1) > 1.0, self._sum(own) - self.log_null, 0.0
+        )
 
     # A member of rho > 1/2, of which a set has one at most, may keep next to nothing of its own
     # noise: what it keeps, and what the others are, is not formed as a difference.
@@ -342,7 +292,7 @@ class SumControlledNormal(Distribution):
     @lazy_property
     def _has_major(self) -> bool:
         """Whether there may be one: not where that can be looked at for free, and none is there."""
-        return not can_look(self.rho) or bool(self._is_major.any())
+        return not checks.can_look(self.rho) or bool(self._is_major.any())
 
     @lazy_property
     def _kept(self) -> Tensor:
@@ -362,24 +312,20 @@ class SumControlledNormal(Distribution):
     def _noise_of_others(self) -> Tensor:
         """Standard deviation of the sum of the others' noise, in units of a member's scale."""
         if self.coupling == "paper":
-            return root(self._spread(self._sizes()) - 1.0)
+            return root(self._spread(self.sets.sizes(self.loc.dtype).unsqueeze(-1)) - 1.0)
         return root(self._sum_of_others(self.scale.square()).clamp(min=0.0)) / self.scale
 
     def _residual_norm(self, own: Tensor, weight: Tensor | None = None) -> Tensor:
         r"""Return :math:`\sqrt{\sum_j b_j (x_j - \sum_i x_i \rho_i)^2}`, ``[S, D]``."""
         # As deviations from the largest of a set, so that equal ones leave 1 - R as it is, and in
         # units of the largest term. What is detached cancels from the result.
-        high = self._largest(own)
+        high = self.sets.segments.max(own)
         less = own - self._spread(high)
         shared = high * torch.exp(self.log_null) - self._sum(less * self.rho)
         terms = less + self._spread(shared)
-        unit = self._largest(terms.abs()).clamp(min=torch.finfo(own.dtype).tiny)
+        unit = self.sets.segments.max(terms.abs()).clamp(min=torch.finfo(own.dtype).tiny)
         square = (terms / self._spread(unit)).square()
         return unit * root(self._sum(square if weight is None else weight * square))
-
-    def _largest(self, value: Tensor) -> Tensor:
-        index, start = self.batch.unsqueeze(-1).expand_as(value), value.new_zeros(self._batch_shape)
-        return start.scatter_reduce(0, index, value.detach(), "amax", include_self=False)
 
     @property
     def _log_scale(self) -> Tensor:
@@ -394,9 +340,6 @@ class SumControlledNormal(Distribution):
 
     def _spread(self, value: Tensor) -> Tensor:
         return self.sets.broadcast(value, dim=-2)
-
-    def _sizes(self) -> Tensor:
-        return self.sets.sizes(self.loc.dtype).unsqueeze(-1)
 
     def __repr__(self) -> str:
         sizes = f"{self.loc.shape[0]}, batch_size={self.batch_size}, channels={self.loc.shape[1]}"
@@ -443,8 +386,10 @@ class ResidualSumControlledNormal(SumControlledNormal):
         **kwargs: Any,
     ) -> None:
         shape, logits = ("N", "D"), coupling_logits
-        check_same_shape(shape, shift=shift, log_variance=log_variance, coupling_logits=logits)
-        check_normal(prior, "prior", shift.shape[0], shift.shape[1], shift.device)
+        checks.check_same_shape(
+            shape, shift=shift, log_variance=log_variance, coupling_logits=logits
+        )
+        checks.check_normal(prior, "prior", shift.shape[0], shift.shape[1], shift.device)
         self.prior = prior
         self.shift = shift
         self.log_variance = log_variance
@@ -482,9 +427,9 @@ def _kl_residual_sum_controlled_normal_normal(p: ResidualSumControlledNormal, q:
 
 
 def _check_other(p: SumControlledNormal, q: Normal) -> None:
-    check_normal(q, "q", p.loc.shape[0], p.loc.shape[1], p.loc.device)
+    checks.check_normal(q, "q", p.loc.shape[0], p.loc.shape[1], p.loc.device)
     if p._validate_args:
-        check_positive(q.scale, "q's scale")
+        checks.check_positive(q.scale, "q's scale")
 
 
 def _divergence(

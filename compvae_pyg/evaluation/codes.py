@@ -109,33 +109,33 @@ def compare_codes(
 ) -> dict[str, Value]:
     """Return what :func:`evaluate` says of codes, of one part of each whole, drawn from ``source``.
 
-    It is :func:`~compvae_pyg.distributions.code_variance`, and the energy distance of codes to
-    their prior, in its units, beside that of as many draws from it.
+    They are :func:`~compvae_pyg.distributions.code_variance`, and the energy distance of codes to
+    their prior beside that of as many draws from it, where a coordinate counts by what the
+    posterior says of it, see :func:`~compvae_pyg.distributions.code_distance`.
     """
     sizes = parts.sizes().long().cpu()
-    first = sizes.cumsum(0) - sizes
-    there = sizes > 0
-    row = first + (torch.rand(len(sizes), generator=source) * sizes).long()
-    row = row[there].to(w.loc.device)
-    unit = prior.stddev.amax(dim=1, keepdim=True)
-    shift, scale = ((w.loc - prior.mean) / unit)[row].double().cpu(), (prior.stddev / unit)[row]
-    scale = scale.double().cpu()
-    deviation = (w.variance.sqrt() / unit)[row].double().cpu()
+    row = sizes.cumsum(0) - sizes + (torch.rand(len(sizes), generator=source) * sizes).long()
+    row = row[sizes > 0].to(w.loc.device)
+    scale = prior.stddev[row].double()
+    shift = ((w.loc - prior.mean)[row] / scale).cpu()
+    ratio, square = (w.variance[row] / scale.square()).cpu(), scale.square().cpu()
     noise = torch.randn((3, *shift.shape), generator=source, dtype=shift.dtype)
-    code, first_draw, second_draw = shift + deviation * noise[0], scale * noise[1], scale * noise[2]
-    square = (shift.square() + deviation.square()).sum(dim=1)
+    code = shift + ratio.sqrt() * noise[0]
+    factor = (1.0 - ratio).clamp(0.0, 1.0)
+    found = (square * (shift.square() + ratio)).sum(dim=1)
     return {
-        "code_variance": partial(Estimate.ratio, square, scale.square().sum(dim=1)),
-        "generated_code_distance": partial(_energy, code, second_draw),
-        "true_code_distance": partial(_energy, first_draw, second_draw),
+        "code_variance": partial(Estimate.ratio, found, square.sum(dim=1)),
+        "generated_code_distance": partial(_energy, code, noise[2], factor),
+        "true_code_distance": partial(_energy, noise[1], noise[2], factor),
     }
 
 
-def _energy(x: Tensor, y: Tensor) -> Estimate:
+def _energy(x: Tensor, y: Tensor, factor: Tensor) -> Estimate:
     """Return an energy distance with its error, from up to eight shares of the samples."""
     sets = min(8, len(x))
     each = len(x) // sets
-    pair = (sample[: sets * each].unflatten(0, (sets, each)) for sample in (x, y))
+    factor = factor.mean(dim=0)
+    pair = ((factor * sample[: sets * each]).unflatten(0, (sets, each)) for sample in (x, y))
     return Estimate.of(energy_distance(*pair))
 
 

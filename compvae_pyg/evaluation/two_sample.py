@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compvae_pyg.distributions.random_source import DrawFrom
 from compvae_pyg.nn.checks import check_count, check_device, check_number, check_real
 from compvae_pyg.problems.estimate import Estimate
-from compvae_pyg.problems.repeatable import isolated
 
 __all__ = ["classifier_accuracy", "energy_distance", "maximum_mean_discrepancy"]
 
@@ -134,11 +134,13 @@ def classifier_accuracy(
     mean, std = known.mean(dim=0), known.std(dim=0)
     scale = 1.0 / torch.where(std > 0.0, std, 1.0)
     x, y = (((sample - mean) * scale).float() for sample in (x, y))
-    with isolated(nn.Identity(), seed), torch.enable_grad():
+    source = torch.Generator().manual_seed(seed)
+    with DrawFrom([source]):
         network = _classifier(tuple(x.shape[1:]), channels).to(x.device)
-        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    with torch.enable_grad():
         for _ in range(num_steps):
-            rows = torch.randint(half, (min(batch_size, half),)).to(x.device)
+            rows = torch.randint(half, (min(batch_size, half),), generator=source).to(x.device)
             logits = network(torch.cat([x[rows], y[rows]])).squeeze(1)
             labels = torch.arange(2, device=x.device).repeat_interleave(len(rows)).float()
             loss = F.binary_cross_entropy_with_logits(logits, labels)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 from torch_geometric.utils import scatter
 
+from compvae_pyg.models.chunks import inputs
 from compvae_pyg.nn.checks import check_model
 
 if TYPE_CHECKING:
@@ -55,12 +56,14 @@ def attribute(
     batch: Tensor | None = None,
     batch_size: int | None = None,
     *,
+    chunk_size: int = 1024,
     generator: torch.Generator | None = None,
 ) -> Attribution:
     r"""Split the information about a whole by its parts.
 
     At one draw of :math:`z`, as :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`, whose ``kl_w`` is
-    split, and whose arguments and errors these are.
+    split, and whose arguments and errors these are; with the ``chunk_size`` of
+    :meth:`CompVAE.infer <compvae_pyg.CompVAE.infer>`. The parts of one whole pass together.
 
     Example:
         >>> from compvae_pyg.problems import Dots
@@ -70,8 +73,11 @@ def attribute(
         (torch.Size([5]), torch.Size([2]))
     """
     check_model(model)
-    parts = model.generator.pack(parts, batch, batch_size)
-    w_prior = model.generator.prior_w(parts)
-    w = model.posterior(whole, parts, w_prior=w_prior, generator=generator).w
-    alone = kl_divergence(w.marginals, w_prior).sum(dim=-1)
-    return Attribution(alone, w.total_correlation().sum(dim=-1), parts.batch)
+    whole, parts = model._enter(whole, parts, batch, batch_size)
+    alone, common = [], []
+    for _, _, chunk, features, eps in inputs(model, whole, parts, chunk_size, generator):
+        prior = model.generator.prior_w(chunk)
+        w = model._posterior(features, chunk, prior, **eps).w
+        alone.append(kl_divergence(w.marginals, prior).sum(dim=-1))
+        common.append(w.total_correlation().sum(dim=-1))
+    return Attribution(torch.cat(alone), torch.cat(common), parts.batch)

@@ -5,25 +5,32 @@ Noise is drawn before chunks are formed, in blocks of one size, or from a source
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Distribution, Independent, Normal
 
-from compvae_pyg.distributions.normal import normal_sample, sample_each, standard_normal
+from compvae_pyg.distributions.normal import (
+    LogVarianceNormal,
+    normal_sample,
+    sample_each,
+    standard_normal,
+)
+from compvae_pyg.distributions.sum_controlled_normal import SumControlledNormal
+from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import (
     check_count,
     check_counts_matrix,
     check_event,
     check_generator,
-    check_shape,
     check_type,
 )
 from compvae_pyg.nn.packed import map_context
+from compvae_pyg.nn.rows import at_least_float32
 
 if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator
@@ -32,11 +39,18 @@ __all__ = [
     "check_chunks",
     "copies",
     "decode",
+    "decode_all",
+    "draw_counts",
     "draw_sums",
     "draw_w",
+    "encode_long",
+    "generate",
     "infer",
+    "inputs",
+    "is_long",
     "split",
     "split_rows",
+    "stream",
 ]
 
 _ROWS = 4096  # rows of noise that are drawn at a time
@@ -61,8 +75,13 @@ def split_rows(num_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, num_rows))
 
 
-def draw_w(prior: Normal, generator: torch.Generator | None) -> Tensor:
-    """Draw latents of rows, with gradients, as :func:`draw_sums` does."""
+def draw_w(
+    network: CompVAEGenerator, parts: PackedParts, generator: torch.Generator | None
+) -> Tensor:
+    """Draw the latents of parts, with gradients, the same as :func:`draw_sums` does."""
+    if not torch.is_grad_enabled() and parts.num_parts > _ROWS:
+        return torch.cat([w for _, w in _draw_blocks(network, parts, generator)])
+    prior = network.prior_w(parts)
     blocks = [standard_normal(rows, generator) for rows in prior.mean.split(_ROWS)]
     return prior.mean + prior.stddev * (torch.cat(blocks) if len(blocks) > 1 else blocks[0])
 
@@ -72,32 +91,55 @@ def draw_sums(
 ) -> Tensor:
     """Draw the latents of parts and return their sums, ``[S, D_w]``."""
     if parts.num_parts <= _ROWS:
-        return parts.weighted_sum(draw_w(network.prior_w(parts), generator))
+        return parts.weighted_sum(draw_w(network, parts, generator))
     total: Tensor | None = None
-    for rows in split_rows(parts.num_parts, _ROWS):
-        block = parts.rows(rows)
-        w_sum = block.weighted_sum(draw_w(network.prior_w(block), generator))
+    for block, w in _draw_blocks(network, parts, generator):
         if total is None:
-            total = torch.zeros(
-                parts.batch_size, w_sum.shape[1], dtype=torch.float64, device=w_sum.device
-            )
-        first = int(parts.batch[rows.start])
-        total[first : first + block.batch_size] += w_sum
-        dtype = w_sum.dtype
+            total = w.new_zeros(parts.batch_size, w.shape[1], dtype=torch.float64)
+        first = int(parts.batch[block.start])
+        some = parts.rows(block)
+        total[first : first + some.batch_size] += some.weighted_sum(w)
+        dtype = w.dtype
     assert total is not None
     return total.to(dtype)
+
+
+def _draw_blocks(
+    network: CompVAEGenerator, parts: PackedParts, generator: torch.Generator | None
+) -> Iterator[tuple[slice, Tensor]]:
+    for rows in split_rows(parts.num_parts, _ROWS):
+        prior = network.prior_w(parts.rows(rows))
+        yield rows, prior.mean + prior.stddev * standard_normal(prior.mean, generator)
 
 
 def draw_counts(
     network: CompVAEGenerator,
     counts: Tensor,
     parts: PackedParts,
+    context: Fields | None,
     generator: torch.Generator | None,
-) -> Tensor:
-    """Draw the sums of the latents of so many parts of each kind, ``[S, D_w]``."""
+) -> tuple[Tensor, Fields | None]:
+    """Draw the sums of the latents of so many parts of each kind, ``[S, D_w]``.
+
+    They come with the context of the wholes, checked, on which the latents of kinds may depend.
+    """
     check_counts_matrix(counts, parts.num_parts, parts.device)
-    blocks = [counts[rows] for rows in split_rows(len(counts), _ROWS)]
-    return torch.cat([normal_sample(network.counts_prior(n, parts), generator) for n in blocks])
+    if context is None:
+        some = (counts[rows] for rows in split_rows(len(counts), _ROWS))
+        drawn = [normal_sample(network.counts_prior(n, parts), generator) for n in some]
+        return torch.cat(drawn), None
+    rows = parts.repeat(len(counts))
+    options: Any = {"count": counts.flatten(), "weight": rows.weight, "context": context}
+    packed = network.pack(rows.fields, rows.batch, rows.batch_size, **options)
+    return draw_sums(network, packed, generator), packed.context
+
+
+def generate(
+    model: Any, w_sum: Tensor, context: Fields | None, generator: Any, **how: Any
+) -> Tensor:
+    """Draw wholes of a model by the sums of the latents of their parts, ``[S, *event]``."""
+    how |= {"context": context, "generator": generator}
+    return decode(model.generator, w_sum, model.event_shape, **how)
 
 
 def decode(
@@ -147,6 +189,34 @@ def decode(
     return out
 
 
+def inputs(
+    model: Any,
+    whole: Tensor,
+    parts: PackedParts,
+    chunk_size: int,
+    generator: torch.Generator | None,
+) -> Iterator[tuple[slice, slice, PackedParts, tuple[Tensor, Tensor], dict[str, Tensor]]]:
+    """Yield pieces: which wholes and rows, their parts, and what the encoder is called with.
+
+    That is features of wholes and parts, and noise, which is that of all when the first ones pass.
+    """
+    check_count(chunk_size, "chunk_size")
+    check_generator(generator, parts.device)
+    start, eps = 0, dict[str, Tensor]()
+    for sets, chunk in split(parts, chunk_size):
+        rows = slice(start, start + chunk.num_parts)
+        features = model._features(whole[sets], chunk)
+        if start == 0 and not eps:
+            like = at_least_float32(features[0]).new_empty(len(whole), model.encoder.z_channels)
+            eps["z_eps"] = standard_normal(like, generator)
+            if getattr(model.encoder, "part_noise", True):
+                like = features[1].new_empty(parts.num_parts, features[1].shape[1])
+                eps["part_eps"] = standard_normal(like, generator)
+        some = {name: v[sets if name == "z_eps" else rows] for name, v in eps.items()}
+        yield sets, rows, chunk, features, some
+        start = rows.stop
+
+
 def infer(
     model: Any,
     whole: Tensor,
@@ -155,32 +225,135 @@ def infer(
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
     """Draw the latents of parts, ``[N, D_w]``, and of wholes, ``[S, D_z]``, from the posterior."""
-    check_count(chunk_size, "chunk_size")
-    check_generator(generator, parts.device)
-    noise: dict[str, Tensor] = {}
+    w: Tensor | None = None
+    for sets, rows, chunk, features, eps in inputs(model, whole, parts, chunk_size, generator):
+        long = is_long(model.encoder, chunk, chunk_size)
+        q: Posterior | None = None
+        if not long:
+            q = model._posterior(features, chunk, model.generator.prior_w(chunk), **eps)
+        if w is None:
+            width = model.encoder.w_channels if q is None else q.w.loc.shape[1]
+            z = eps["z_eps"].new_empty(len(whole), model.encoder.z_channels)
+            w = standard_normal(z.new_empty(parts.num_parts, width), generator)
+        if q is not None:
+            w[rows], z[sets] = q.w.transform(w[rows]), q.z_sample
+            continue
+        known, own = encode_long(model.encoder, features, chunk, **eps), w[rows]
+        for block, _, drawn, _ in stream(model, chunk, known, own):
+            own[block] = drawn
+        z[sets] = known.z
+    assert w is not None
+    return w, z
 
-    def draw(name: str, rows: int, like: Tensor, width: int, some: slice) -> Tensor:
-        if name not in noise:  # of all wholes, when the first ones pass
-            noise[name] = standard_normal(like.new_empty(rows, width), generator)
-        return noise[name][some]
 
-    start = 0
-    for sets, chunk in split(parts, chunk_size):
-        rows = slice(start, start + chunk.num_parts)
-        features = model._features(whole[sets], chunk)
-        prior = model.generator.prior_w(chunk)
-        given: dict[str, Any] = {"w_prior": prior if model.residual_posterior else None}
-        encoder, widths = model.encoder, (prior.loc.shape[1], features[1].shape[1])
-        given["z_eps"] = draw("z", len(whole), prior.loc, encoder.z_channels, sets)
-        if getattr(encoder, "part_noise", True):
-            given["part_eps"] = draw("part", parts.num_parts, features[1], widths[1], rows)
-        q = encoder(*features, chunk, **given)
-        check_shape(prior.loc, "w_prior's result", q.w.loc.shape)
-        eps = draw("w", parts.num_parts, prior.loc, widths[0], rows)
-        noise["w"][rows] = q.w.transform(eps)
-        noise["z"][sets] = q.z_sample
-        start = rows.stop
-    return noise["w"], noise["z"]
+def is_long(encoder: Any, parts: PackedParts, chunk_size: int) -> bool:
+    """Return whether these are parts of one whole, too many to pass :func:`stream` together."""
+    hooked = bool(getattr(encoder, "_forward_hooks", True) or encoder._forward_pre_hooks)
+    own = type(encoder).forward is CompVAEEncoder.forward and not hooked
+    return own and parts.batch_size == 1 and parts.num_parts > _PARTS * chunk_size
+
+
+class Encoded(NamedTuple):
+    """What is known of a whole of many parts before the latents of these are."""
+
+    z_posterior: Normal
+    z: Tensor
+    parts: Tensor
+    states: Tensor
+
+
+def encode_long(
+    encoder: CompVAEEncoder,
+    features: tuple[Tensor, Tensor],
+    sets: PackedParts,
+    z_eps: Tensor,
+    part_eps: Tensor | None = None,
+) -> Encoded:
+    """Return what :func:`stream` needs of features of a whole and its parts."""
+    whole, parts = features
+    z_posterior = encoder._z_posterior(whole)
+    z = z_posterior.loc + z_posterior.scale * z_eps
+    parts = parts if part_eps is None or not encoder.part_noise else parts + part_eps
+    return Encoded(z_posterior, z, parts, encoder._states(whole, z, parts, sets))
+
+
+def stream(
+    model: Any, parts: PackedParts, known: Encoded, eps: Tensor
+) -> Iterator[tuple[slice, Normal, Tensor, Tensor]]:
+    r"""Yield the latents of the parts of one whole in blocks of rows, which bounds the memory.
+
+    To the members of a block, all others are one more of logit
+    :math:`\log \sum_j e^{\tilde\rho_j}`, scale 1 and the sum of their noise.
+
+    Args:
+        model: The model.
+        parts: The parts of one whole.
+        known: What :func:`encode_long` returns.
+        eps: Noise of the latents, ``[N, D_w]``.
+
+    Yields:
+        Which rows, their prior, their latents, and the terms of their log-density, ``[D_w]``, of
+        which the last ones have that of the whole as well.
+    """
+    encode = model.encoder._w_posterior
+
+    def infer(rows: slice) -> tuple[Normal, SumControlledNormal]:
+        some = parts.rows(rows, slice(0, 1))
+        prior = model.generator.prior_w(some)
+        given = prior if model.residual_posterior else None
+        return prior, encode(known.states[rows], known.parts[rows], some, given)
+
+    blocks, sums = list(split_rows(parts.num_parts, _ROWS)), []
+    for rows in blocks:
+        q = infer(rows)[1]
+        own = eps[rows] if q.coupling == "paper" else q.scale * eps[rows]
+        sums.append((q.coupling_logits.double().logsumexp(dim=0), own.double().sum(dim=0)))
+    logits, noise = (torch.stack(column) for column in zip(*sums, strict=True))
+    for k, rows in enumerate(blocks):
+        prior, q = infer(rows)
+        block = torch.arange(len(blocks), device=logits.device).unsqueeze(1) == k
+        others = logits.masked_fill(block, -torch.inf).logsumexp(dim=0), noise.sum(dim=0) - noise[k]
+        logit, other = (value.to(eps.dtype).unsqueeze(0) for value in others)
+        more = torch.zeros_like(other), torch.ones_like(other), logit
+        ours = zip((q.loc, q.scale, q.coupling_logits), more, strict=True)
+        loc, scale, logits_of = map(torch.cat, ours)
+        joint = SumControlledNormal(loc, scale, logits_of, None, 1, q.coupling, False)
+        w = joint.transform(torch.cat([eps[rows], other]))[:-1]
+        log_q = q._log_terms(eps[rows], q._log_scale).double().sum(dim=0)
+        yield rows, prior, w, log_q - joint.log_null[0] if rows is blocks[-1] else log_q
+
+
+def decode_all(
+    network: CompVAEGenerator,
+    w_sum: Tensor,
+    z: Tensor,
+    context: Fields | None = None,
+    chunk_size: int = 1024,
+) -> Distribution:
+    """Return the likelihood of all wholes: in chunks where no gradients flow and it can be."""
+
+    def decode(rows: slice) -> Distribution:
+        return network.likelihood(w_sum[rows], z[rows], map_context(itemgetter(rows), context))
+
+    first, *others = split_rows(len(w_sum), chunk_size)
+    if torch.is_grad_enabled() or not others or _cat([likelihood := decode(first)]) is None:
+        return decode(slice(None))
+    joined = _cat([likelihood, *map(decode, others)])
+    assert joined is not None
+    return joined
+
+
+def _cat(pieces: Sequence[Any]) -> Distribution | None:
+    """Return distributions as one batch, or None where they are not of a known kind."""
+    first = pieces[0]
+    if isinstance(first, Independent):
+        base = _cat([piece.base_dist for piece in pieces])
+        return base and Independent(base, first.reinterpreted_batch_ndims, validate_args=False)
+    spread = {Normal: "scale", LogVarianceNormal: "log_variance"}.get(type(first))
+    if spread is None or getattr(first, spread).shape[:1] != first.loc.shape[:1]:
+        return None
+    values = (torch.cat([getattr(piece, name) for piece in pieces]) for name in ("loc", spread))
+    return type(first)(*values, validate_args=False)
 
 
 def check_chunks(chunk_size: Any, observation_noise: Any) -> None:

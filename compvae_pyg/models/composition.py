@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from compvae_pyg.distributions.normal import normal_sample, standard_normal
-from compvae_pyg.models.chunks import check_chunks, decode
+from compvae_pyg.models.chunks import check_chunks, decode, decode_all
 from compvae_pyg.models.generator import CompVAEGenerator
 from compvae_pyg.nn import Fields, PackedParts
 from compvae_pyg.nn.checks import (
@@ -118,9 +118,13 @@ class Composition:
         return (self.w - prior.mean) / prior.stddev
 
     def decode(self) -> Distribution:
-        r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
+        r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``.
+
+        Under :func:`torch.no_grad` a Gaussian one is made of 1024 wholes at a time, which bounds
+        the memory of what the networks compute.
+        """
         w_sum = self.w_sum
-        return self.generator.likelihood(w_sum, self._z(w_sum), self.parts.context)
+        return decode_all(self.generator, w_sum, self._z(w_sum), self.parts.context)
 
     def decode_mean(self, chunk_size: int = 1024) -> Tensor:
         """Return the mean of :meth:`decode`, ``[S, *event]``, of so many wholes at a time.

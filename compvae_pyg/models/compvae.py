@@ -14,22 +14,11 @@ from typing_extensions import Unpack
 from compvae_pyg.distributions.normal import normal_sample, standard_normal
 from compvae_pyg.models import chunks
 from compvae_pyg.models.composition import Composition
-from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
+from compvae_pyg.models.encoder import Posterior
 from compvae_pyg.models.generator import CompVAEGenerator
 from compvae_pyg.models.hub import PretrainedMixin
 from compvae_pyg.models.likelihood import importance_log_weights, log_mean_exp
-from compvae_pyg.nn import AnyParts, Fields, PackedParts
-from compvae_pyg.nn.checks import (
-    check_annotations,
-    check_count,
-    check_counts,
-    check_counts_matrix,
-    check_event,
-    check_shape,
-    check_type,
-    check_wholes,
-    context_for,
-)
+from compvae_pyg.nn import AnyParts, Fields, PackedParts, checks
 from compvae_pyg.nn.packed import PartOptions
 
 __all__ = ["CompVAE", "Elbo"]
@@ -116,20 +105,17 @@ class CompVAE(PretrainedMixin, nn.Module):
         torch.Size([2, 3, 32, 32])
     """
 
+    @checks.check_arguments()
     def __init__(
         self,
-        encoder: CompVAEEncoder,
+        encoder: nn.Module,
         generator: CompVAEGenerator,
         embedding: nn.Module,
         event_shape: Sequence[int],
         residual_posterior: bool = False,
     ) -> None:
         super().__init__()
-        check_type(encoder, "encoder", nn.Module)
-        check_type(generator, "generator", CompVAEGenerator)
-        check_type(embedding, "embedding", nn.Module)
-        check_type(residual_posterior, "residual_posterior", bool)
-        check_counts(event_shape, "event_shape")
+        checks.check_counts(event_shape, "event_shape")
         self.encoder = encoder
         self.generator = generator
         self.embedding = embedding
@@ -160,10 +146,12 @@ class CompVAE(PretrainedMixin, nn.Module):
         r"""Evaluate the ELBO with one sample of :math:`z` and :math:`\tilde w`.
 
         The sum of the parts' latents is drawn from its own distribution, see
-        :meth:`Posterior.w_sum <compvae_pyg.models.Posterior.w_sum>`.
+        :meth:`Posterior.w_sum <compvae_pyg.models.Posterior.w_sum>`. All wholes pass the networks
+        at once; the methods below that work on many bound the memory.
         """
-        sets = batch, batch_size
-        whole, parts, w_prior, q = self._infer(whole, parts, *sets, generator=generator, **options)
+        whole, parts = self._enter(whole, parts, batch, batch_size, **options)
+        w_prior = self.generator.prior_w(parts)
+        q = self._posterior(self._features(whole, parts), parts, w_prior, generator=generator)
         w_sum = normal_sample(q.w_sum(parts.weight), generator)
         return self.bound(whole, q, w_sum, q.kl_w(w_prior), parts.context)
 
@@ -185,10 +173,12 @@ class CompVAE(PretrainedMixin, nn.Module):
             w_prior: :meth:`CompVAEGenerator.prior_w` of the parts, where it is known already.
             z: The latent of the wholes to condition on, ``[S, D_z]``; by default it is drawn.
         """
-        given: Any = {"w_prior": w_prior, "z": z, "generator": generator}
-        return self._infer(whole, parts, batch, batch_size, **given, **options)[-1]
+        whole, parts = self._enter(whole, parts, batch, batch_size, **options)
+        w_prior = self.generator.prior_w(parts) if w_prior is None else w_prior
+        features = self._features(whole, parts)
+        return self._posterior(features, parts, w_prior, z=z, generator=generator)
 
-    @check_annotations
+    @checks.check_annotations
     def bound(
         self,
         whole: Tensor,
@@ -211,11 +201,11 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         z = posterior.z_sample
         z_prior = self.generator.prior_z(w_sum, context)
-        check_shape(z_prior.loc, "z_prior's result", z.shape)
+        checks.check_shape(z_prior.loc, "z_prior's result", z.shape)
         # w_sum depends on the same draw of z, so that the closed form would be biased.
         kl_z = (posterior.z.log_prob(z) - z_prior.log_prob(z)).sum(dim=-1)
         likelihood = self.generator.likelihood(w_sum, z, context)
-        check_event(likelihood, self.event_shape)
+        checks.check_event(likelihood, self.event_shape)
         return Elbo(likelihood.log_prob(whole), kl_w, kl_z, likelihood, posterior)
 
     @torch.no_grad()
@@ -245,7 +235,8 @@ class CompVAE(PretrainedMixin, nn.Module):
             num_samples: Number :math:`M` of samples.
             chunk_size: Number of wholes, counted once for each of their samples, that pass the
                 networks at once, fewer where they have more than 8 parts on average; bounds the
-                memory. The result does not depend on it, but for rounding.
+                memory, also of a whole of many parts. The result does not depend on it, but for
+                rounding.
 
         Example:
             >>> model = CompVAE.from_pretrained("dots-small")
@@ -255,7 +246,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             >>> bool(model.log_likelihood(image, red) > model.log_likelihood(image, blue))
             True
         """
-        check_count(num_samples, "num_samples")
+        checks.check_count(num_samples, "num_samples")
         whole, parts = self._enter(whole, parts, batch, batch_size, **options)
         log_weights = importance_log_weights(
             self, whole, parts, num_samples, chunk_size, generator=generator
@@ -296,7 +287,8 @@ class CompVAE(PretrainedMixin, nn.Module):
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, batch, batch_size, **options)
         w_sum = chunks.draw_sums(self.generator, parts, generator)
-        return self._decode(w_sum, parts.context, chunk_size, observation_noise, generator)
+        how: Any = {"chunk_size": chunk_size, "observation_noise": observation_noise}
+        return chunks.generate(self, w_sum, parts.context, generator=generator, **how)
 
     @torch.no_grad()
     def generate_counts(
@@ -332,15 +324,9 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, weight=weight)
-        if context is not None:  # of which the latents of kinds may depend
-            check_counts_matrix(counts, parts.num_parts, parts.device)
-            rows = parts.repeat(len(counts))
-            options: Any = {"count": counts.flatten(), "weight": rows.weight, "context": context}
-            parts = PackedParts(rows.fields, rows.batch, rows.batch_size, **options)
-            how: Any = {"observation_noise": observation_noise, "chunk_size": chunk_size}
-            return self.generate(parts, **how, generator=generator)
-        w_sum = chunks.draw_counts(self.generator, counts, parts, generator)
-        return self._decode(w_sum, None, chunk_size, observation_noise, generator)
+        w_sum, context = chunks.draw_counts(self.generator, counts, parts, context, generator)
+        how: Any = {"chunk_size": chunk_size, "observation_noise": observation_noise}
+        return chunks.generate(self, w_sum, context, generator=generator, **how)
 
     def compose(
         self,
@@ -365,7 +351,7 @@ class CompVAE(PretrainedMixin, nn.Module):
             torch.Size([1, 200])
         """
         parts = self.generator.pack(parts, batch, batch_size, **options)
-        w = chunks.draw_w(self.generator.prior_w(parts), generator)
+        w = chunks.draw_w(self.generator, parts, generator)
         z_prior = self.generator.prior_z(parts.weighted_sum(w), parts.context)
         return Composition(self.generator, parts, w, standard_normal(z_prior.mean, generator))
 
@@ -407,45 +393,25 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         return self.infer(*args, **options).decode_mean(options.get("chunk_size", 1024))
 
-    def _infer(
-        self,
-        whole: Tensor,
-        parts: AnyParts,
-        *sets: Any,
-        w_prior: Normal | None = None,
-        z: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        **options: Any,
-    ) -> tuple[Tensor, PackedParts, Normal, Posterior]:
-        """Return wholes and parts, checked, with the prior and the posterior of their latents."""
-        whole, parts = self._enter(whole, parts, *sets, **options)
-        w_prior = self.generator.prior_w(parts) if w_prior is None else w_prior
-        given = {"w_prior": w_prior if self.residual_posterior else None, "z": z}
-        posterior = self.encoder(*self._features(whole, parts), parts, generator=generator, **given)
-        # They would be broadcast.
-        check_shape(w_prior.loc, "w_prior's result", posterior.w.loc.shape)
-        return whole, parts, w_prior, posterior
-
     def _enter(
         self, whole: Tensor, parts: AnyParts, *sets: Any, **options: Any
     ) -> tuple[Tensor, PackedParts]:
         """Return wholes, in at least 32 bits, and their parts, checked."""
         parts = self.generator.pack(parts, *sets, **options)
-        check_wholes(whole, parts, self.event_shape)
+        checks.check_wholes(whole, parts, self.event_shape)
         return whole.to(torch.promote_types(self.generator.dtype, torch.float32)), parts
+
+    def _posterior(
+        self, features: tuple[Tensor, Tensor], parts: PackedParts, w_prior: Normal, **noise: Any
+    ) -> Posterior:
+        """Return the posterior by features of wholes and parts."""
+        given = w_prior if self.residual_posterior else None
+        posterior = self.encoder(*features, parts, w_prior=given, **noise)
+        # They would be broadcast.
+        checks.check_shape(w_prior.loc, "w_prior's result", posterior.w.loc.shape)
+        return posterior
 
     def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:
         whole = whole.to(self.generator.dtype)
-        given = context_for(self.embedding, parts.context)
+        given = checks.context_for(self.embedding, parts.context)
         return self.embedding(whole, parts.fields, parts.batch, **given)
-
-    def _decode(
-        self,
-        w_sum: Tensor,
-        context: Fields | None,
-        chunk_size: int,
-        noise: bool,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        given: Any = {"chunk_size": chunk_size, "observation_noise": noise, "generator": generator}
-        return chunks.decode(self.generator, w_sum, self.event_shape, context=context, **given)

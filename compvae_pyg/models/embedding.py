@@ -4,7 +4,8 @@ from torch import Tensor, nn
 
 from compvae_pyg.nn import Fields
 from compvae_pyg.nn.checks import check_type, context_for
-from compvae_pyg.nn.packed import gather, map_context
+from compvae_pyg.nn.packed import map_context
+from compvae_pyg.nn.rows import gather
 
 __all__ = ["SeparateEmbedding"]
 

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,9 @@ from compvae_pyg.distributions import (
     SumControlledNormal,
 )
 from compvae_pyg.distributions.normal import standard_normal
-from compvae_pyg.nn import GraphBlock, PackedParts, Residual
-from compvae_pyg.nn.checks import (
-    check_choice,
-    check_complete,
-    check_encoder_input,
-    check_heads,
-    check_sizes,
-    check_type,
-)
-from compvae_pyg.nn.packed import at_least_float32, sets_of
+from compvae_pyg.nn import GraphBlock, PackedParts, Residual, checks
+from compvae_pyg.nn.packed import sets_of
+from compvae_pyg.nn.rows import at_least_float32
 
 __all__ = ["CompVAEEncoder", "Posterior", "PosteriorInit"]
 
@@ -83,7 +76,7 @@ class CompVAEEncoder(nn.Module):
         z_head: Network from the features of a whole to the mean and the log-variance of
             :math:`q(z \mid x)`, ``[S, 2 * z_channels]``; by default Residual, ELU, Linear.
         w_head: Network of the states :math:`h^{(n)}` and the features of the parts, which it may
-            need to know where a part is, to means, log-variances and coupling logits,
+            need to know where a part is, to means, log-variances and coupling logits, row by row,
             ``[N, 3 * w_channels]``; by default a Linear of the states alone.
         prior_coupling: Whether the coupling logits of a residual posterior are offset by the
             logarithms of the prior's variances, :math:`\tilde\rho_i = \hat\rho_i + \log s_i^2`:
@@ -108,6 +101,7 @@ class CompVAEEncoder(nn.Module):
         (torch.Size([3, 6]), torch.Size([2, 4]))
     """
 
+    @checks.check_arguments()
     def __init__(
         self,
         whole_channels: int,
@@ -125,14 +119,9 @@ class CompVAEEncoder(nn.Module):
         posterior_init: PosteriorInit = "linear",
     ) -> None:
         super().__init__()
-        check_sizes(whole_channels=whole_channels, part_channels=part_channels)
-        check_sizes(hidden_channels=hidden_channels, num_blocks=num_blocks)
-        check_sizes(w_channels=w_channels, z_channels=z_channels)
-        check_type(aggr, "aggr", str, Aggregation)
-        check_type(part_noise, "part_noise", bool)
-        check_type(prior_coupling, "prior_coupling", bool)
-        check_choice(coupling, "coupling", get_args(Coupling))
-        check_heads(z_head, w_head, posterior_init, get_args(PosteriorInit))
+        if w_head is not None and posterior_init != "linear":
+            got = f"got {posterior_init!r}"
+            raise ValueError(f"posterior_init must be 'linear' with a w_head ({got})")
         self.whole_channels = whole_channels
         self.part_channels = part_channels
         self.hidden_channels = hidden_channels
@@ -196,30 +185,45 @@ class CompVAEEncoder(nn.Module):
             IndexError: If ``edge_index`` names a part that is not there.
         """
         sets = sets_of(parts, "parts", batch, batch_size)
-        check_encoder_input(self, whole, parts, sets.batch_size, w_prior, z, z_eps, part_eps)
+        checks.check_encoder_input(self, whole, parts, sets.batch_size, w_prior, z, z_eps, part_eps)
         if edge_index is None:
-            check_complete(self.blocks[0], GraphBlock.message)  # before anything is drawn
-        z_loc, z_log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
-        z_posterior = LogVarianceNormal(z_loc, z_log_variance, validate_args=False)
+            checks.check_complete(self.blocks[0], GraphBlock.message)  # before anything is drawn
+        z_posterior = self._z_posterior(whole)
         if z is None:
-            z_eps = standard_normal(z_loc, generator) if z_eps is None else z_eps
-            z = z_loc + z_posterior.scale * z_eps
+            z_eps = standard_normal(z_posterior.loc, generator) if z_eps is None else z_eps
+            z = z_posterior.loc + z_posterior.scale * z_eps
         if self.part_noise:
             parts = parts + (standard_normal(parts, generator) if part_eps is None else part_eps)
+        states = self._states(whole, z, parts, sets, edge_index)
+        return Posterior(z_posterior, z, self._w_posterior(states, parts, sets, w_prior))
+
+    def _z_posterior(self, whole: Tensor) -> Normal:
+        r"""Return :math:`q(z \mid x)`: the first step of :meth:`forward`, without its checks."""
+        loc, log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
+        return LogVarianceNormal(loc, log_variance, validate_args=False)
+
+    def _states(
+        self, whole: Tensor, z: Tensor, parts: Tensor, sets: PackedParts, edge_index: Any = None
+    ) -> Tensor:
+        r"""Return :math:`h^{(n)}` of parts whose features have their noise: the second step."""
         context: Tensor | None = torch.cat([whole, z.to(whole.dtype)], dim=-1)
         h = parts
         for block in self.blocks:
             h = self.act(block(h, edge_index, sets, context=context))
             context = None
-        loc, log_variance, logits = at_least_float32(self.w_head(h, parts)).chunk(3, dim=-1)
+        return h
+
+    def _w_posterior(
+        self, states: Tensor, parts: Tensor, sets: PackedParts, w_prior: Normal | None
+    ) -> SumControlledNormal:
+        r"""Return :math:`q(\{w_i\} \mid x, z, \{\ell_i\})` of the states: the last step."""
+        loc, log_variance, logits = at_least_float32(self.w_head(states, parts)).chunk(3, dim=-1)
         where = (sets, None, self.coupling, False)
         if w_prior is None:
-            w = SumControlledNormal(loc, torch.exp(0.5 * log_variance), logits, *where)
-            return Posterior(z_posterior, z, w)
+            return SumControlledNormal(loc, torch.exp(0.5 * log_variance), logits, *where)
         if self.prior_coupling:
             logits = logits + 2.0 * w_prior.stddev.log()
-        w = ResidualSumControlledNormal(w_prior, loc, log_variance, logits, *where)
-        return Posterior(z_posterior, z, w)
+        return ResidualSumControlledNormal(w_prior, loc, log_variance, logits, *where)
 
     def __repr__(self) -> str:
         names = ("hidden_channels", "w_channels", "z_channels", "coupling")
@@ -229,17 +233,25 @@ class CompVAEEncoder(nn.Module):
 
 
 class _Head(nn.Linear):
-    """A Linear of the states to means, log-variances and coupling logits."""
+    """A Linear of the states to means, log-variances and coupling logits of a residual posterior.
+
+    Args:
+        in_channels: Size of each state.
+        out_channels: Three times that of each latent.
+        init: How it is initialised, see :class:`~compvae_pyg.CompVAEEncoder`.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, init: PosteriorInit) -> None:
         self.init = init
         super().__init__(in_channels, out_channels)
 
     def forward(self, states: Tensor, parts: Tensor | None = None) -> Tensor:
+        """Return ``[N, out_channels]``."""
         return super().forward(states)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
         super().reset_parameters()
         if self.init == "linear":
             return

@@ -12,24 +12,13 @@ from torch_geometric.nn.inits import reset
 from typing_extensions import Unpack
 
 from compvae_pyg.distributions.normal import normal_sample, root
-from compvae_pyg.nn import AnyParts, Fields, PackedParts
-from compvae_pyg.nn.checks import (
-    check_counts_matrix,
-    check_likelihood,
-    check_methods,
-    check_normal,
-    check_reads,
-    check_real,
-    check_shape,
-    check_type,
-    context_for,
-)
+from compvae_pyg.nn import AnyParts, Fields, PackedParts, checks
 from compvae_pyg.nn.packed import PartOptions
 
 __all__ = ["CompVAEGenerator"]
 
 
-@check_methods
+@checks.check_methods
 class CompVAEGenerator(nn.Module):
     r"""Generative model of CompVAE (paper, eq. 1).
 
@@ -74,10 +63,9 @@ class CompVAEGenerator(nn.Module):
         torch.Size([3, 5])
     """
 
+    @checks.check_arguments()
     def __init__(self, w_prior: nn.Module, z_prior: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
-        for name, value in (("w_prior", w_prior), ("z_prior", z_prior), ("decoder", decoder)):
-            check_type(value, name, nn.Module)
         self.w_prior = w_prior
         self.z_prior = z_prior
         self.decoder = decoder
@@ -101,13 +89,13 @@ class CompVAEGenerator(nn.Module):
         """
         packed = PackedParts.of(parts, *args, **options).to(dtype=self.dtype)
         if packed.context is not None:
-            check_reads(self, self.w_prior, self.z_prior, self.decoder)
+            checks.check_reads(self, self.w_prior, self.z_prior, self.decoder)
         return packed
 
     def prior_w(self, parts: PackedParts) -> Normal:
         r"""Return :math:`p(w_i \mid \ell_i)` of each row, a Normal over ``[N, D_w]``."""
-        prior = self.w_prior(parts.fields, **context_for(self.w_prior, parts.part_context))
-        check_normal(prior, "w_prior's result", parts.num_parts)
+        prior = self.w_prior(parts.fields, **checks.context_for(self.w_prior, parts.part_context))
+        checks.check_normal(prior, "w_prior's result", parts.num_parts)
         if parts.count is None:
             return prior
         count = parts.count.to(prior.loc.dtype).unsqueeze(-1)
@@ -115,15 +103,15 @@ class CompVAEGenerator(nn.Module):
 
     def prior_z(self, w_sum: Tensor, context: Fields | None = None) -> Normal:
         r"""Return :math:`p(z \mid \tilde w)`, a Normal over ``[S, D_z]``."""
-        prior = self.z_prior(self._cast(w_sum), **context_for(self.z_prior, context))
-        check_normal(prior, "z_prior's result", w_sum.shape[0])
+        prior = self.z_prior(self._cast(w_sum), **checks.context_for(self.z_prior, context))
+        checks.check_normal(prior, "z_prior's result", w_sum.shape[0])
         return prior
 
     def likelihood(self, w_sum: Tensor, z: Tensor, context: Fields | None = None) -> Distribution:
         r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
-        given = context_for(self.decoder, context)
+        given = checks.context_for(self.decoder, context)
         likelihood = self.decoder(self._cast(w_sum), self._cast(z), **given)
-        check_likelihood(likelihood, w_sum.shape[0])
+        checks.check_likelihood(likelihood, w_sum.shape[0])
         return likelihood
 
     def forward(
@@ -160,8 +148,8 @@ class CompVAEGenerator(nn.Module):
             generator: Source of the randomness; by default the global one.
             context: Conditions of the wholes, ``S`` rows.
         """
-        check_real(w_sum, "w_sum")
-        check_shape(w_sum, "w_sum", ("S", "D_w"))
+        checks.check_real(w_sum, "w_sum")
+        checks.check_shape(w_sum, "w_sum", ("S", "D_w"))
         z = normal_sample(self.prior_z(w_sum, context), generator)
         return self.likelihood(w_sum, z, context)
 
@@ -203,7 +191,7 @@ class CompVAEGenerator(nn.Module):
             TypeError, ValueError: If ``counts`` or ``weight`` is not as above.
         """
         parts = self.pack(parts, weight=weight)
-        check_counts_matrix(counts, parts.num_parts, parts.device)
+        checks.check_counts_matrix(counts, parts.num_parts, parts.device)
         prior = self.prior_w(parts)
         # In 64 bits: counts in the thousands survive neither autocast nor the products of ten bits
         # that GPUs are often allowed to make of 32.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import importlib
 import inspect
@@ -11,9 +12,10 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial, wraps
 from itertools import chain
 from pathlib import Path
@@ -49,7 +51,9 @@ _HUB_OPTIONS: dict[str, tuple[type, ...]] = {
     "local_files_only": (bool,),
     "revision": (str, NoneType),
 }
-_HUB_TIMEOUT = 10.0  # seconds
+_HUB_TIMEOUT = 10.0  # seconds in which a request to the hub must be answered
+_HUB_PATIENCE = 3.0  # such times without a byte until a transfer is given up
+_HUB_UPLOAD = 1e5  # bytes a second that an upload must reach beyond that
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FLOATS = {str(d): d for d in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
 _CARD = """---
@@ -206,7 +210,8 @@ class PretrainedMixin(nn.Module):
                 ``"owner/name"``. The hub is not asked where ``owner`` is a folder here, or
                 ``outputs``, unless one of its options is given.
             force_download, token, cache_dir, local_files_only, revision: How to fetch it from the
-                hub, as for ``huggingface_hub.snapshot_download``; it has 10 s for an answer.
+                hub, as for ``huggingface_hub.snapshot_download``. It has 10 s for an answer, and a
+                transfer ends after 30 s in which nothing comes.
 
         Raises:
             FileNotFoundError: If there is no such model, or the hub cannot be reached.
@@ -269,7 +274,8 @@ class PretrainedMixin(nn.Module):
         Raises:
             ValueError: If a name is not valid, or the config does not rebuild the model; the hub is
                 not asked for anything then.
-            ConnectionError: If the hub does not answer.
+            ConnectionError: If the hub does not answer within 10 s, or the upload takes longer than
+                30 s and 10 s for each megabyte.
         """
         card = model_card(self, repo_id, evaluation=evaluation, license=license)
         check_type(commit_message, "commit_message", str)
@@ -285,19 +291,19 @@ class PretrainedMixin(nn.Module):
             card += f"\n## Files\n\nSHA-256 of `{_WEIGHTS}`: `{digest}`\n"
             (Path(folder) / "README.md").write_text(card, encoding="utf-8")
             try:
-                api.model_info(repo_id, timeout=_HUB_TIMEOUT)  # what follows has no timeout
+                _in_time(lambda: api.model_info(repo_id, timeout=_HUB_TIMEOUT))
             except hub.utils.HfHubHTTPError:  # it answers
                 pass
             except Exception as error:
                 raise ConnectionError(f"the hub does not answer ({_line(error)})") from error
-            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            address = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                commit_message=commit_message,
-                revision=branch,
-                create_pr=create_pr,
-            )
+
+            def upload() -> Any:
+                name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+                options = {"revision": branch, "create_pr": create_pr}
+                options |= {"repo_id": name, "commit_message": commit_message}
+                return api.upload_folder(folder_path=folder, **options)
+
+            address = _in_time(upload, _size(Path(folder)) / _HUB_UPLOAD)
         return str(address)
 
     @classmethod
@@ -583,17 +589,62 @@ def _fetch(repo_id: Any, *values: Any) -> Path:
             try:
                 api = hub.HfApi(token=options["token"])
                 # Of one commit, if another is made while both files are fetched.
-                revision = api.model_info(repo_id, revision=revision, timeout=_HUB_TIMEOUT).sha
+                ask = partial(api.model_info, repo_id, revision=revision, timeout=_HUB_TIMEOUT)
+                revision = _in_time(ask).sha
             except Exception as error:
                 if options["force_download"]:
                     raise
                 local, failure = True, error  # it may have been fetched before
         options.update(local_files_only=local, revision=revision, etag_timeout=_HUB_TIMEOUT)
-        files = [hub.hf_hub_download(repo_id, name, **options) for name in (_CONFIG, _WEIGHTS)]
+        cache = Path(options["cache_dir"] or hub.constants.HF_HUB_CACHE)
+        cache = cache / f"models--{repo_id.replace('/', '--')}"
+        fetch = partial(hub.hf_hub_download, repo_id, **options)
+        names = (_CONFIG, _WEIGHTS)
+        files = _in_time(lambda: list(map(fetch, names)), watched=lambda: _size(cache))
         return Path(files[0]).parent
     except Exception as error:
         missing += "no such model could be fetched from the hub"
         raise FileNotFoundError(f"{missing} ({_line(failure or error)})") from error
+
+
+def _in_time(
+    call: Callable[[], Any], more: float = 0.0, watched: Callable[[], int] = lambda: 0
+) -> Any:
+    """Return what a call to the hub returns, unless it takes too long while nothing changes.
+
+    The client repeats what failed, and has no timeouts for some of its requests.
+
+    Raises:
+        ConnectionError: If the hub does not answer in time, or cannot be reached.
+    """
+    done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:
+            done.set_exception(error)
+
+    # A daemon: the program can end while the client waits on.
+    threading.Thread(target=run, daemon=True).start()
+    seconds, seen = _HUB_PATIENCE * _HUB_TIMEOUT + more, -1
+    while not done.done():
+        if (size := watched()) != seen:
+            seen, deadline = size, time.monotonic() + seconds
+        if time.monotonic() > deadline:
+            raise ConnectionError(f"the hub does not answer (waited {seconds:.0f} s)")
+        with suppress(TimeoutError, concurrent.futures.TimeoutError):
+            done.exception(timeout=min(0.2, seconds))
+    return done.result()
+
+
+def _size(folder: Path) -> int:
+    """Return the number of bytes in a folder, in which files may come and go."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def _is_repo(name: Any) -> bool:

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from compvae_pyg.distributions.normal import standard_normal
-from compvae_pyg.models.chunks import copies, split
+from compvae_pyg.models.chunks import copies, encode_long, is_long, split, stream
+from compvae_pyg.models.encoder import Posterior
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.nn.checks import check_count, check_generator
+from compvae_pyg.nn.rows import at_least_float32
 
 __all__ = ["CommonNoise", "importance_log_weights", "log_mean_exp"]
 
@@ -77,17 +79,21 @@ def importance_log_weights(
         known, start = [], 0
         for some, chunk in split(block, chunk_size):
             wholes, rows = whole[sets][some], slice(start, start + chunk.num_parts)
-            features, prior = model._features(wholes, chunk), model.generator.prior_w(chunk)
+            features = model._features(wholes, chunk)
+            long = is_long(model.encoder, chunk, chunk_size)
+            prior = None if long else model.generator.prior_w(chunk)
             known.append((some, rows, (wholes, chunk, features, prior)))
             start = rows.stop
-        channels = (model.encoder.z_channels, prior.loc.shape[1], features[1].shape[1])
+        width = model.encoder.w_channels if prior is None else prior.loc.shape[1]
+        channels = (model.encoder.z_channels, width, features[1].shape[1])
+        like = at_least_float32(features[0])
         step = copies(block, chunk_size) if len(known) == 1 else 1
         for m in range(0, num_samples, step):
             samples = range(m, min(m + step, num_samples))
             if common is None:
-                noise = _noise(block, samples, channels, prior.loc, generator)
+                noise = _noise(block, samples, channels, like, generator)
             else:
-                noise = common(block, samples, channels, prior.loc)
+                noise = common(block, samples, channels, like)
             z, w, p = (n.unflatten(0, (len(samples), -1)) for n in noise)
             pieces = []
             for some, rows, what in known:
@@ -115,6 +121,8 @@ def _noise(
         drawn = {k: standard_normal(like.new_empty(shapes[k]), generator) for k in order}
         return [drawn[k] for k in range(3)]
 
+    if len(samples) == 1:  # not copied, which is as large as the latents
+        return draw()
     return [torch.cat(n) for n in zip(*(draw() for _ in samples), strict=True)]
 
 
@@ -123,13 +131,15 @@ def _block(
     whole: Tensor,
     parts: PackedParts,
     features: tuple[Tensor, Tensor],
-    prior: Normal,
+    prior: Normal | None,
     times: int,
     z_eps: Tensor,
     w_eps: Tensor,
     part_eps: Tensor,
 ) -> Tensor:
     """Return the logarithms of the weights of some samples, ``[m, S]``."""
+    if prior is None:  # one whole, at one sample
+        return _long_block(model, whole, parts, features, z_eps, w_eps, part_eps)
     rows = parts.with_fields({"loc": prior.loc, "scale": prior.scale})
     rows = rows.repeat(times) if times > 1 else rows
     w_prior = Normal(rows["loc"], rows["scale"], validate_args=False)
@@ -148,6 +158,28 @@ def _block(
     wholes = whole.repeat(times, *[1] * (whole.dim() - 1))
     terms = model.bound(wholes, posterior, rows.weighted_sum(w), log_q - log_p, rows.context)
     return terms.elbo.view(times, -1)
+
+
+def _long_block(
+    model: Any,
+    whole: Tensor,
+    parts: PackedParts,
+    features: tuple[Tensor, Tensor],
+    z_eps: Tensor,
+    w_eps: Tensor,
+    part_eps: Tensor,
+) -> Tensor:
+    """Return the logarithm of the weight of one sample of a whole of many parts, ``[1, 1]``."""
+    eps = {"z_eps": z_eps, "part_eps": part_eps.to(features[1].dtype)}
+    known = encode_long(model.encoder, features, parts, **eps)
+    w_sum = log_ratio = torch.zeros((), dtype=torch.float64, device=parts.device)
+    for rows, prior, w, log_q in stream(model, parts, known, w_eps):
+        w_sum = w_sum + parts.rows(rows, slice(0, 1)).weighted_sum(w)
+        log_ratio = log_ratio + log_q.sum() - prior.log_prob(w).double().sum()
+    # The bound needs no more of the posterior of the parts.
+    posterior: Any = Posterior(known.z_posterior, known.z, None)  # type: ignore[arg-type]
+    latents = w_sum.to(known.z.dtype), log_ratio.to(known.z.dtype)
+    return model.bound(whole, posterior, *latents, parts.context).elbo.view(1, 1)
 
 
 def log_mean_exp(log_weights: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from compvae_pyg.networks.building_blocks import (
 from compvae_pyg.networks.category_normal import CategoryNormal
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
 from compvae_pyg.nn.checks import check_categories, check_options
-from compvae_pyg.nn.packed import at_least_float32, gather
+from compvae_pyg.nn.rows import at_least_float32, gather
 
 __all__ = ["build_category_curves"]
 
@@ -98,8 +98,8 @@ class GroupDecoder(nn.Module):
 class LookUpEmbedding(nn.Module):
     r"""Features of curves and parts; those of a part are what the curve shows of its category.
 
-    A curve is read over its number of parts, :math:`x / K`, and through a network that sees a few
-    neighbouring samples at a time.
+    A curve is read over its number of parts, :math:`x / K`, and through a network that sees one
+    sample at a time, and then a few neighbouring ones.
     """
 
     def __init__(
@@ -108,20 +108,38 @@ class LookUpEmbedding(nn.Module):
         length: int,
         whole_channels: int,
         part_channels: int,
+        point_channels: int,
         shown_channels: int = 32,
-        num_curves: int = 4,
+        num_curves: int = 6,
     ) -> None:
         super().__init__()
         self.num_categories = num_categories
         self.local = nn.Sequential(
-            *activated(nn.Conv1d(1, num_curves, 5, padding=2), nn.Conv1d(num_curves, num_curves, 1))
+            *activated(
+                nn.Conv1d(1, point_channels, 1),
+                nn.Conv1d(point_channels, point_channels, 1),
+                nn.Conv1d(point_channels, num_curves, 5, padding=2),
+            )
         )
+        self._steepen()
         self.analyse = nn.Linear((num_curves + 1) * length, num_categories * shown_channels)
         self.act = nn.ELU()
         self.res = Residual(shown_channels)
         self.whole = nn.Linear(num_categories * shown_channels, whole_channels)
         self.category = nn.Embedding(num_categories, part_channels)
         self.part = nn.Linear(2 * shown_channels + 2, part_channels)
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        for network in self.children():
+            reset(network)
+        self._steepen()
+
+    @torch.no_grad()
+    def _steepen(self) -> None:
+        # So that small differences of a sample show, as between those that are nearly saturated.
+        for parameter in self.local[0].parameters():
+            parameter.mul_(4.0)
 
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of curves, ``[S, C_x]``, and of parts, ``[N, C_l]``."""
@@ -148,7 +166,7 @@ class LookUpEmbedding(nn.Module):
 def build_category_curves(
     length: int,
     num_categories: int = 10,
-    num_groups: int = 16,
+    num_groups: int = 12,
     channels: int = 4,
     hidden_channels: int = 96,
     group_channels: int = 64,
@@ -204,7 +222,9 @@ def build_category_curves(
             point_channels,
             min_relative_scale,
         ),
-        embedding=LookUpEmbedding(num_categories, length, whole_channels, part_channels),
+        embedding=LookUpEmbedding(
+            num_categories, length, whole_channels, part_channels, point_channels
+        ),
         event_shape=(length,),
         min_scale=1e-3,
         min_whole_scale=1e-6,

@@ -1,8 +1,8 @@
 """Layers that know no variational autoencoder, and the packed sets that they work on."""
 
-from compvae_pyg.nn.graph_block import GraphBlock
-from compvae_pyg.nn.packed import AnyParts, Fields, NullSoftmax, PackedParts, pack
-from compvae_pyg.nn.residual import Residual
+from compvae_pyg.nn.graph_block import GraphBlock, Residual
+from compvae_pyg.nn.packed import AnyParts, Fields, NullSoftmax, PackedParts
+from compvae_pyg.nn.rows import pack
 from compvae_pyg.nn.zero_linear import ZeroLinear
 
 __all__ = [

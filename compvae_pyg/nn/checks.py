@@ -1,6 +1,7 @@
 """Checks of arguments: what does not fit raises an error of one line that names it."""
 
 import collections.abc
+import contextlib
 import functools
 import inspect
 import math
@@ -97,6 +98,8 @@ def check_counts(values: Any, name: str, at_least: int = 1) -> None:
     """Raise unless the value is a sequence of integers, see :func:`check_count`."""
     if isinstance(values, str) or not isinstance(values, (Sequence, range, Tensor)):
         raise TypeError(f"{name} must be a sequence of integers (got {type(values).__name__})")
+    if isinstance(values, Tensor):
+        check_shape(values, name, ("n",))
     for number in values.tolist() if isinstance(values, Tensor) else values:
         check_count(number, name, at_least)
 
@@ -148,6 +151,24 @@ def check_shape(value: Tensor, name: str, shape: Sequence[int | str]) -> None:
     if not fits:
         expected = ", ".join(map(str, shape))
         raise ValueError(f"{name} must be [{expected}] (got {list(value.shape)})")
+
+
+def check_rows(value: Tensor, name: str, rows: int, dim: int = 0) -> None:
+    """Raise a ValueError unless a tensor has so many rows along a dimension."""
+    if not -value.dim() <= dim < value.dim() or value.shape[dim] != rows:
+        raise ValueError(
+            f"{name} must have {rows} rows in dimension {dim} (got {list(value.shape)})"
+        )
+
+
+def check_broadcasts(value: Tensor, name: str, like: Tensor) -> None:
+    """Raise a ValueError unless a tensor is of a shape that broadcasts with that of another."""
+    pairs = zip(reversed(value.shape), reversed(like.shape), strict=False)
+    if not torch.compiler.is_compiling() and any(a != b and 1 not in (a, b) for a, b in pairs):
+        raise ValueError(
+            f"{name} must be of a shape that broadcasts with {list(like.shape)} "
+            f"(got {list(value.shape)})"
+        )
 
 
 def check_device(value: Tensor, name: str, device: torch.device, of: str) -> None:
@@ -370,15 +391,6 @@ def check_reads(model: Any, *networks: nn.Module) -> None:
     """Raise a ValueError unless one of a model's networks reads the context that was given."""
     if not any(map(takes_context, networks)):
         raise ValueError(f"context must be left out: no network of {type(model).__name__} takes it")
-
-
-def check_heads(z_head: Any, w_head: Any, posterior_init: Any, choices: Sequence[str]) -> None:
-    """Raise unless an encoder's heads are modules or None, and the initialisation is of its own."""
-    check_type(z_head, "z_head", nn.Module, NoneType)
-    check_type(w_head, "w_head", nn.Module, NoneType)
-    check_choice(posterior_init, "posterior_init", choices)
-    if w_head is not None and posterior_init != "linear":
-        raise ValueError(f"posterior_init must be 'linear' with a w_head (got {posterior_init!r})")
 
 
 def check_encoder_input(
@@ -728,6 +740,8 @@ def check_padding(num_parts: Any, num_sets: Any, own_parts: int, own_sets: int) 
 def check_set_sizes(sizes: Any, name: str) -> None:
     """Raise unless these are sizes of sets: 64-bit integers, ``[S]``, not negative."""
     check_type(sizes, name, Tensor)
+    if sizes.is_meta:
+        raise ValueError(f"{name} must hold numbers (got a tensor on the meta device)")
     if sizes.dim() != 1 or sizes.dtype != torch.long:
         raise ValueError(
             f"{name} must be a vector of 64-bit integers "
@@ -799,6 +813,46 @@ def check_annotations(function: Function) -> Function:
     return checked  # type: ignore[return-value]
 
 
+def check_arguments(**at_least: int) -> Callable[[Function], Function]:
+    """Raise unless arguments are what a function's annotations say, see :func:`check_annotations`.
+
+    Integers must be at least 1, or what is given here, and literals be among their choices.
+
+    Example:
+        >>> @check_arguments(rest=0)
+        ... def build(width: int, rest: int, kind: typing.Literal["a", "b"] = "a") -> int:
+        ...     return width + rest
+        >>> build(1, rest=0)
+        1
+        >>> build(0, rest=0)
+        Traceback (most recent call last):
+            ...
+        ValueError: width must be at least 1 (got 0)
+    """
+
+    def decorate(function: Function) -> Function:
+        names = list(inspect.signature(function).parameters)
+        known: dict[str, Any] = {}
+
+        @functools.wraps(function)
+        def checked(*args: Any, **options: Any) -> Any:
+            if not known:
+                known.update(_hints(function) or {"": None})
+            for name, value in (*zip(names, args, strict=False), *options.items()):
+                hint = known.get(name)
+                if hint is int:
+                    check_count(value, name, at_least.get(name, 1))
+                elif typing.get_origin(hint) is typing.Literal:
+                    check_choice(value, name, typing.get_args(hint))
+                elif hint is not None and (kinds := _classes(hint)):
+                    check_type(value, name, *kinds)
+            return function(*args, **options)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate
+
+
 def check_methods(kind: Class) -> Class:
     """Let the public methods of a class check their arguments, see :func:`check_annotations`."""
     for name, method in list(vars(kind).items()):
@@ -823,17 +877,18 @@ def _fields(parts: Tensor | Mapping[str, Tensor], *names: str) -> list[Tensor]:
 
 def _kinds(function: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
     """Return the types of each argument that has any which can be checked."""
-    module = inspect.getmodule(function)
-    out = {}
+    each = {name: _classes(hint) for name, hint in _hints(function).items()}
+    return {name: kinds for name, kinds in each.items() if kinds}
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of the arguments, but for those imported for checks of types alone."""
+    module, out = inspect.getmodule(function), {}
     for name, hint in inspect.get_annotations(function).items():
-        if isinstance(hint, str):
-            try:
-                hint = eval(hint, vars(module))  # of the signature itself
-            except NameError:  # imported for checks of types alone
-                continue
-        found = _classes(hint)
-        if name != "return" and found:
-            out[name] = found
+        with contextlib.suppress(NameError):
+            # Of the signature itself.
+            out[name] = eval(hint, vars(module)) if isinstance(hint, str) else hint
+    out.pop("return", None)
     return out
 
 

@@ -1,6 +1,5 @@
-"""Message passing on the complete graph of each set, in linear time."""
+"""Message passing on the complete graph of each set, in linear time, and its residual block."""
 
-import math
 from types import NoneType
 from typing import Any
 
@@ -11,18 +10,11 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import Aggregation, MeanAggregation
 from torch_geometric.nn.inits import reset
 
-from compvae_pyg.nn.checks import (
-    check_complete,
-    check_count,
-    check_edges,
-    check_features,
-    check_shape,
-    check_type,
-)
-from compvae_pyg.nn.packed import PackedParts, at_least_float32, sets_of
-from compvae_pyg.nn.residual import Residual, elu_of, plus
+from compvae_pyg.nn import checks
+from compvae_pyg.nn.packed import PackedParts, sets_of
+from compvae_pyg.nn.rows import SplitLinear, at_least_float32, elu_of, plus
 
-__all__ = ["GraphBlock", "SplitLinear"]
+__all__ = ["GraphBlock", "Residual"]
 
 
 class GraphBlock(MessagePassing):
@@ -65,14 +57,12 @@ class GraphBlock(MessagePassing):
         torch.Size([5, 32])
     """
 
+    @checks.check_arguments(context_channels=0)
     def __init__(
         self, in_channels: int, out_channels: int, context_channels: int = 0, **kwargs: Any
     ) -> None:
-        check_count(in_channels, "in_channels")
-        check_count(out_channels, "out_channels")
-        check_count(context_channels, "context_channels", at_least=0)
         aggr = kwargs.setdefault("aggr", "sum")
-        check_type(aggr, "aggr", str, list, tuple, Aggregation, NoneType)
+        checks.check_type(aggr, "aggr", str, list, tuple, Aggregation, NoneType)
         try:
             super().__init__(**kwargs)
         except ValueError as error:
@@ -121,20 +111,22 @@ class GraphBlock(MessagePassing):
             TypeError, ValueError: If an argument does not fit, or ``edge_index`` is needed.
             IndexError: If ``edge_index`` names a part that is not there.
         """
-        check_features(x, "x", ("N", self.in_channels), self)
+        checks.check_features(x, "x", ("N", self.in_channels), self)
         if edge_index is None:
-            check_complete(self, GraphBlock.message)
+            checks.check_complete(self, GraphBlock.message)
         else:
-            check_edges(edge_index, x)
+            checks.check_edges(edge_index, x)
             # The edges say all there is to say of the sets but for their context.
             batch, batch_size = (None, None) if context is None else (batch, batch_size)
         parts = sets_of(x, "x", batch, batch_size)
         if context is not None or self.context_channels:
-            check_features(context, "context", (parts.batch_size, self.context_channels), self)
+            checks.check_features(
+                context, "context", (parts.batch_size, self.context_channels), self
+            )
         message = self.message_net(x, context, parts)
         if edge_index is not None:
             received = self.propagate(edge_index, message=message, size=None)
-            check_shape(received, "what aggr returns", message.shape)
+            checks.check_shape(received, "what aggr returns", message.shape)
             return self.update_net(x, received, context, parts)
         # In 32 bits also under autocast: in large sets it is a difference of large numbers.
         own = at_least_float32(message)
@@ -152,69 +144,6 @@ class GraphBlock(MessagePassing):
         context = f", context_channels={self.context_channels}" if self.context_channels else ""
         aggr = "" if self.aggr == "sum" else f", aggr={self.aggr!r}"
         return f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}{context}{aggr})"
-
-
-class SplitLinear(nn.Module):
-    r"""Linear layer of the features of a part, of what it receives, and of those of its set.
-
-    .. math::
-        y_i = W x_i + W_r r_i + W_c c_{s(i)} + b
-
-    It is a Linear of their concatenation, which is never made; the product with the context is made
-    once a set.
-
-    Args:
-        in_channels: Size of each :math:`x_i`.
-        out_channels: Size of each output.
-        received_channels: Size of each :math:`r_i`; 0 means that there is none.
-        context_channels: Size of each :math:`c_s`; 0 means that there is none.
-
-    Shapes:
-        - **input:** parts :math:`(N, C_{in})`, received :math:`(N, C_r)`, context :math:`(S, C_c)`
-        - **output:** :math:`(N, C_{out})`
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        received_channels: int = 0,
-        context_channels: int = 0,
-    ) -> None:
-        super().__init__()
-        self.channels = (in_channels, received_channels, context_channels)
-        self.out_channels = out_channels
-        self.own = nn.Linear(in_channels, out_channels)
-        self.received, self.context = (
-            nn.Linear(channels, out_channels, bias=False) if channels else None
-            for channels in self.channels[1:]
-        )
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw all learnable parameters anew, as a Linear of the concatenation does."""
-        bound = 1.0 / math.sqrt(sum(self.channels))
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
-
-    def forward(
-        self,
-        x: Tensor,
-        received: Tensor | None = None,
-        context: Tensor | None = None,
-        parts: PackedParts | None = None,
-    ) -> Tensor:
-        """Return the output for each part; ``parts`` says which set each belongs to."""
-        out: Tensor = self.own(x)
-        if self.received is not None:
-            out = plus(out, self.received, received)
-        if self.context is not None and parts is not None:
-            out = parts.broadcast(self.context(context)) + out
-        return out
-
-    def __repr__(self) -> str:
-        in_channels = " + ".join(str(channels) for channels in self.channels if channels)
-        return f"{self.__class__.__name__}({in_channels}, {self.out_channels})"
 
 
 class _Message(nn.Module):
@@ -248,3 +177,49 @@ class _Update(nn.Module):
     ) -> Tensor:
         received = self.received_residual(torch.tanh(received))
         return self.residual(elu_of(self.lin, x, received, context, parts))
+
+
+class Residual(nn.Module):
+    r"""Two-layer residual block, :math:`h + W_2\,\mathrm{ELU}(W_1 h + b_1) + b_2` (Fig. 9).
+
+    From Berger & Sebag, `"From abstract items to latent spaces to observed data and back"
+    <https://inria.hal.science/hal-02431955>`_ (ECML PKDD 2019).
+
+    Args:
+        channels: Size of each input and of each output, :math:`C`.
+
+    Shapes:
+        - **input:** :math:`(*, C)`
+        - **output:** :math:`(*, C)`
+
+    Example:
+        >>> import torch
+        >>> Residual(8)(torch.randn(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        checks.check_count(channels, "channels")
+        self.channels = channels
+        self.lin1 = nn.Linear(channels, channels)
+        self.lin2 = nn.Linear(channels, channels)
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        for lin in (self.lin1, self.lin2):
+            reset(lin)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, of the shape of ``x``.
+
+        Raises:
+            TypeError: If ``x`` does not hold numbers of the type of the weights.
+            ValueError: If it is not ``[*, channels]``, or on another device than the weights.
+        """
+        checks.check_type(x, "x", Tensor)
+        checks.check_features(x, "x", ("*",) * (x.dim() - 1) + (self.channels,), self)
+        return plus(x, self.lin2, elu_of(self.lin1, x))
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.channels})"

@@ -7,7 +7,6 @@ A batch of :math:`S` sets with :math:`N` parts in all is *packed*: parts lie in 
 from __future__ import annotations
 
 import copy
-import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter, methodcaller
@@ -16,21 +15,11 @@ from typing import Any, NamedTuple, TypeAlias, TypedDict, Union
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from typing_extensions import Unpack
 
-from compvae_pyg.nn.checks import (
-    can_look,
-    check_annotations,
-    check_count,
-    check_device,
-    check_index,
-    check_left_out,
-    check_methods,
-    check_padding,
-    check_parts,
-    check_set_sizes,
-    check_shape,
-    check_union,
-)
+from compvae_pyg.nn import checks
+from compvae_pyg.nn.from_data import from_data
+from compvae_pyg.nn.rows import Segments, at_least_float32
 
 __all__ = [
     "AnyParts",
@@ -38,9 +27,6 @@ __all__ = [
     "NullSoftmax",
     "PackedParts",
     "PartOptions",
-    "at_least_float32",
-    "gather",
-    "pack",
 ]
 
 Fields: TypeAlias = Tensor | Mapping[str, Tensor]
@@ -55,13 +41,6 @@ class PartOptions(TypedDict, total=False):
     context: Fields | None
 
 
-_NO_FIELDS = ("batch", "ptr", "whole", "context")
-# Added one by one, 32-bit numbers lose a digit for every ten times as many. Sets of more rows than
-# _LONG are added in blocks, and these sums in 64 bits, which spares copies of the rows in 64 bits.
-_LONG = 2048
-_LOG_BLOCK = 4
-
-
 class NullSoftmax(NamedTuple):
     r"""Softmax over a set and a null entry.
 
@@ -74,7 +53,7 @@ class NullSoftmax(NamedTuple):
     log_null: Tensor
 
 
-@check_methods
+@checks.check_methods
 class PackedParts:
     r"""The parts of a batch of sets, checked once, when it is made.
 
@@ -125,7 +104,9 @@ class PackedParts:
         validate: bool = True,
     ) -> None:
         if validate:
-            batch, batch_size = check_parts(fields, batch, batch_size, count, weight, context)
+            batch, batch_size = checks.check_parts(
+                fields, batch, batch_size, count, weight, context
+            )
         elif batch is None or batch_size is None:
             raise ValueError("batch and batch_size must be given where validate=False (got None)")
         self.fields = fields
@@ -134,7 +115,7 @@ class PackedParts:
         self.count = count
         self.weight = weight
         self.context = context
-        self._known_blocks: tuple[Tensor, Tensor] | tuple[()] | None = None
+        self.segments = Segments(batch, batch_size)
 
     @classmethod
     def of(
@@ -142,10 +123,7 @@ class PackedParts:
         parts: AnyParts,
         batch: Tensor | None = None,
         batch_size: int | None = None,
-        *,
-        count: Tensor | None = None,
-        weight: Tensor | None = None,
-        context: Fields | None = None,
+        **options: Unpack[PartOptions],
     ) -> PackedParts:
         """Return parts as they come into public methods as one value.
 
@@ -161,23 +139,11 @@ class PackedParts:
             PackedParts(num_parts=3, batch_size=1, fields=['pos'])
         """
         if isinstance(parts, PackedParts):
-            rest = {"count": count, "weight": weight, "context": context}
-            check_left_out(parts, batch=batch, batch_size=batch_size, **rest)
+            checks.check_left_out(parts, batch=batch, batch_size=batch_size, **options)
             return parts
         if isinstance(parts, Data):
-            own = parts.get("context")
-            check_left_out(parts, batch=batch, batch_size=batch_size)
-            if own is not None:
-                check_left_out(parts, context=context)
-                context = own
-            batch = parts.get("batch")
-            batch_size = 1 if batch is None else parts.num_graphs
-            parts = {
-                name: value
-                for name, value in parts.to_dict().items()
-                if isinstance(value, Tensor) and parts.is_node_attr(name) and name not in _NO_FIELDS
-            }
-        return cls(parts, batch, batch_size, count=count, weight=weight, context=context)
+            return cls(**from_data(parts, batch, batch_size, **options))
+        return cls(parts, batch, batch_size, **options)
 
     @property
     def num_parts(self) -> int:
@@ -226,14 +192,7 @@ class PackedParts:
             >>> parts.sum(torch.tensor([1.0, 2.0, 4.0]))
             tensor([3., 0., 4.])
         """
-        total = at_least_float32(values)
-        if (found := self._blocks(total)) is None:
-            total = _add(total, self.batch, self.batch_size, dim)
-        else:
-            blocks, owner = found
-            total = _add(total, blocks, owner.shape[0], dim).double()
-            total = _add(total, owner, self.batch_size, dim)
-        return total.to(values.dtype)
+        return self.segments.sum(values, dim)
 
     def weighted(self, values: Tensor) -> Tensor:
         r"""Return values times the weights of their parts, :math:`a_i x_i`, ``[N, ...]``."""
@@ -265,10 +224,7 @@ class PackedParts:
             >>> parts.broadcast(torch.tensor([3.0, 4.0]))
             tensor([3., 3., 4.])
         """
-        if (found := self._blocks(values)) is None:
-            return gather(values, self.batch, dim)
-        blocks, owner = found  # so that the gradient is a sum as above
-        return gather(gather(values.double(), owner, dim).to(values.dtype), blocks, dim)
+        return self.segments.broadcast(values, dim)
 
     def softmax_with_null(self, logits: Tensor) -> NullSoftmax:
         r"""Return the softmax over each set and a null entry of logit 0 (paper, eq. 8).
@@ -290,9 +246,11 @@ class PackedParts:
             >>> out.prob, out.log_null.exp()
             (tensor([0.3333, 0.3333, 0.5000]), tensor([0.3333, 0.5000]))
         """
+        checks.check_real(logits, "logits")
+        checks.check_rows(logits, "logits", self.num_parts)
         logits = at_least_float32(logits)
         # The shift cancels from the result, so that no gradient need flow through it.
-        shift = _scatter_max(logits.detach(), self.batch, self.batch_size).clamp(min=0.0)
+        shift = self.segments.max(logits).clamp(min=0.0)
         share = torch.exp(logits - self.broadcast(shift))
         # The sum of all shares without the 1 that rounding would lose small ones in.
         rest = torch.expm1(-shift) + self.sum(share)
@@ -345,7 +303,7 @@ class PackedParts:
             >>> PackedParts(torch.arange(3), torch.tensor([0, 0, 1])).without(0).fields
             tensor([1, 2])
         """
-        index = check_index(index, self.num_parts, self.device)
+        index = checks.check_index(index, self.num_parts, self.device)
         stays = torch.ones_like(self.batch, dtype=torch.bool).index_fill(0, index, False)
         return self.take(stays.nonzero().squeeze(1))
 
@@ -360,7 +318,7 @@ class PackedParts:
             >>> parts.fields, parts.batch
             (tensor([2, 0, 1, 2]), tensor([0, 1, 1, 2]))
         """
-        sets = check_index(sets, self.batch_size, self.device, name="sets")
+        sets = checks.check_index(sets, self.batch_size, self.device, name="sets")
         sizes = torch.bincount(self.batch, minlength=self.batch_size)
         chosen = sizes.index_select(0, sets)
         batch = torch.arange(sets.shape[0], device=self.device).repeat_interleave(chosen)
@@ -379,21 +337,18 @@ class PackedParts:
             >>> one.cat(PackedParts(torch.tensor([3]), torch.tensor([0]), 2)).fields
             tensor([1, 3, 2])
         """
-        check_union(other, self, "other")
+        checks.check_union(other, self, "other")
         batch, order = torch.sort(torch.cat([self.batch, other.batch]), stable=True)
 
         def join(old: Tensor, new: Tensor) -> Tensor:
             return torch.cat([old, new]).index_select(0, order)
 
-        def join_or_ones(name: str) -> Tensor | None:
-            old, new = getattr(self, name), getattr(other, name)
-            if old is None and new is None:
-                return None
-            old = torch.ones_like(self.batch) if old is None else old
-            return join(old, torch.ones_like(other.batch) if new is None else new)
-
-        fields, more = _map(join, self.fields, other.fields), ("count", "weight")
-        options: Any = {name: join_or_ones(name) for name in more} | {"context": self.context}
+        options: Any = {"context": self.context}
+        for name in ("count", "weight"):
+            pair = [(getattr(parts, name), parts.batch) for parts in (self, other)]
+            if any(value is not None for value, _ in pair):
+                options[name] = join(*(torch.ones_like(b) if v is None else v for v, b in pair))
+        fields = _map(join, self.fields, other.fields)
         return PackedParts(fields, batch, self.batch_size, **options, validate=False)
 
     def repeat(self, times: int) -> PackedParts:
@@ -403,6 +358,7 @@ class PackedParts:
             >>> PackedParts(torch.arange(3), torch.tensor([0, 0, 1])).repeat(2).batch
             tensor([0, 0, 1, 2, 2, 3])
         """
+        checks.check_count(times, "times", at_least=0)
         shift = torch.arange(times, device=self.device) * self.batch_size
         batch = (self.batch + shift.unsqueeze(1)).flatten()
 
@@ -427,7 +383,7 @@ class PackedParts:
             >>> [(chunk.fields, chunk.batch) for _, chunk in parts.split(2)]
             [(tensor([0, 1, 2]), tensor([0, 0, 1])), (tensor([3]), tensor([1]))]
         """
-        check_count(chunk_size, "chunk_size")
+        checks.check_count(chunk_size, "chunk_size")
         limit = self.num_parts if max_parts is None else max_parts
         if self.batch_size <= chunk_size and self.num_parts <= limit:
             yield slice(0, self.batch_size), self
@@ -463,26 +419,13 @@ class PackedParts:
             tensor([0, 0, 1, 2, 2])
         """
         num_sets = self.batch_size + 1 if num_sets is None else num_sets
-        check_padding(num_parts, num_sets, self.num_parts, self.batch_size)
+        checks.check_padding(num_parts, num_sets, self.num_parts, self.batch_size)
         slack = num_parts - self.num_parts
         batch = torch.cat([self.batch, self.batch.new_full((slack,), num_sets - 1)])
         more = torch.cat([torch.arange(self.num_parts), torch.zeros(slack, dtype=torch.long)])
         more = more.to(self.device)
         sets = torch.arange(num_sets, device=self.device) % self.batch_size
         return self._rows(_rows_at(more), batch, num_sets, _rows_at(sets))
-
-    def _blocks(self, values: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return the blocks that values are added up in, None where they are added one by one."""
-        if values.dtype != torch.float32:
-            return None
-        if torch.compiler.is_compiling():  # one graph for all numbers of rows, which costs little
-            return _blocks(self.batch, self.batch_size)
-        if self._known_blocks is None:
-            long = self.num_parts > _LONG
-            if long and can_look(self.batch):
-                long = int(torch.bincount(self.batch).max()) > _LONG
-            self._known_blocks = _blocks(self.batch, self.batch_size) if long else ()
-        return self._known_blocks or None
 
     def _rows(
         self,
@@ -505,16 +448,6 @@ class PackedParts:
         return f"{self.__class__.__name__}({', '.join(sizes + names + more)})"
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return half-precision tensors in 32 bits, others as they are.
-
-    Example:
-        >>> at_least_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype
-        torch.float32
-    """
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
 def sets_of(
     rows: Tensor, name: str, batch: Tensor | PackedParts | None, batch_size: int | None
 ) -> PackedParts:
@@ -522,28 +455,9 @@ def sets_of(
     if not isinstance(batch, PackedParts):
         return PackedParts(rows, batch, batch_size)
     sets = PackedParts.of(batch, None, batch_size)
-    check_shape(rows, name, (sets.num_parts, *rows.shape[1:]))
-    check_device(rows, name, sets.device, "batch")
+    checks.check_shape(rows, name, (sets.num_parts, *rows.shape[1:]))
+    checks.check_device(rows, name, sets.device, "batch")
     return sets
-
-
-@check_annotations
-def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """Return ``batch``, ``[N]``, and ``ptr``, ``[S + 1]``, of sets of the given sizes, ``[S]``.
-
-    Sizes are integers, not negative; on the CPU they spare a synchronisation with the ``device`` of
-    the result.
-
-    Example:
-        >>> pack(torch.tensor([2, 0, 1]))
-        (tensor([0, 0, 2]), tensor([0, 2, 2, 3]))
-    """
-    check_set_sizes(num_parts, "num_parts")
-    total = int(num_parts.sum())
-    num_parts = num_parts.to(device or num_parts.device, non_blocking=True)
-    ptr = torch.nn.functional.pad(num_parts.cumsum(0), (1, 0))
-    index = torch.arange(num_parts.shape[0], device=num_parts.device)
-    return index.repeat_interleave(num_parts, output_size=total), ptr
 
 
 def _map(function: Callable[..., Tensor], *fields: Fields) -> Fields:
@@ -560,39 +474,3 @@ def map_context(function: Callable[..., Tensor], context: Fields | None) -> Fiel
 
 def _rows_at(index: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda value: value.index_select(0, index)
-
-
-def _index(batch: Tensor, values: Tensor, dim: int) -> Tensor:
-    """Return ``batch`` expanded to the other dimensions of values."""
-    shape, sizes = [1] * values.dim(), list(values.shape)
-    shape[dim] = sizes[dim] = batch.shape[0]
-    return batch.view(shape).expand(sizes)
-
-
-def gather(values: Tensor, index: Tensor, dim: int = 0) -> Tensor:
-    """Return the rows of a table that an index names, ``[N]``, in any order."""
-    # Not index_select, whose gradient torch.compile adds up number by number on the CPU.
-    return values.gather(dim, _index(index, values, dim))
-
-
-def _blocks(batch: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Return the block of each row, at most 16 rows of one set, and the set of each."""
-    # Shifted, not divided: of a quotient torch.compile fills whole blocks alone on the CPU.
-    row = torch.arange(batch.shape[0], device=batch.device)
-    blocks = batch + torch.bitwise_right_shift(row, _LOG_BLOCK)
-    owner = batch.new_zeros(batch_size + (batch.shape[0] >> _LOG_BLOCK))
-    return blocks, torch.scatter(owner, 0, blocks, batch)
-
-
-def _add(values: Tensor, index: Tensor, size: int, dim: int) -> Tensor:
-    # On the CPU, scattering from strided memory takes many times as long as the copy.
-    values = values.contiguous()
-    shape = list(values.shape)
-    shape[dim] = size
-    return torch.scatter_add(values.new_zeros(shape), dim, _index(index, values, dim), values)
-
-
-def _scatter_max(values: Tensor, batch: Tensor, batch_size: int) -> Tensor:
-    start = values.new_full((batch_size, *values.shape[1:]), -math.inf)
-    index = _index(batch, values, 0)
-    return torch.scatter_reduce(start, 0, index, values.contiguous(), "amax")

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from compvae_pyg.distributions.random_source import DrawFrom
+
 __all__ = ["isolated", "stream"]
 
 # Sets the streams of evaluation apart from those of a training with the same seed.
@@ -17,20 +19,22 @@ _STREAM = 0x65766C
 def isolated(model: nn.Module, seed: int | torch.Generator) -> Iterator[torch.device]:
     """Evaluate a model without gradients, all randomness from ``seed`` or drawn from a generator.
 
-    Yields the model's device, and restores the global random number generators and all modes.
+    Yields the model's device, and restores all modes. The global sources of random numbers, and
+    what other threads draw, are not touched, see :class:`~compvae_pyg.distributions.DrawFrom`.
     """
     if isinstance(seed, torch.Generator):
-        seed = int(torch.randint(2**62, (), generator=seed))
+        seed = int(torch.randint(2**62, (), generator=seed, device=seed.device))
     first = next(model.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
     modes = [(module, module.training) for module in model.modules()]
-    on_cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_cuda else []), torch.no_grad():
-        # torch.manual_seed would also seed the devices whose state is not kept.
-        torch.default_generator.manual_seed(seed)
-        if on_cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+    sources: dict[torch.device, torch.Generator] = {}
+
+    def source_of(device: torch.device) -> torch.Generator:
+        if device not in sources:
+            sources[device] = torch.Generator(device).manual_seed(seed)
+        return sources[device]
+
+    with DrawFrom(source_of), torch.no_grad():
         model.eval()
         try:
             yield device

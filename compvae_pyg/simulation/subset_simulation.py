@@ -225,7 +225,7 @@ def subset_simulation(
         raise ValueError(f"level_probability of num_samples must be 2 or more, not all ({got})")
     try:
         device = None if device is None else torch.device(device)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError, OverflowError):
         raise ValueError(f"device must be one of torch's (got {device!r})") from None
     source = device or torch.get_default_device() if generator is None else generator.device
     seed = torch.randint(2**63 - 1, (), generator=generator, device=source)

@@ -20,7 +20,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Data
 
-from compvae_pyg.distributions import code_distance, code_variance
+from compvae_pyg.distributions.aggregate_posterior import code_distance, code_figures
 from compvae_pyg.models import CompVAE, CompVAEGenerator, Posterior, build_architecture
 from compvae_pyg.models.staged_elbo import staged_elbo
 from compvae_pyg.networks import Normalization
@@ -48,9 +48,10 @@ class CompVAEModule(L.LightningModule):
     Every ``log_every_n_steps`` of the Trainer and at the end of an epoch, it logs averages over the
     wholes since the last time: ``train/elbo``, ``kl_w``, ``kl_z``, ``reconstruction`` in nats and,
     as ``train/elbo_bits``, …, in bits, and ``mse``; beside ``stage`` (its number), ``max_parts``,
-    ``beta_w``, ``beta_z``, ``learning_rate`` and ``skipped_steps``. Validation and test log the
-    terms of the ELBO, whatever the stage, as ``val/elbo``, …, ``test/elbo``, …, with the same noise
-    each time.
+    ``beta_w``, ``beta_z``, ``learning_rate`` and ``skipped_steps``, and how well the codes of the
+    last batch fill their prior, :func:`code_variance` and :func:`code_distance`. Validation and
+    test log the terms of the ELBO and these two, whatever the stage, as ``val/elbo``, …,
+    ``test/elbo``, …, with the same noise each time, each rank its own.
 
     Args:
         model: What is trained; or its ``config``, to build it.
@@ -177,10 +178,9 @@ class CompVAEModule(L.LightningModule):
 
     def _logs(self, step: int) -> bool:
         trainer: Any = self._trainer
-        if not trainer or not (every := trainer.log_every_n_steps):
-            return False
-        now = trainer.is_last_batch or (trainer.global_step + 1) % every == 0
-        return bool(now) or step == self.schedule.num_steps
+        every = trainer.log_every_n_steps if trainer else 0
+        ends = every and (step == self.schedule.num_steps or trainer.is_last_batch)
+        return bool(ends or (every and (trainer.global_step + 1) % every == 0))
 
     def _log_row(self, rate: float) -> None:
         count, *sums, _ = self.sum_over_ranks(self._sums).tolist()
@@ -212,7 +212,8 @@ class CompVAEModule(L.LightningModule):
         self._evaluate(batch, batch_idx, "test")
 
     def _evaluate(self, batch: Data, batch_idx: int, prefix: str) -> None:
-        noise, parts = torch.Generator(self.device).manual_seed(batch_idx), self._pack(batch)
+        seed = batch_idx * self.trainer.world_size + self.global_rank
+        noise, parts = torch.Generator(self.device).manual_seed(seed), self._pack(batch)
         terms = self.model.elbo(batch.whole, parts, generator=noise)
         values = measured(terms, batch.whole)
         for name, value in self._codes(terms.posterior, parts).items():
@@ -227,13 +228,10 @@ class CompVAEModule(L.LightningModule):
                 name = f"{prefix}/{name}{ending}"
                 self.log(name, value, on_bar, batch_size=count, sync_dist=True)
 
-    @torch.no_grad()
     def _codes(self, posterior: Posterior | None, parts: Any = None) -> dict[str, Any]:
         if posterior is None or parts.num_parts == 0:
             return {"code_variance": math.nan, "code_distance": math.nan}
-        w, prior = posterior.w, self._prior(parts)
-        distance = code_distance(w, prior, parts, generator=torch.Generator(self.device))
-        return {"code_variance": code_variance(w, prior), "code_distance": distance}
+        return code_figures(posterior.w, self._prior(parts), parts)
 
     def _prior(self, parts: PackedParts) -> Normal:
         generator: CompVAEGenerator = self.model.generator

@@ -175,6 +175,18 @@ def test_data_of_any_kind_of_source_are_the_same():
         assert numbers(StoredData(source, batch_size=4).train_dataloader()) == expected
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_categories_of_any_integers_come_in_64_bits(dtype):
+    wholes = listed()
+    narrow = [data.clone().update({"kind": data.kind.to(dtype)}) for data in wholes]
+    for one, other in zip(
+        StoredData(narrow, batch_size=4).train_dataloader(),
+        StoredData(wholes, batch_size=4).train_dataloader(),
+        strict=True,
+    ):
+        assert one.kind.dtype == torch.long and torch.equal(one.kind, other.kind)
+
+
 def test_a_batch_of_stored_wholes_is_that_of_their_tables(folder):
     table = ParquetWholes(folder / "wholes.parquet", folder / "parts.parquet")
     one = StoredData(list(table), batch_size=7).train_dataloader()

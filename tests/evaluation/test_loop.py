@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -17,6 +19,32 @@ def test_randomness_inside_comes_from_the_seed_and_leaves_no_trace():
         draws.append(torch.rand(4))
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_threads_inside_and_outside_do_not_disturb_each_other():
+    def inside(seed, out):
+        own = torch.Generator().manual_seed(9)
+        with isolated(nn.Identity(), seed):
+            for _ in range(200):
+                out.append(torch.cat([torch.rand(4), torch.rand(4, generator=own)]))
+
+    torch.manual_seed(7)
+    expected = torch.stack([torch.randn(4) for _ in range(600)])
+    alone, drawn = [[], []], [[], []]
+    for seed in range(2):
+        inside(seed, alone[seed])
+    torch.manual_seed(7)
+    threads = [threading.Thread(target=inside, args=(seed, drawn[seed])) for seed in range(2)]
+    for thread in threads:
+        thread.start()
+    outside = torch.stack([torch.randn(4) for _ in range(600)])
+    for thread in threads:
+        thread.join()
+    assert torch.equal(outside, expected)
+    for seed in range(2):
+        assert torch.equal(torch.stack(drawn[seed]), torch.stack(alone[seed]))
+    # A source of their own remains what it is.
+    assert torch.equal(torch.stack(drawn[0])[:, 4:], torch.stack(drawn[1])[:, 4:])
 
 
 def test_each_module_returns_to_its_own_mode_even_after_an_error():

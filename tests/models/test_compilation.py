@@ -28,7 +28,8 @@ def encoder():
 
 
 @pytest.mark.usefixtures("compiling")
-@pytest.mark.parametrize("build", [block, encoder])
+# The encoder has blocks in it.
+@pytest.mark.parametrize("build", [pytest.param(block, marks=pytest.mark.slow), encoder])
 def test_fifty_batches_of_all_sizes_take_few_compilations(batch_of, build):
     compilations = 0
 

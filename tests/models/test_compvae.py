@@ -363,29 +363,6 @@ def test_inferred_composition_is_the_posterior_s_draw(small_model, seeded, input
 # Compiling and devices
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_bound_compiles_into_one_graph_for_all_shapes(
-    small_model, batch_of, draw, seeded, compile_once, backend
-):
-    model = small_model(residual_posterior=True)
-
-    def bound(whole, parts, batch, batch_size):
-        return terms(model.elbo(whole, parts, batch, batch_size))
-
-    compiled = compile_once(bound, backend)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(10):
-        count = int(torch.randint(12, 20, (), generator=generator))
-        batch = batch_of(torch.randint(0, 6, (count,), generator=generator).tolist())
-        inputs = draw(count, WHOLE), draw(len(batch), PART, seed=1), batch, count
-        with seeded(7):
-            eager = bound(*inputs)
-        with seeded(7):
-            out = compiled(*inputs)
-        for ours, theirs in zip(out, eager, strict=True):
-            torch.testing.assert_close(ours, theirs)
-
-
 def test_no_value_is_read_from_the_device(small_model):
     # Reading a value of a tensor on the meta device raises.
     model = small_model().to("meta")

@@ -338,7 +338,8 @@ def test_no_value_is_read_from_the_device():
     assert encoder(whole, parts, batch, 2).w.rsample().shape == (5, W)
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.slow  # compiled with the model of test_forward.py as well
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiles_into_one_graph_for_all_shapes(batch_of, draw, seeded, compile_once, backend):
     encoder = build()
 

@@ -2,11 +2,14 @@
 
 import hashlib
 import inspect
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +18,7 @@ import torch
 from torch import nn
 
 from compvae_pyg import CompVAE, Dots
+from compvae_pyg.models import hub as hub_files
 from compvae_pyg.models import model_card
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -182,28 +186,63 @@ def test_a_hub_that_cannot_be_asked_leaves_what_was_fetched_before(hub, model, m
         model.push_to_hub("me/dots")
 
 
+_ASK = """
+from compvae_pyg import CompVAE, Dots
+from compvae_pyg.models import hub
+hub._HUB_TIMEOUT, hub._HUB_UPLOAD = 0.3, 1e9
+model = Dots().build("small", channels=2)
+for name in ("me/silent", "me/known"):
+    for ask in (CompVAE.from_pretrained, model.push_to_hub):
+        try:
+            ask(name)
+        except (FileNotFoundError, ConnectionError) as error:
+            print(type(error).__name__, error)
+"""
+_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+
+
 def test_a_hub_that_says_nothing_is_not_waited_for(tmp_path):
+    """A repository of which it says nothing, and one of which it says what it is and no more."""
+
+    def serve():
+        body = json.dumps({"id": "me/known", "sha": "0" * 40})
+        answer = f"{_HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        with suppress(OSError):
+            while True:
+                held.append(silent.accept()[0])
+                if b"GET /api/models/me/known" in held[-1].recv(4096):
+                    held[-1].sendall(answer)
+
+    held = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        code = (
-            "from compvae_pyg import CompVAE\n"
-            "from compvae_pyg.models import hub\n"
-            "hub._HUB_TIMEOUT = 0.5\n"
-            "for name in ('me/none', 'me/none'):\n"
-            "    try:\n"
-            "        CompVAE.from_pretrained(name)\n"
-            "    except FileNotFoundError as error:\n"
-            "        print(error)\n"
-        )
+        threading.Thread(target=serve, daemon=True).start()
         port = silent.getsockname()[1]
         more = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path)}
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", _ASK],
             env={**os.environ, **more},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
         )
-    assert done.stdout.count("me/none") == 2 and done.stdout.count("\n") == 2, done.stderr
+    kinds = [line.split()[0] for line in done.stdout.splitlines()]
+    assert kinds == ["FileNotFoundError", "ConnectionError"] * 2, done.stdout + done.stderr
+
+
+def test_a_transfer_goes_on_as_long_as_bytes_come(monkeypatch):
+    monkeypatch.setattr(hub_files, "_HUB_TIMEOUT", 0.1)
+    came = iter(range(100))
+    end = threading.Event()
+
+    def watched():
+        number = next(came)
+        if number == 8:  # 8 looks of 0.2 s each, in all five times what is waited without a byte
+            end.set()
+        return number
+
+    assert hub_files._in_time(lambda: end.wait(30), watched=watched)
+    with pytest.raises(ConnectionError, match="does not answer"):
+        hub_files._in_time(lambda: threading.Event().wait(5))
 
 
 @pytest.mark.parametrize("name", [None, 7, nn.Identity()])

@@ -11,9 +11,11 @@ SIZES = (3, 1, 0, 5, 2, 4, 1, 8, 2)
 S, N = 9, 26
 
 
-def encoder():
+def encoder(num_blocks=3):
     torch.manual_seed(3)
-    return CompVAEEncoder(32, 64, 64, w_channels=32, z_channels=32, part_noise=False)
+    return CompVAEEncoder(
+        32, 64, 64, w_channels=32, z_channels=32, num_blocks=num_blocks, part_noise=False
+    )
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_batches_of_many_shapes_are_compiled_once(batch_of):
     import torch._dynamo.config
 
     torch.compiler.reset()
-    model = encoder()
+    model = encoder(num_blocks=1)
 
     def loss(whole, fields, batch, batch_size):
         return model(whole, fields, batch, batch_size).w.entropy().sum(dim=-1)

@@ -705,7 +705,7 @@ def test_threads_that_write_one_folder_never_mix_their_files(tmp_path):
 
     def write(model):
         try:
-            for _ in range(25):
+            for _ in range(10):
                 model.save_pretrained(tmp_path)
         except Exception as error:
             errors.append(error)
@@ -729,7 +729,7 @@ def test_processes_that_write_one_folder_never_mix_their_files(tmp_path):
     models["paper"].save_pretrained(tmp_path)
 
     def write(model):
-        for _ in range(25):
+        for _ in range(10):
             model.save_pretrained(tmp_path)
 
     fork = multiprocessing.get_context("fork")

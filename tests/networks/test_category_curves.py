@@ -89,7 +89,7 @@ def test_curves_grow_with_the_number_of_parts_that_the_sum_counts():
 
 def test_a_part_sees_the_curve_per_part_and_its_own_category_in_it():
     torch.manual_seed(0)
-    embedding = LookUpEmbedding(4, 30, 5, 6)
+    embedding = LookUpEmbedding(4, 30, 5, 6, 8)
     x = torch.randn(2, 30)
     batch = torch.tensor([0, 0, 0, 1])
     category = torch.tensor([3, 1, 3, 1])

@@ -11,7 +11,7 @@ from torch_geometric.nn import MessagePassing, Sequential
 from torch_geometric.nn.aggr import MaxAggregation, SoftmaxAggregation, SumAggregation
 
 from compvae_pyg.nn import GraphBlock, PackedParts
-from compvae_pyg.nn.graph_block import SplitLinear
+from compvae_pyg.nn.rows import SplitLinear
 
 SIZES = (3, 1, 0, 5, 2, 0)
 

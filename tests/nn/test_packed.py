@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric.data import Batch, Data
 
 from compvae_pyg.nn import PackedParts, pack
-from compvae_pyg.nn.packed import at_least_float32, gather
+from compvae_pyg.nn.rows import at_least_float32, gather
 
 SIZES = (3, 0, 1, 5, 2, 0)
 S, N = len(SIZES), sum(SIZES)

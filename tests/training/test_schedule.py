@@ -88,15 +88,15 @@ def test_the_staged_schedule_of_the_dots_learns_labels_parts_and_whole():
     assert {schedule.curriculum.max_parts(step) for step in (0, 5_499)} == {8}
 
 
-def test_the_staged_schedule_of_the_sines_learns_the_parts_before_the_whole():
+def test_the_staged_schedule_of_the_sines_ends_with_the_negative_elbo_and_matched_codes():
     schedule = Schedule.of(Sines(), num_steps=1000)
     first, last = schedule.at(0), schedule.at(999)
     assert (first.stage.inferred, last.stage.inferred) == ("parts", "all")
-    assert first.beta_w == pytest.approx(0.05)
-    assert schedule.at(149).beta_w < 1.0
-    assert schedule.at(151).beta_w == schedule.at(799).beta_w == 1.0
-    assert last.beta_z == pytest.approx(1.0, rel=0.02)
-    assert [schedule.curriculum.max_parts(step) for step in (0, 24, 25, 400)] == [1, 1, 2, 16]
+    assert first.beta_w == pytest.approx(0.05) and first.stage.fit_prior == 0.0
+    assert (last.beta_w, last.beta_z, last.noise) == (1.0, 1.0, 1.0)
+    assert last.code_matching > 0.0 and last.stage.fit_prior > 0.0
+    assert all(schedule.at(step).noise > 1.0 for step in (0, 300, 500))
+    assert [schedule.curriculum.max_parts(step) for step in (0, 14, 15, 400)] == [1, 1, 2, 16]
 
 
 def test_noise_and_code_matching_move_like_the_divergences():

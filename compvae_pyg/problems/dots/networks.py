@@ -35,7 +35,7 @@ from compvae_pyg.networks.building_blocks import (
 )
 from compvae_pyg.nn import Fields, ZeroLinear
 from compvae_pyg.nn.checks import check_options, check_places
-from compvae_pyg.nn.packed import at_least_float32, gather
+from compvae_pyg.nn.rows import at_least_float32, gather
 
 __all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small"]
 

@@ -81,16 +81,49 @@ class Sines(Problem):
     evaluated_parts = (1, 2, 4, 8, 16, 24, 30, 48, 64)
     num_draws = 250
     _purpose_of_sets = ""  # as the committed results were drawn
-    # One wave alone shows its amplitude and its phase, and the categories alone say little about a
-    # curve: the numbers of parts rise from 1, and the latents of the parts are cheap at first.
+    # One wave alone shows its amplitude and its phase: the numbers of parts rise from 1, and few
+    # stay frequent. Latents are cheap at first; then much noise, which falls, lets their codes
+    # unfold to fill the prior, coarse differences first.
     training: ClassVar[dict[str, Any]] = {
-        "num_steps": 6_000,
-        "batch_size": 512,
-        "initial_rate": 3e-3,
-        "shares": (0.0, 0.85, 0.15),
-        "beta_w": 0.05,
-        "anneal": 3 / 17,
-        "rise": 0.4,
+        "num_steps": 4_000,
+        "batch_size": 384,
+        "initial_rate": 2e-3,
+        "rise": 0.25,
+        "log_uniform": True,
+        "stages": (
+            {
+                "name": "cheap",
+                "share": 0.08,
+                "inferred": "parts",
+                "beta_w": (0.05, 1.0),
+                "noise": (10.0, 10.0),
+                "code_matching": (500.0, 1000.0),
+            },
+            {
+                "name": "match",
+                "share": 0.2,
+                "inferred": "parts",
+                "noise": (10.0, 10.0),
+                "code_matching": (1000.0, 1000.0),
+                "fit_prior": 0.02,
+            },
+            {
+                "name": "refine",
+                "share": 0.5,
+                "inferred": "parts",
+                "noise": (10.0, 1.0),
+                "code_matching": (1000.0, 3000.0),
+                "fit_prior": 0.02,
+            },
+            {
+                "name": "whole",
+                "share": 0.22,
+                "beta_z": (10.0, 1.0),
+                "anneal": 0.3,
+                "code_matching": (3000.0, 3000.0),
+                "fit_prior": 0.005,
+            },
+        ),
     }
 
     def __post_init__(self) -> None:
