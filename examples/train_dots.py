@@ -32,6 +32,9 @@ class Options(RunOptions):
     schedule: Literal["staged", "paper"] = "staged"
     """Training schedule: labels, parts and whole one after the other, or as published."""
 
+    num_parts: tuple[int, ...] = (1, 2, 4, 8, 12, 16)
+    """Numbers of sites in the evaluation, twice those of training at most."""
+
     aggr: Literal["sum", "mean"] = "sum"
     """Aggregation of messages in the inference network; the paper takes the sum."""
 

@@ -214,6 +214,7 @@ class FieldDecoder(nn.Module):
         for layer in (self.lin1, self.lin2, self.lin3):
             nn.init.kaiming_normal_(layer.weight)
         self.lin3.weight[3:].mul_(0.1)
+        self.lin3.bias[3:].fill_(-0.6)  # a standard deviation of 0.3
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return three means and a log-variance for each pixel, ``[S, 4, 32, 32]``."""
