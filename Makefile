@@ -1,13 +1,16 @@
 # Variables, all of which may be given on the command line:
 #   PYTHON       the interpreter that the environment is made with
 #   VENV         the environment's folder
-#   CONSTRAINTS  what pip is held to; empty on a machine with a GPU: make dots CONSTRAINTS=
-#                (an environment keeps the torch it has: make it anew to change from one to the other)
+#   TORCH        options with which pip installs torch first, such as --index-url and the address that
+#                PyTorch's installation page has for a build; empty: pip's default, on Linux for CUDA
+#                (an environment keeps the torch it has: remove it to change from one to the other)
+#   CONSTRAINTS  what pip is held to; empty: the newest releases
 #   ARGS         options for what is run: make dots ARGS="--seed 1", make test ARGS="-k kl"
 
 PYTHON ?= python3
 VENV ?= .venv
-CONSTRAINTS ?= -c constraints-cpu.txt
+TORCH ?=
+CONSTRAINTS ?= -c constraints.txt
 ARGS =
 
 bin := $(VENV)/bin
@@ -21,8 +24,9 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 # Done again only when what is to be installed changes.
-$(installed): pyproject.toml constraints-cpu.txt
+$(installed): pyproject.toml constraints.txt
 	test -x $(bin)/pip || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH),$(bin)/python -m pip install $(CONSTRAINTS) $(TORCH) torch)
 	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[train,data,plots,hub,dev]"
 	touch $@
 

@@ -2,8 +2,8 @@
 
     python benchmarks/ablate_sines.py [NAME ...]
 
-Short trainings, for differences and not for quality. Each leaves NAME.json in the folder ablations
-of docs/results/sines-small, from which benchmarks/reproduction.py makes the table of docs/sines.md.
+Short trainings, for differences and not for quality. Each prints its table, and leaves NAME.json in
+outputs/ablations.
 """
 
 import tempfile
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from compvae_pyg import CompVAE, Sines
-from compvae_pyg.evaluation import evaluate, write_evaluation
+from compvae_pyg.evaluation import evaluate, format_table, write_evaluation
 from compvae_pyg.networks import category_curves
 from compvae_pyg.training import Schedule, TrainConfig, train
 
-FOLDER = Path(__file__).parents[1] / "docs" / "results" / "sines-small" / "ablations"
+FOLDER = Path("outputs/ablations")
 STEPS = 1_250
 
 
@@ -94,9 +94,9 @@ def same(schedule: Schedule) -> Schedule:
     return schedule
 
 
-# How the networks are changed, and the schedule; what is left out says benchmarks/reproduction.py.
+# By what is left out: how the networks are changed, and the schedule.
 VARIANTS: dict[str, tuple[Callable[[CompVAE], None], Callable[[Schedule], Schedule]]] = {
-    "all": (nothing, same),
+    "nothing": (nothing, same),
     "matching": (nothing, lambda schedule: staged(schedule, code_matching=(0.0, 0.0))),
     "moments": (nothing, lambda schedule: staged(schedule, fit_prior=0.0)),
     "groups": (plain, same),
@@ -115,7 +115,7 @@ VARIANTS: dict[str, tuple[Callable[[CompVAE], None], Callable[[Schedule], Schedu
 
 def main(names: tyro.conf.Positional[tuple[str, ...]] = (), /, steps: int = STEPS) -> None:
     sines = Sines()
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for name in names or VARIANTS:
         change, of = VARIANTS[name]
         torch.manual_seed(0)
@@ -126,6 +126,7 @@ def main(names: tyro.conf.Positional[tuple[str, ...]] = (), /, steps: int = STEP
         with tempfile.TemporaryDirectory() as output:
             train(sines, model, schedule, TrainConfig(output=output, accelerator="cpu"))
         rows = measure(model, sines, (1, 4, 16, 30))
+        print(f"without {name}:\n{format_table(rows)}", flush=True)
         write_evaluation(FOLDER / f"{name}.json", rows, seed=0)
 
 

@@ -288,18 +288,6 @@ def waves_of(path: Path, sizes: Sequence[int]) -> list[list[str]]:
     return lines
 
 
-# By benchmarks/ablate_sines.py.
-LEFT_OUT = {
-    "all": "nothing",
-    "matching": "code matching",
-    "moments": "moments: the prior stays as it starts",
-    "groups": "a network for each group: one reads all at once",
-    "start": "groups of one's own: categories start wide anywhere",
-    "count": "the number that counts: the size is learned",
-    "multiplicity": "the share of a look-up: parts are not told how many share it",
-    "noise": "noise",
-    "few": "few parts more often: sizes are uniform",
-}
 WAVES = ("amplitude / true", "sd (true)", "leak", "energy / oracle", "C2ST", "KL_w bits", "ELBO")
 
 
@@ -314,21 +302,12 @@ def targets() -> str:
     return table(("", "K", *WAVES), lines)
 
 
-def ablations() -> str:
-    lines = []
-    for name, left_out in LEFT_OUT.items():
-        path = RESULTS / "sines-small" / "ablations" / f"{name}.json"
-        if path.exists():
-            lines += [[left_out, *line] for line in waves_of(path, (1, 4, 16))]
-    return table(("left out", "K", *WAVES), lines)
-
-
 SECTIONS = {
     **{f"published {problem}": (compared, problem) for problem in PUBLISHED},
     **{f"evaluated {problem}": (evaluated, problem) for problem in PUBLISHED},
     "figures": (figures,),
 }
-OF_SINES = {"targets": (targets,), "ablations": (ablations,)}
+OF_SINES = {"targets": (targets,)}
 
 
 def renewed(page: str, sections: Mapping[str, Any] = SECTIONS) -> str:

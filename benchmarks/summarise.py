@@ -1,12 +1,13 @@
 """Summarise trainings on the dots, or on the sines, as a Markdown table.
 
-    python benchmarks/summarise.py docs/results/dots-small/seed*
+    python benchmarks/summarise.py docs/results/dots-small/seed* --into README.md
     python benchmarks/summarise.py --beside docs/results/dots-sum docs/results/dots-mean
 
 Each folder holds an ``evaluation.json``. An entry is the mean over the seeds; where they differ
-visibly, the smallest and the largest of them stand beside it. With ``--beside`` the folders are
-trainings of different kinds, of one seed or of several in ``seed*/``, and the table goes into
-``docs/compositions.md`` as well, between the marks of its problem.
+visibly, the smallest and the largest of them stand beside it. With ``--into``, the table replaces
+what stands in a page between ``<!-- dots-small -->``, the folder's name, and ``<!-- end -->``.
+With ``--beside`` the folders are trainings of different kinds, of one seed or of several in
+``seed*/``, and the table goes into ``docs/compositions.md``, between the marks of its problem.
 """
 
 import json
@@ -47,17 +48,26 @@ class Options:
     folders: tyro.conf.Positional[tuple[Path, ...]]
     """Folders with an evaluation.json, or, with --beside, with seed*/evaluation.json."""
 
+    into: Path | None = None
+    """Page for the table, which has marks of the folder's name."""
+
     beside: bool = False
     """Compare trainings of different kinds, and put the table into docs/compositions.md."""
 
 
 def main(options: Options) -> None:
     if not options.beside:
-        print(over_seeds([rows_of(folder) for folder in options.folders]))
+        text = over_seeds([rows_of(folder) for folder in options.folders])
+        print(text)
+        if options.into is not None:
+            name = options.folders[0].resolve().parent.name
+            page = options.into.read_text(encoding="utf-8")
+            options.into.write_text(renewed(page, name, text), encoding="utf-8")
         return
     problem, text = side_by_side(options.folders)
     print(text)
-    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), problem, text), encoding="utf-8")
+    mark = f"aggregations of the {problem}"
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), mark, text), encoding="utf-8")
 
 
 def over_seeds(reports: list[Rows]) -> str:
@@ -106,12 +116,12 @@ def side_by_side(folders: tuple[Path, ...]) -> tuple[str, str]:
     return problem, f"{caption}\n\n{table(header, lines)}"
 
 
-def renewed(page: str, problem: str, text: str) -> str:
-    """A page with a passage between the marks of a problem."""
-    begin, end = f"<!-- aggregations of the {problem} -->\n", "<!-- end -->"
+def renewed(page: str, mark: str, text: str) -> str:
+    """A page with a passage between a mark and the next end."""
+    begin, end = f"<!-- {mark} -->\n", "<!-- end -->"
     before, *after = re.split(f"{begin}.*?{end}", page, flags=re.DOTALL)
     if len(after) != 1:
-        raise ValueError(f"the page must have the marks of the {problem} once (got {len(after)})")
+        raise ValueError(f"the page must have the mark <!-- {mark} --> once (got {len(after)})")
     return f"{before}{begin}\n{text}\n\n{end}{after[0]}"
 
 

@@ -1,4 +1,4 @@
-"""What the programs share that train a model and evaluate it (extra ``train``)."""
+"""What the programs share: options of a run, and errors in a line; imports nothing slow."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_only
-
-from compvae_pyg.training import TrainConfig, TrainingDivergedError
+from compvae_pyg.config import TrainConfig
 
 __all__ = ["RunOptions", "is_first_process", "one_line_errors"]
 
@@ -28,7 +26,7 @@ class RunOptions(TrainConfig):
     output: Path
     """Folder for the model, its metrics, its evaluation and its figures."""
     steps: int | None = None
-    """Number of training steps; by default the schedule's own."""
+    """Steps of training; by default the schedule's. With --resume, a run of fewer goes on."""
     num_parts: tuple[int, ...] = ()
     """Numbers of parts in the evaluation; by default up to several times those of training."""
     num_wholes: int = 1000
@@ -48,10 +46,17 @@ def one_line_errors() -> Iterator[None]:
     """End the program with a line, not a traceback, for what its user can mend.
 
     That is an argument out of its range, a folder that holds another run or cannot be written to, a
-    training that diverged, and Ctrl-C wherever the program is.
+    package that is missing, a training that diverged, and Ctrl-C wherever the program is.
 
     Raises:
         SystemExit: For any of these.
+
+    Example:
+        >>> with one_line_errors():
+        ...     raise ValueError("seed must not be negative (got -1)")
+        Traceback (most recent call last):
+            ...
+        SystemExit: error: seed must not be negative (got -1)
     """
     try:
         yield
@@ -60,9 +65,17 @@ def one_line_errors() -> Iterator[None]:
         print(text, file=sys.stderr)
         raise SystemExit(130) from None
     except (FileExistsError, FileNotFoundError) as error:
-        hint = "on the command line: --resume, or --output FOLDER"
+        hint = " (on the command line: --resume, or --output FOLDER)"
+        hint = hint if "checkpoint" in str(error) else ""
+        raise SystemExit(f"error: {error}{hint}") from None
+    except ModuleNotFoundError as error:
+        hint = "pip install 'compvae-pyg[examples]' installs what the examples need"
         raise SystemExit(f"error: {error} ({hint})") from None
-    except (TrainingDivergedError, ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except RuntimeError as error:
+        if type(error).__name__ != "TrainingDivergedError":  # its module imports torch
+            raise
         raise SystemExit(f"error: {error}") from None
 
 
@@ -75,4 +88,6 @@ def is_first_process() -> bool:
         >>> is_first_process()
         True
     """
+    from lightning.pytorch.utilities import rank_zero_only
+
     return int(getattr(rank_zero_only, "rank", 0)) == 0

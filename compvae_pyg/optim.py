@@ -34,6 +34,11 @@ class LearningRate:
         halving: Steps between two halvings.
         hold: Steps before the first interval begins.
         warmup: Steps during which the rate rises linearly from 0.
+
+    Example:
+        >>> rate = LearningRate(1e-3, final=1e-4, halving=100)
+        >>> rate.at(0), rate.at(150), rate.at(10_000)
+        (0.001, 0.0005, 0.0001)
     """
 
     initial: float = 1e-4
@@ -69,7 +74,16 @@ class LearningRate:
 
 
 class TrainingDivergedError(RuntimeError):
-    """The loss, or its gradient, was not finite for too many steps in a row."""
+    """The loss, or its gradient, was not finite for too many steps in a row.
+
+    Example:
+        >>> guard = NonFiniteGuard(patience=1)
+        >>> skip = guard.judge(0, torch.tensor(math.nan), torch.tensor(math.nan))
+        >>> guard.check(1, "whole", warn=False)
+        Traceback (most recent call last):
+            ...
+        compvae_pyg.optim.TrainingDivergedError: training diverged: loss or gradient not finite ...
+    """
 
 
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
@@ -128,6 +142,13 @@ class NonFiniteGuard:
     Attributes:
         state: Steps skipped so far (``skipped``) and since the last good one (``run``), the first
             of them (``first``, or -1), and the loss of the last good step (``last_loss``).
+
+    Example:
+        >>> guard = NonFiniteGuard(patience=3)
+        >>> guard.judge(0, torch.tensor(math.nan), torch.tensor(math.nan))
+        tensor(True)
+        >>> int(guard.state["skipped"])
+        1
     """
 
     def __init__(self, patience: int) -> None:

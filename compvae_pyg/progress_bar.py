@@ -9,7 +9,14 @@ __all__ = ["Progress"]
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar, with the stage by its name."""
+    """Lightning's bar, with the stage by its name.
+
+    Example:
+        >>> options = {"logger": False, "accelerator": "cpu", "max_steps": 1}
+        >>> trainer = L.Trainer(callbacks=[Progress()], **options)
+        >>> type(trainer.progress_bar_callback).__name__
+        'Progress'
+    """
 
     @property
     def total_train_batches(self) -> float:

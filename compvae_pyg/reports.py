@@ -15,7 +15,12 @@ __all__ = ["Report", "write_report"]
 
 
 class Report(NamedTuple):
-    """The rows of an evaluation, and the files written: ``evaluation.json`` and the figures."""
+    """The rows of an evaluation, and the files written: ``evaluation.json`` and the figures.
+
+    Example:
+        >>> Report([], [Path("outputs/dots/evaluation.json")]).files[0].name
+        'evaluation.json'
+    """
 
     rows: Sequence[ResultRow]
     files: list[Path]
@@ -39,6 +44,15 @@ def write_report(
     parts; ``energy_distances``, if the problem can draw wholes of given parts; and ``losses``, if
     the folder holds the ``metrics.csv`` of the training. They mark ``trained_to``, the largest
     number of parts in training, by default the problem's ``max_parts``.
+
+    Example:
+        >>> import tempfile
+        >>> from compvae_pyg import Sines
+        >>> few = {"num_parts": [2], "num_wholes": 4}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = write_report(Sines().build("small"), Sines(), folder, **few)
+        >>> sorted(file.name for file in report.files)[:2]
+        ['energy_distances.png', 'evaluation.json']
     """
     check_type(problem, "problem", Problem)
     trained_to = problem.max_parts if trained_to is None else trained_to

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+import shutil
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -21,6 +22,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "sphinxcontrib.katex",
 ]
 exclude_patterns = ["_build"]
@@ -28,6 +30,9 @@ html_theme = "furo"
 html_title = project
 html_static_path = ["static"]
 html_css_files = ["formulas.css"]
+# Of examples in docstrings, the code alone is copied.
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 # Formulas become MathML, which browsers draw by themselves: no fonts, and nothing from elsewhere.
 katex_options = 'output: "mathml"'
 katex_css_path = "katex-math.css"
@@ -58,50 +63,87 @@ nitpick_ignore_regex = [
 
 HERE = Path(__file__).parent
 GENERATED = HERE / "generated"
+MODULES = ["compvae_pyg"] + [
+    f"compvae_pyg.{name}"
+    for name in (
+        *("nn", "distributions", "models", "networks", "problems", "training", "data"),
+        *("evaluation", "reports", "plots", "simulation", "demo.app"),
+    )
+]
+
+
+ALIASES: dict[str, str] = {}
 
 
 def public_modules() -> list[ModuleType]:
-    """Return the modules of the package with public names, those of each problem included."""
-    out = []
-    for parent in (compvae_pyg, importlib.import_module("compvae_pyg.problems")):
-        for found in pkgutil.iter_modules(parent.__path__, f"{parent.__name__}."):
-            if parent is compvae_pyg or found.ispkg:
-                out.append(importlib.import_module(found.name))
-            if parent is not compvae_pyg and found.ispkg:
-                out.append(importlib.import_module(f"{found.name}.figures"))
-    return [module for module in out if hasattr(module, "__all__")]
+    """Return the modules of the package that users import from, those of each problem included."""
+    names = [*MODULES]
+    problems = importlib.import_module("compvae_pyg.problems")
+    for found in pkgutil.iter_modules(problems.__path__, "compvae_pyg.problems."):
+        if found.ispkg:
+            names += [found.name, f"{found.name}.figures"]
+    return [importlib.import_module(name) for name in names]
 
 
 def names_of(module: ModuleType) -> list[str]:
-    """Return the public names of a module; what is a problem's own is on its own page."""
-    if module.__name__ != "compvae_pyg.problems":
-        return list(module.__all__)
-    own = {
-        name for each in public_modules() if each.__name__.count(".") == 2 for name in each.__all__
-    }
-    return [name for name in module.__all__ if name not in own]
+    """Return the public names of a module that have their page under its path.
+
+    A name of the package itself has it there, and what is a problem's own under the problem.
+    """
+    others = set(compvae_pyg.__all__) if module is not compvae_pyg else {"__version__"}
+    if module.__name__ == "compvae_pyg.problems":
+        own = (each for each in public_modules() if each.__name__.count(".") == 2)
+        others |= {name for each in own for name in each.__all__}
+    return [name for name in module.__all__ if name not in others]
+
+
+def page_of(path: str) -> str:
+    """Return the directive of a name's page."""
+    module, _, name = path.rpartition(".")
+    value = getattr(importlib.import_module(module), name)
+    if isinstance(value, type):
+        return f".. autoclass:: {path}\n   :members:\n   :show-inheritance:\n"
+    if isinstance(value, FunctionType):
+        return f".. autofunction:: {path}\n"
+    # Constants and aliases have no docstrings.
+    return f".. py:data:: {path}\n   :value: {value!r}\n"
 
 
 def write_api_pages() -> None:
-    """Write a page for each public module of the package."""
+    """Write a page for each public name, under its import path, and one for each module."""
     folder = GENERATED / "api"
     folder.mkdir(parents=True, exist_ok=True)
     for page in folder.glob("*.md"):
         page.unlink()
     for module in public_modules():
-        name, short = module.__name__, module.__name__.partition(".")[2]
-        # Constants and aliases have no docstrings by which their module could list them.
-        constants = [
-            f".. py:data:: {name}.{each}\n   :value: {getattr(module, each)!r}\n\n"
-            for each in names_of(module)
-            if not isinstance(getattr(module, each), type | FunctionType)
-        ]
-        members = ", ".join(names_of(module))
-        listing = f".. automodule:: {name}\n   :members: {members}\n   :show-inheritance:\n\n"
-        (folder / f"{short}.md").write_text(
-            f"# {name}\n\n```{{eval-rst}}\n{listing}{''.join(constants)}```\n",
-            encoding="utf-8",
-        )
+        path, lines, tree = module.__name__, [], []
+        for name in sorted(names_of(module), key=str.lower):
+            full = f"{path}.{name}"
+            text = f"# {name}\n\n```{{eval-rst}}\n{page_of(full)}```\n"
+            (folder / f"{full}.md").write_text(text, encoding="utf-8")
+            doc = getattr(getattr(module, name), "__doc__", None) or ""
+            first = doc.strip().partition("\n")[0] if callable(getattr(module, name)) else ""
+            first = re.sub(r":\w+:`~?([^`<]*)(?:<[^>]*>)?`", r"`\1`", first).replace("``", "`")
+            lines.append(f"| [`{name}`]({full}.md) | {first} |")
+            tree.append(full)
+        head = (module.__doc__ or "").strip().partition("\n")[0]
+        listing = "\n".join(["| | |", "|:--|:--|", *lines])
+        toc = "\n".join(["```{toctree}", ":hidden:", "", *tree, "```"])
+        text = f"# {path}\n\n{head}\n\n{listing}\n\n{toc}\n"
+        (folder / f"module-{path}.md").write_text(text, encoding="utf-8")
+
+
+def aliases() -> dict[str, str]:
+    """Return where each public name has its page, by all paths that it may be named under."""
+    out = {}
+    for module in public_modules():
+        for name in names_of(module):
+            value, path = getattr(module, name), f"{module.__name__}.{name}"
+            for other in public_modules():
+                if getattr(other, name, None) is value:
+                    out[f"{other.__name__}.{name}"] = path
+            out[f"{getattr(value, '__module__', module.__name__)}.{name}"] = path
+    return out
 
 
 def write_readme_page() -> None:
@@ -129,13 +171,16 @@ def find_by_short_name(app, env, node, contnode):
     """Resolve names as the package exports them, and as they are called within it."""
     if node.get("refdomain") != "py":
         return None
-    domain = env.get_domain("py")
-    end = "." + node["reftarget"].removeprefix("compvae_pyg.")
-    found = [
-        (name, entry)
-        for name, entry in domain.objects.items()
-        if name.endswith(end) and not entry.aliased
-    ]
+    domain, target = env.get_domain("py"), node["reftarget"]
+    owner, found = target, []
+    while owner and not found:  # of a method, the class is what may have another path
+        path = ALIASES.get(owner, "") + target.removeprefix(owner)
+        found = [(n, e) for n, e in domain.objects.items() if n == path]
+        owner = owner.rpartition(".")[0]
+    if not found:
+        end = "." + target.removeprefix("compvae_pyg.")
+        entries = domain.objects.items()
+        found = [(name, entry) for name, entry in entries if name.endswith(end)]
     if len(found) != 1:
         return None
     name, entry = found[0]
@@ -155,11 +200,23 @@ def align_rows(app, doctree) -> None:
             formula[:] = [nodes.Text(rf"\begin{{aligned}}{text}\end{{aligned}}")]
 
 
+def copy_fonts(app, error) -> None:
+    """Bring a font with all letters of formulas along, which many systems have none with."""
+    import matplotlib
+
+    if error is None and app.builder.format == "html":
+        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+        for name in ("STIXGeneral.ttf", "STIXGeneralItalic.ttf"):
+            shutil.copy(fonts / name, Path(app.outdir) / "_static" / name)
+
+
 def setup(app) -> None:
     """Connect the above with the build."""
     write_api_pages()
+    ALIASES.update(aliases())
     write_readme_page()
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("source-read", fit_links)
+    app.connect("build-finished", copy_fonts)
     app.connect("doctree-read", align_rows)
     app.connect("missing-reference", find_by_short_name)

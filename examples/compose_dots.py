@@ -8,17 +8,11 @@ works is measured on many images, beside the ground truth.
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
 
-from compvae_pyg import CompVAE, Dots
-from compvae_pyg.evaluation import evaluate_removal, format_table, write_evaluation
-from compvae_pyg.models import attribute
-from compvae_pyg.plots import Operation, plot_attribution, plot_operations
-from compvae_pyg.problems import COLORS
+from compvae_pyg.command_line import one_line_errors
 
 RED, GREEN, BLUE, BLACK, WHITE = range(5)
-PALETTE = torch.tensor(list(COLORS.values()))
 
 
 @dataclass(kw_only=True)
@@ -36,10 +30,36 @@ class Options:
     """Number of images that each row of the table comes from."""
 
 
-@torch.no_grad()
 def main(options: Options) -> None:
+    # Imported here, so that --help answers at once.
+    import torch
+
+    from compvae_pyg import CompVAE, Dots
+    from compvae_pyg.evaluation import (
+        evaluate_removal,
+        format_legend,
+        format_table,
+        write_evaluation,
+    )
+    from compvae_pyg.models import attribute
+    from compvae_pyg.plots import Operation, plot_attribution, plot_operations
+    from compvae_pyg.problems import COLORS
+
+    palette = torch.tensor(list(COLORS.values()))
     torch.manual_seed(options.seed)
+    torch.set_grad_enabled(False)
     model, dots = CompVAE.from_pretrained(options.model), Dots()
+
+    def render(sites, intensity):
+        """Draw the true image of sites of these intensities."""
+        batch = torch.zeros(len(intensity), dtype=torch.long)
+        return dots.render(**sites, intensity=intensity, batch=batch, batch_size=1)
+
+    def operation(title, composition, intensity):
+        """Pair the mean image of a composition with the true image of its sites."""
+        sites = composition.parts.fields
+        truth, image = render(sites, intensity)[0], composition.decode().mean[0]
+        return Operation(title, truth, image, sites["pos"], palette[sites["color"]])
 
     # An image is observed, and its sites are given; their intensities are not.
     sites = {
@@ -47,7 +67,7 @@ def main(options: Options) -> None:
         "pos": torch.tensor([[0.5, -0.45], [-0.5, -0.6], [-0.45, 0.5], [0.55, 0.6]]),
     }
     intensity = torch.tensor([6.0, 8.0, 9.0, 7.0])
-    image = render(dots, sites, intensity)
+    image = render(sites, intensity)
     seen = model.infer(image, sites)
 
     # Remove a site, and add another.
@@ -67,12 +87,12 @@ def main(options: Options) -> None:
     # Add the sites of another image; united - other is seen again.
     others = {"color": torch.tensor([BLACK, GREEN]), "pos": torch.tensor([[-0.1, 0.0], [0.9, 0.1]])}
     other_intensity = torch.tensor([6.0, 9.0])
-    other = model.infer(render(dots, others, other_intensity), others)
+    other = model.infer(render(others, other_intensity), others)
     united = seen + other
 
     one = torch.tensor([7.5])
     operations = [
-        operation(dots, *shown)
+        operation(*shown)
         for shown in (
             ("observed", seen, intensity),
             ("red removed", without_red, intensity[1:]),
@@ -91,29 +111,17 @@ def main(options: Options) -> None:
     data = dots.sample(torch.tensor([1, 3, 5, 7]), torch.Generator().manual_seed(options.seed))
     shares = attribute(model, data.whole, dots.parts(data), data.batch, data.num_graphs)
     names = [list(COLORS)[color] for color in data.color]
-    plot_attribution(data.whole, shares, names, colors=PALETTE[data.color], pos=data.pos).savefig(
+    plot_attribution(data.whole, shares, names, colors=palette[data.color], pos=data.pos).savefig(
         options.output / "attribution.png"
     )
 
     # Of many images: do the sites that stay show their colour where they are?
     rows = evaluate_removal(model, dots, num_wholes=options.num_wholes, seed=options.seed)
     write_evaluation(options.output / "removal.json", rows, seed=options.seed)
-    print(format_table(rows))
+    print(format_table(rows), format_legend(rows), sep="\n\n")
     print(f"\nIn {options.output}: operations.png, attribution.png, removal.json")
 
 
-def render(dots, sites, intensity):
-    """Draw the true image of sites of these intensities."""
-    batch = torch.zeros(len(intensity), dtype=torch.long)
-    return dots.render(**sites, intensity=intensity, batch=batch, batch_size=1)
-
-
-def operation(dots, title, composition, intensity):
-    """Pair the mean image of a composition with the true image of its sites."""
-    sites = composition.parts.fields
-    truth, image = render(dots, sites, intensity)[0], composition.decode().mean[0]
-    return Operation(title, truth, image, sites["pos"], PALETTE[sites["color"]])
-
-
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

@@ -9,13 +9,9 @@ many curves, beside the ground truth.
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
 
-from compvae_pyg import CompVAE, Sines
-from compvae_pyg.evaluation import evaluate_removal, format_table, write_evaluation
-from compvae_pyg.models import attribute
-from compvae_pyg.plots import Operation, plot_attribution, plot_operations
+from compvae_pyg.command_line import one_line_errors
 
 
 @dataclass(kw_only=True)
@@ -33,9 +29,22 @@ class Options:
     """Number of curves that each row of the table comes from."""
 
 
-@torch.no_grad()
 def main(options: Options) -> None:
+    # Imported here, so that --help answers at once.
+    import torch
+
+    from compvae_pyg import CompVAE, Sines
+    from compvae_pyg.evaluation import (
+        evaluate_removal,
+        format_legend,
+        format_table,
+        write_evaluation,
+    )
+    from compvae_pyg.models import attribute
+    from compvae_pyg.plots import Operation, plot_attribution, plot_operations
+
     torch.manual_seed(options.seed)
+    torch.set_grad_enabled(False)
     model, sines = CompVAE.from_pretrained(options.model), Sines()
 
     # Two curves are observed, and their categories given; amplitudes and phases are not.
@@ -84,9 +93,10 @@ def main(options: Options) -> None:
     # Of many curves: are the waves that stay unchanged?
     rows = evaluate_removal(model, sines, num_wholes=options.num_wholes, seed=options.seed)
     write_evaluation(options.output / "removal.json", rows, seed=options.seed)
-    print(format_table(rows))
+    print(format_table(rows), format_legend(rows), sep="\n\n")
     print(f"\nIn {options.output}: operations.png, attribution.png, removal.json")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

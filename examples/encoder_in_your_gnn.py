@@ -12,20 +12,9 @@ It runs twice: with messages on the complete graph of the nodes, and on the grap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 import tyro
-from torch import Tensor, nn
-from torch.distributions import Normal, kl_divergence
-from torch_geometric.data import Data
-from torch_geometric.datasets import ExplainerDataset
-from torch_geometric.datasets.graph_generator import BAGraph
-from torch_geometric.datasets.motif_generator import CycleMotif, HouseMotif
-from torch_geometric.loader import DataLoader
-from torch_geometric.nn import GIN, global_add_pool, global_mean_pool
-from torch_geometric.seed import seed_everything
 
-from compvae_pyg import CompVAEEncoder, Posterior
+from compvae_pyg.command_line import one_line_errors
 
 
 @dataclass(kw_only=True)
@@ -43,9 +32,29 @@ class Options:
     """Seed of the graphs, of the parameters and of the noise."""
 
 
+if __name__ == "__main__":  # before the seconds that the rest takes to import
+    OPTIONS = tyro.cli(Options, description=__doc__)
+
+with one_line_errors():
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+    from torch.distributions import Normal, kl_divergence
+    from torch_geometric.data import Data
+    from torch_geometric.datasets import ExplainerDataset
+    from torch_geometric.datasets.graph_generator import BAGraph
+    from torch_geometric.datasets.motif_generator import CycleMotif, HouseMotif
+    from torch_geometric.loader import DataLoader
+    from torch_geometric.nn import GIN, global_add_pool, global_mean_pool
+    from torch_geometric.seed import seed_everything
+
+    from compvae_pyg import CompVAEEncoder, Posterior
+    from compvae_pyg.progress import progress
+
+
 def make_graphs(number: int) -> list[Data]:
     graphs = []
-    for i in range(number):
+    for i in progress(range(number), "drawing", "graphs"):
         tree = BAGraph(num_nodes=int(torch.randint(10, 31, ())), num_edges=1)
         motif = CycleMotif(5) if i % 2 else HouseMotif()
         drawn = ExplainerDataset(tree, motif, num_motifs=1)[0]
@@ -84,7 +93,7 @@ STANDARD = Normal(torch.zeros(()), torch.ones(()))
 def train(model: Classifier, graphs: list[Data], options: Options) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     model.train()
-    for _ in range(options.epochs):
+    for _ in progress(range(options.epochs), "training", "epochs"):
         for data in DataLoader(graphs, batch_size=50, shuffle=True):
             scores, posterior = model(data)
             nats = kl_divergence(posterior.w, STANDARD).sum(dim=-1)
@@ -123,4 +132,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(OPTIONS)

@@ -15,13 +15,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
 
-from compvae_pyg import CompVAE, Problem
-from compvae_pyg.evaluation import format_table
-from compvae_pyg.problems import problem_of
-from compvae_pyg.reports import write_report
+from compvae_pyg.command_line import one_line_errors
 
 
 @dataclass
@@ -36,7 +32,7 @@ class Options:
     """Folder of stored wholes, wholes.parquet and parts.parquet, in place of a problem."""
 
     output: Path | None = None
-    """Folder for the evaluation; by default the model's own, or outputs/NAME of a shipped one."""
+    """Folder for the evaluation; by default MODEL/evaluation, or outputs/NAME of a shipped one."""
 
     num_parts: tuple[int, ...] = ()
     """Numbers of parts, a row each; by default those of the problem."""
@@ -50,12 +46,14 @@ class Options:
     seed: int = 0
     """Seed of all that is drawn."""
 
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    """Where the model is evaluated."""
+    device: str = "auto"
+    """Where the model is evaluated: cpu, cuda, …; auto takes a GPU if there is one."""
 
 
-def class_of(problem: str) -> type[Problem]:
+def class_of(problem: str) -> type:
     """Return the class that FILE.py:CLASS names; its networks are registered with it."""
+    from compvae_pyg import Problem
+
     file, _, name = problem.rpartition(":")
     if not Path(file).is_file():
         raise FileNotFoundError(f"problem must be FILE.py:CLASS (got {problem})")
@@ -67,33 +65,41 @@ def class_of(problem: str) -> type[Problem]:
 
 
 def main(options: Options) -> None:
-    own = Path(options.model)
-    output = options.output or (own if own.is_dir() else Path("outputs") / own)
-    try:
-        own_class = class_of(options.problem) if options.problem else None
-        model = CompVAE.from_pretrained(options.model).to(options.device)
-        if options.data is not None:
-            from compvae_pyg.training import StoredData
+    # Imported here, so that --help answers at once.
+    import torch
 
-            problem = StoredData(options.data).problem("test")
-        elif own_class is not None and model.config["problem"] != own_class.name:
-            problem = own_class()
-        else:
-            problem = problem_of(model).held_out()
-        report = write_report(
-            model,
-            problem,
-            output,
-            num_parts=options.num_parts,
-            num_wholes=options.num_wholes,
-            num_classified=options.num_classified,
-            seed=options.seed,
-        )
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from None
-    print(format_table(report.rows))
+    from compvae_pyg import CompVAE
+    from compvae_pyg.evaluation import format_legend, format_table
+    from compvae_pyg.problems import problem_of
+    from compvae_pyg.reports import write_report
+
+    own, device = Path(options.model), options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    output = options.output or (own / "evaluation" if own.is_dir() else Path("outputs") / own)
+    own_class = class_of(options.problem) if options.problem else None
+    model = CompVAE.from_pretrained(options.model).to(device)
+    if options.data is not None:
+        from compvae_pyg.training import StoredData
+
+        problem = StoredData(options.data).problem("test")
+    elif own_class is not None and model.config["problem"] != own_class.name:
+        problem = own_class()
+    else:
+        problem = problem_of(model).held_out()
+    report = write_report(
+        model,
+        problem,
+        output,
+        num_parts=options.num_parts,
+        num_wholes=options.num_wholes,
+        num_classified=options.num_classified,
+        seed=options.seed,
+    )
+    print(format_table(report.rows), format_legend(report.rows), sep="\n\n")
     print(f"\nIn {output}: {', '.join(file.name for file in report.files)}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

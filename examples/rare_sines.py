@@ -9,15 +9,9 @@ The same is done with the ground truth, so that the two tails can be compared.
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
-from torch import Tensor
 
-from compvae_pyg import CompVAE, Sines
-from compvae_pyg.evaluation import write_evaluation
-from compvae_pyg.plots import plot_rare_curves
-from compvae_pyg.problems import render_sines
-from compvae_pyg.simulation import RareEvent, rare_wholes, subset_simulation
+from compvae_pyg.command_line import one_line_errors
 
 
 @dataclass(kw_only=True)
@@ -52,6 +46,16 @@ class Tail:
 
 
 def main(options: Options) -> None:
+    # Imported here, so that --help answers at once.
+    import torch
+    from torch import Tensor
+
+    from compvae_pyg import CompVAE, Sines
+    from compvae_pyg.evaluation import write_evaluation
+    from compvae_pyg.plots import plot_rare_curves
+    from compvae_pyg.problems import render_sines
+    from compvae_pyg.simulation import rare_wholes, subset_simulation
+
     model, sines = CompVAE.from_pretrained(options.model), Sines()
     category = torch.tensor(options.categories)
     generator = torch.Generator().manual_seed(options.seed)
@@ -111,7 +115,7 @@ def main(options: Options) -> None:
     print(f"\nIn {options.output}: evaluation.json and rare.png")
 
 
-def summary(source: str, event: RareEvent) -> Tail:
+def summary(source, event):
     return Tail(
         source,
         event.level,
@@ -123,4 +127,5 @@ def summary(source: str, event: RareEvent) -> Tail:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

@@ -11,9 +11,7 @@ from typing import Literal
 
 import tyro
 
-from compvae_pyg import CompVAE, Dots, Sines
-from compvae_pyg.evaluation import evaluate_recovery, format_table, write_evaluation
-from compvae_pyg.problems import COLORS
+from compvae_pyg.command_line import one_line_errors
 
 
 @dataclass(kw_only=True)
@@ -21,11 +19,11 @@ class Options:
     problem: Literal["dots", "sines"] = "dots"
     """What is hidden: the colours of sites, or the frequencies of waves."""
 
-    output: Path = Path("outputs/recover-parts")
-    """Folder for the numbers."""
+    output: Path | None = None
+    """Folder for the numbers; by default outputs/recover-PROBLEM."""
 
     model: str | None = None
-    """A shipped model, or the folder of one of your own; by default the problem's small one."""
+    """A shipped model, or the folder of one of your own; by default PROBLEM-small."""
 
     num_parts: tuple[int, ...] = (1, 2, 3)
     """Numbers of parts."""
@@ -41,6 +39,17 @@ class Options:
 
 
 def main(options: Options) -> None:
+    # Imported here, so that --help answers at once.
+    from compvae_pyg import CompVAE, Dots, Sines
+    from compvae_pyg.evaluation import (
+        evaluate_recovery,
+        format_legend,
+        format_table,
+        write_evaluation,
+    )
+    from compvae_pyg.problems import COLORS
+
+    output = options.output or Path("outputs") / f"recover-{options.problem}"
     model = CompVAE.from_pretrained(options.model or f"{options.problem}-small")
     sines = Sines()
     problem, field, num_values = {
@@ -57,11 +66,12 @@ def main(options: Options) -> None:
         num_samples=options.num_samples,
         seed=options.seed,
     )
-    options.output.mkdir(parents=True, exist_ok=True)
-    write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
-    print(format_table(rows))
-    print(f"\nIn {options.output}: evaluation.json")
+    output.mkdir(parents=True, exist_ok=True)
+    write_evaluation(output / "evaluation.json", rows, seed=options.seed)
+    print(format_table(rows), format_legend(rows), sep="\n\n")
+    print(f"\nIn {output}: evaluation.json")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with one_line_errors():
+        main(tyro.cli(Options, description=__doc__))

@@ -9,14 +9,9 @@ positions: its accuracy stands beside that on true canvases, made of digits unse
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
 
 from compvae_pyg.command_line import RunOptions, is_first_process, one_line_errors
-from compvae_pyg.evaluation import format_table
-from compvae_pyg.problems.digits import Digits
-from compvae_pyg.reports import write_report
-from compvae_pyg.training import Schedule, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +19,22 @@ class Options(RunOptions):
     output: Path = Path("outputs/digits")
     """Folder for the model, its metrics, its evaluation and its figures."""
 
+    steps: int | None = None
+    """Steps, by default 10800; with --resume, more than before go on."""
+
+    num_parts: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
+    """Numbers of parts in the evaluation, a row each."""
+
 
 def main(options: Options) -> None:
+    # Imported here, so that --help answers at once.
+    import torch
+
+    from compvae_pyg.evaluation import format_legend, format_table
+    from compvae_pyg.problems.digits import Digits
+    from compvae_pyg.reports import write_report
+    from compvae_pyg.training import Schedule, train
+
     digits = Digits()
     torch.manual_seed(options.seed)
     model = digits.build("small")
@@ -37,7 +46,7 @@ def main(options: Options) -> None:
     # On scans that training has not seen.
     model.to(options.device)
     report = write_report(model, digits.held_out(), **options.report_arguments())
-    print(format_table(report.rows))
+    print(format_table(report.rows), format_legend(report.rows), sep="\n\n")
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
         f"{', '.join(file.name for file in report.files)}"

@@ -10,15 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
 
-from compvae_pyg import Dots
 from compvae_pyg.command_line import RunOptions, is_first_process, one_line_errors
-from compvae_pyg.evaluation import format_table
-from compvae_pyg.pictures import Pictures
-from compvae_pyg.reports import write_report
-from compvae_pyg.training import Schedule, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +20,32 @@ class Options(RunOptions):
     output: Path = Path("outputs/dots")
     """Folder for the model, its metrics, its evaluation and its figures."""
 
+    steps: int | None = None
+    """Steps, by default 5000, or 500000 if as published; with --resume, more than before go on."""
+
+    num_parts: tuple[int, ...] = (1, 2, 4, 8, 12, 16)
+    """Numbers of parts in the evaluation, a row each."""
+
     preset: Literal["small", "narrow", "paper"] = "small"
     """Networks: a CPU trains small ones and narrow ones, the paper's at 1/8 width."""
 
     schedule: Literal["staged", "paper"] = "staged"
     """Training schedule: labels, parts and whole one after the other, or as published."""
 
-    num_parts: tuple[int, ...] = (1, 2, 4, 8, 12, 16)
-    """Numbers of sites in the evaluation, twice those of training at most."""
-
     aggr: Literal["sum", "mean"] = "sum"
     """Aggregation of messages in the inference network; the paper takes the sum."""
 
 
 def main(options: Options) -> None:
+    # Imported here, so that --help answers at once.
+    import torch
+
+    from compvae_pyg import Dots
+    from compvae_pyg.evaluation import format_legend, format_table
+    from compvae_pyg.pictures import Pictures
+    from compvae_pyg.reports import write_report
+    from compvae_pyg.training import Schedule, train
+
     # The problem has the ground truth, the networks and the numbers of its training schedule.
     dots = Dots()
     torch.manual_seed(options.seed)
@@ -56,7 +62,7 @@ def main(options: Options) -> None:
     model.to(options.device)
     trained_to = schedule.curriculum.last
     report = write_report(model, dots, trained_to=trained_to, **options.report_arguments())
-    print(format_table(report.rows))
+    print(format_table(report.rows), format_legend(report.rows), sep="\n\n")
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
         f"{', '.join(file.name for file in report.files)}"

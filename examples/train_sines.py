@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
 
-from compvae_pyg import Sines
 from compvae_pyg.command_line import RunOptions, is_first_process, one_line_errors
-from compvae_pyg.evaluation import format_table
-from compvae_pyg.reports import write_report
-from compvae_pyg.training import Schedule, train
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
     output: Path = Path("outputs/sines")
     """Folder for the model, its metrics, its evaluation and its figures."""
+
+    steps: int | None = None
+    """Steps, by default 6000, or 500000 if as published; with --resume, more than before go on."""
+
+    num_parts: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 30, 48, 64)
+    """Numbers of parts in the evaluation, a row each."""
 
     preset: Literal["small", "narrow", "paper"] = "small"
     """Networks: a CPU trains small ones and narrow ones, the paper's at 1/8 width."""
@@ -36,6 +37,14 @@ class Options(RunOptions):
 
 
 def main(options: Options) -> None:
+    # Imported here, so that --help answers at once.
+    import torch
+
+    from compvae_pyg import Sines
+    from compvae_pyg.evaluation import format_legend, format_table
+    from compvae_pyg.reports import write_report
+    from compvae_pyg.training import Schedule, train
+
     sines = Sines()
     torch.manual_seed(options.seed)
     model = sines.build(options.preset, aggr=options.aggr)
@@ -49,7 +58,7 @@ def main(options: Options) -> None:
     model.to(options.device)
     trained_to = schedule.curriculum.last
     report = write_report(model, sines, trained_to=trained_to, **options.report_arguments())
-    print(format_table(report.rows))
+    print(format_table(report.rows), format_legend(report.rows), sep="\n\n")
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
         f"{', '.join(file.name for file in report.files)}"

@@ -1,11 +1,14 @@
+import importlib
 import importlib.util
 import io
+import itertools
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -129,6 +132,21 @@ def compile_once(compiling: None) -> Iterator[Callable[[Callable, str], Callable
     ):
         yield compile_with
     torch.compiler.reset()
+
+
+@pytest.fixture
+def slow_clock(monkeypatch):
+    """Let bars believe that a minute passes whenever they ask for the time."""
+    minutes = itertools.count()
+    monkeypatch.setattr("tqdm.std.time", lambda: 60.0 * next(minutes))
+
+
+@pytest.fixture
+def quick_classifier(monkeypatch):
+    """Let evaluations train classifiers for a few steps, where it does not matter how well."""
+    module = importlib.import_module("compvae_pyg.evaluation.evaluate")
+    quick = partial(module.classifier_accuracy, num_steps=5)
+    monkeypatch.setattr(module, "classifier_accuracy", quick)
 
 
 @pytest.fixture

@@ -73,14 +73,14 @@ def test_sets_that_pyg_follows_beside_the_nodes_are_as_each_alone():
     assert loaded[0].site_batch.shape != loaded[0].batch.shape
 
 
-def test_nodes_of_a_batch_hear_along_its_edges_what_they_hear_alone():
+def test_nodes_of_a_batch_receive_along_its_edges_what_they_receive_alone():
     block, data = GraphBlock(2, 3, aggr="max"), scenes()
     (batch,) = DataLoader(data, batch_size=len(data))
     alone = torch.cat([block(scene.x, scene.edge_index) for scene in data])
     assert_close(block(batch.x, batch.edge_index, batch.batch), alone)
 
 
-def test_sums_of_latents_by_pyg_have_the_variance_that_the_law_says():
+def test_sums_of_latents_by_pyg_have_the_variance_that_the_distribution_says():
     encoder, data = CompVAEEncoder(1, 4, 8, w_channels=3, z_channels=2), scenes()
     (b,) = DataLoader(data, batch_size=len(data), follow_batch=["site"])
     w = encoder(b.whole.unsqueeze(1), b.site, b.site_batch, b.num_graphs).w
@@ -200,7 +200,7 @@ def test_data_parallel_training_finds_no_unused_parameter(batch_of, one_process,
         model(*inputs(batch_of)).backward()
 
 
-def test_data_parallel_training_would_have_told(batch_of, one_process):
+def test_data_parallel_training_would_have_given(batch_of, one_process):
     model = Sum(Blocks())
     model.unused = nn.Linear(1, 1)
     model = DistributedDataParallel(model)

@@ -15,10 +15,13 @@ pytest.importorskip("safetensors")
 from matplotlib.image import imread
 
 from compvae_pyg import CompVAE
+from compvae_pyg.command_line import one_line_errors
 from compvae_pyg.evaluation import evaluate, format_table
 from compvae_pyg.problems import problem_of
 from compvae_pyg.reports import write_report
 from compvae_pyg.training import Schedule, StoredData, TrainConfig, train
+
+pytestmark = pytest.mark.usefixtures("quick_classifier")
 
 HOMES = '''
 import torch
@@ -145,7 +148,7 @@ def test_the_program_evaluates_it_from_its_file(trained, homes, load_script, tmp
     example.main(example.Options(str(folder), f"{file}:Homes", **options))
     assert (tmp_path / "home.png").exists()
     for wrong in ("nowhere.py:Homes", f"{file}:Figure"):
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(SystemExit) as stop, one_line_errors():
             example.main(example.Options(str(folder), wrong, **options))
         assert str(stop.value).startswith("error: ") and "\n" not in str(stop.value)
 

@@ -91,14 +91,16 @@ def finite_and_positive(batch_of, sizes, width, logit_power, scale_power, dtype,
 
 
 @cases
-def test_any_law_has_finite_values_and_gradients_and_no_negative_divergence(batch_of, **case):
+def test_any_distribution_has_finite_values_and_gradients_and_no_negative_divergence(
+    batch_of, **case
+):
     finite_and_positive(batch_of, **case)
 
 
 @pytest.mark.slow
 @settings(max_examples=3000)
 @cases
-def test_thousands_of_laws_have_finite_values_and_gradients(batch_of, **case):
+def test_thousands_of_distributions_have_finite_values_and_gradients(batch_of, **case):
     finite_and_positive(batch_of, **case)
 
 

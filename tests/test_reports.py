@@ -11,6 +11,8 @@ from compvae_pyg import Dots, Sines
 from compvae_pyg.problems import problem_of
 from compvae_pyg.reports import write_report
 
+pytestmark = pytest.mark.usefixtures("quick_classifier")
+
 METRICS = """step,stage,kl_w_nats,kl_z_nats,reconstruction_nats,elbo_nats
 1,whole,2.0,0.5,100.0,-102.5
 2,whole,3.0,0.2,90.0,-93.2

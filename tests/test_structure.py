@@ -15,7 +15,7 @@ PACKAGE = Path(compvae_pyg.__file__).parent
 # Each imports from those to the left of it alone. Figures and demo of a problem lie above all of
 # them, and the problem imports them when it is asked for them.
 FLOORS = (
-    ("nn", "files"),
+    ("nn", "files", "hub_requests", "progress"),
     ("distributions",),
     ("models",),
     ("networks",),

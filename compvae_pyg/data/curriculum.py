@@ -17,7 +17,7 @@ Per = Literal["whole", "batch"]
 
 @dataclass(frozen=True)
 class Curriculum:
-    """Numbers of parts of the wholes of a batch, uniform from 1 to a bound that rises.
+    """Numbers of parts of the wholes of a batch, from 1 to a bound that rises.
 
     Attributes:
         first: Bound at the first step.
@@ -25,6 +25,11 @@ class Curriculum:
         every: Steps from one increment to the next; 0 starts at ``last``.
         per: One number for each ``"whole"``, or one for all of a ``"batch"`` (as in the paper).
         log_uniform: Whether few parts are drawn more often: uniformly in the logarithm.
+
+    Example:
+        >>> curriculum = Curriculum(first=2, last=8, every=3000)
+        >>> [curriculum.max_parts(step) for step in (0, 3000, 100_000)]
+        [2, 3, 8]
     """
 
     first: int = 2

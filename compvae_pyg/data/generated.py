@@ -14,6 +14,7 @@ from torch_geometric.data import Batch
 from compvae_pyg.networks import Normalization, fit_normalization
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.problems import Problem
+from compvae_pyg.problems.base import sample_of
 
 if TYPE_CHECKING:
     from compvae_pyg.training.schedule import Schedule
@@ -69,7 +70,7 @@ class GeneratedDataset(Dataset[Batch]):
         # Sizes are drawn on the CPU, where the number of parts in all can be read at no cost.
         curriculum, step = self.schedule.curriculum, index // self.accumulate
         sizes = curriculum.sizes(step, self.schedule.batch_size, for_sizes)
-        return self.problem.sample(sizes, for_content)
+        return sample_of(self.problem, sizes, for_content)
 
 
 class GeneratedData(L.LightningDataModule):
@@ -85,6 +86,13 @@ class GeneratedData(L.LightningDataModule):
         schedule: Says how many wholes, of how many parts.
         seed: Seed of the whole run, not negative.
         device: Where batches are generated; by default where the model is trained.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> from compvae_pyg.training import Schedule
+        >>> data = GeneratedData(Dots(), Schedule(10, batch_size=4), seed=1)
+        >>> type(data.problem).__name__, data.schedule.num_steps
+        ('Dots', 10)
     """
 
     def __init__(
@@ -113,7 +121,7 @@ class GeneratedData(L.LightningDataModule):
         for _ in range(-(-number // schedule.batch_size)):
             last = schedule.num_steps - 1
             sizes = schedule.curriculum.sizes(last, schedule.batch_size, source)
-            yield self.problem.sample(sizes, source)
+            yield sample_of(self.problem, sizes, source)
 
     def train_dataloader(self) -> _InOrder:
         """Return the batches that are still to come."""

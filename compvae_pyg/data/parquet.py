@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torch_geometric.data import Batch, Data
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.nn.checks import check_counts, check_field_names, check_type
 from compvae_pyg.problems import packed_batch
+from compvae_pyg.progress import progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -303,7 +303,7 @@ def _pieces(
     tables = [pq.ParquetFile(file, buffer_size=1 << 20) for file in files]
     total = sum(table.metadata.num_rows for table in tables)
     row = 0
-    with tqdm(total=total, desc=name, unit="row", delay=5.0, disable=None) as bar:
+    with progress(None, name, "rows", total=total) as bar:
         for table in tables:
             with table:
                 # One group of rows after the other: a reader of several keeps what it has read.

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Batch, Data
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.data.parquet import ParquetWholes
 from compvae_pyg.data.part_budget_sampler import PartBudgetSampler
@@ -29,6 +28,7 @@ from compvae_pyg.nn.checks import (
     check_number,
     check_type,
 )
+from compvae_pyg.progress import progress
 
 __all__ = ["StoredData", "split_wholes"]
 
@@ -228,7 +228,7 @@ class StoredData(L.LightningDataModule):
         if any(int(module.num_rows) == 0 for module in found):
             size = self._sizes()
             batches = _even(self.indices["train"], size.get("batch_size", 256), 0, 1)
-            shown = tqdm(batches, desc="normalisation", unit="batch", delay=5.0, disable=None)
+            shown = progress(batches, "normalisation", "batches")
             every = (self.wholes.batch(numbers) for numbers in shown)
             fit_normalization(self.trainer.lightning_module, every)
 
@@ -409,7 +409,7 @@ class _Listed:
         self.digests: dict[str, int] = {}
         names: set[str] = set()
         numbers = range(len(wholes))
-        for number in tqdm(numbers, desc="wholes", unit="whole", delay=5.0, disable=None):
+        for number in progress(numbers, "wholes", "wholes"):
             data = wholes[number]
             check_type(data, "wholes", Data)
             there = _node_fields(data)

@@ -31,6 +31,14 @@ class StoredWholes(Problem):
 
     Attributes:
         num_wholes: How many wholes there are of each number of parts.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> from compvae_pyg.training import StoredData
+        >>> wholes = Dots().sample(torch.arange(40) % 3 + 1).to_data_list()
+        >>> problem = StoredData(wholes, fractions=(0.5, 0.0, 0.5)).problem("test")
+        >>> sum(problem.num_wholes.values())
+        20
     """
 
     name: ClassVar = "stored"

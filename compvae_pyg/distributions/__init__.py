@@ -2,6 +2,12 @@
 
 from compvae_pyg.distributions.aggregate_posterior import code_distance, code_variance
 from compvae_pyg.distributions.normal import LogVarianceNormal, NormalNetwork, floor_log_variance
+from compvae_pyg.distributions.observations import (
+    CurveLogNormal,
+    Family,
+    from_noise,
+    observation,
+)
 from compvae_pyg.distributions.sum_controlled_normal import (
     Coupling,
     ResidualSumControlledNormal,
@@ -10,6 +16,8 @@ from compvae_pyg.distributions.sum_controlled_normal import (
 
 __all__ = [
     "Coupling",
+    "CurveLogNormal",
+    "Family",
     "LogVarianceNormal",
     "NormalNetwork",
     "ResidualSumControlledNormal",
@@ -17,4 +25,6 @@ __all__ = [
     "code_distance",
     "code_variance",
     "floor_log_variance",
+    "from_noise",
+    "observation",
 ]

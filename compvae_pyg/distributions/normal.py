@@ -176,16 +176,21 @@ class NormalNetwork(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Normal | Independent:
         """Return the Gaussian, wrapped in ``Independent`` when ``event_dims`` is not 0."""
         out = self.net(*args, **kwargs)
-        check_real(out, "output of net")
+        check_type(out, "net must return a tensor: its result", Tensor)
+        check_real(out, "net must return numbers: its result")
         mean_channels = self.mean_channels or (out.shape[1] // 2 if out.dim() > 1 else 1)
         if out.dim() < 2 or not 0 < mean_channels < out.shape[1]:
             raise ValueError(
                 f"net must return [B, C, ...] with more than {mean_channels or 1} channels C "
                 f"(got {list(out.shape)})"
             )
-        loc, log_variance = at_least_float32(out).split(
-            [mean_channels, out.shape[1] - mean_channels], dim=1
-        )
+        other = out.shape[1] - mean_channels
+        if other not in (1, mean_channels):
+            raise ValueError(
+                f"net must return as many log-variances as means, or one (got {mean_channels} "
+                f"means and {other} log-variances)"
+            )
+        loc, log_variance = at_least_float32(out).split([mean_channels, other], dim=1)
         normal = LogVarianceNormal(
             loc, floor_log_variance(log_variance, self.min_scale), validate_args=False
         )

@@ -1,12 +1,14 @@
 """How good a model is."""
 
 from compvae_pyg.evaluation.codes import CodesRow, evaluate_codes
+from compvae_pyg.evaluation.ensembles import EnsembleRow, evaluate_ensembles, nearest_distances
 from compvae_pyg.evaluation.evaluate import evaluate
 from compvae_pyg.evaluation.recovery import RecoveryRow, evaluate_recovery
 from compvae_pyg.evaluation.removal import evaluate_removal
 from compvae_pyg.evaluation.rows import (
     EvaluationRow,
     ResultRow,
+    format_legend,
     format_table,
     read_evaluation,
     write_evaluation,
@@ -20,6 +22,7 @@ from compvae_pyg.problems.estimate import Estimate, mean_square
 
 __all__ = [
     "CodesRow",
+    "EnsembleRow",
     "Estimate",
     "EvaluationRow",
     "RecoveryRow",
@@ -28,11 +31,14 @@ __all__ = [
     "energy_distance",
     "evaluate",
     "evaluate_codes",
+    "evaluate_ensembles",
     "evaluate_recovery",
     "evaluate_removal",
+    "format_legend",
     "format_table",
     "maximum_mean_discrepancy",
     "mean_square",
+    "nearest_distances",
     "read_evaluation",
     "write_evaluation",
 ]

@@ -1,6 +1,6 @@
 """How well the codes of wholes fill the prior that new wholes are drawn from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from compvae_pyg.distributions import SumControlledNormal
+from compvae_pyg.evaluation.loop import each_row
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.evaluation.two_sample import energy_distance
 from compvae_pyg.models import CompVAE
@@ -41,6 +42,11 @@ class CodesRow(EvaluationRow):
         by_multiplicity: For the sums of codes of :math:`n` parts of a whole that have one
             description, :math:`\mathbb{E}[(\sum u_i)^2] / n`, by :math:`n`: 1 for all if parts are
             independent, and more where equal parts get equal codes.
+
+    Example:
+        >>> row = CodesRow(2, 50, 0.01, Estimate(1.02, 0.03), 0.12, 0.11, {"1": 1.02})
+        >>> row.formatted()["variance (1)"]
+        '1.020 ± 0.030'
     """
 
     num_parts: int
@@ -57,6 +63,13 @@ class CodesRow(EvaluationRow):
         "variance (1)": "{0.variance:.3f±.3f}",
         "energy distance (oracle)": "{0.energy_distance:.3f} ({0.true_energy_distance:.3f})",
         "variance by multiplicity": "{0.shown}",
+    }
+
+    legend: ClassVar = {
+        "mean (0)": "root mean square of the coordinates' means; 0 if codes fill the prior",
+        "variance (1)": "mean square of the coordinates; 1 if codes fill the prior",
+        "energy distance (oracle)": "energy distance of codes to standard normal ones",
+        "variance by multiplicity": "that of sums of n equal parts, over n; 1 if independent",
     }
 
     @property
@@ -99,7 +112,8 @@ def evaluate_codes(
     check_evaluation(model, problem, Problem, seed=seed, **counts)
     check_counts(num_parts, "num_parts")
     return [
-        _row(model, problem, size, num_wholes, num_compared, seed, batch_size) for size in num_parts
+        _row(model, problem, size, num_wholes, num_compared, seed, batch_size, tick)
+        for size, tick in each_row(num_parts, "codes")
     ]
 
 
@@ -148,6 +162,7 @@ def _row(
     num_compared: int,
     seed: int,
     batch_size: int,
+    tick: Callable[[], Any],
 ) -> CodesRow:
     source, codes, sums = stream(seed, num_parts, "codes"), [], []
     with isolated(model, seed) as device:
@@ -159,6 +174,7 @@ def _row(
             code = ((w - prior.mean) / prior.stddev).double()
             codes.append(code.cpu())
             sums.append(_sums_of_equal_parts(code, parts))
+            tick()
     u = torch.cat(codes)
     rows = u[torch.randperm(len(u), generator=source)[:num_compared]]
     first, second = torch.randn((2, *rows.shape), generator=source, dtype=torch.float64)

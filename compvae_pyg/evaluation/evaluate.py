@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from torch_geometric.data import Batch
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.evaluation.codes import compare_codes
-from compvae_pyg.evaluation.loop import Measure, measure_row
+from compvae_pyg.evaluation.loop import Measure, each_row, measure_row
 from compvae_pyg.evaluation.rows import ResultRow
 from compvae_pyg.evaluation.samples import compare_draws, compare_wholes
 from compvae_pyg.models import CompVAE
@@ -104,10 +103,10 @@ def evaluate(
     sizes = problem.evaluated_parts if num_parts is None else num_parts
     check_counts(sizes, "num_parts")
     rows = []
-    for size in tqdm(sizes, desc="evaluation", unit="row", delay=5.0, disable=None):
+    for size, tick in each_row(sizes, "evaluation"):
         importance = stream(seed, size, "importance")
         measure = _measure(model, problem, importance, num_weighted, num_samples)
-        estimates, count = measure_row(model, problem, size, measure, **how)
+        estimates, count = measure_row(model, problem, size, measure, tick=tick, **how)
         counts = {
             "num_parts": size,
             "num_wholes": count,
@@ -116,10 +115,10 @@ def evaluate(
         }
         if draws and problem.has("draw"):
             how_many = (num_part_sets, draws)
-            estimates |= compare_draws(model, problem, size, *how_many, seed, batch_size)
+            estimates |= compare_draws(model, problem, size, *how_many, seed, batch_size, tick)
             counts |= {"num_part_sets": num_part_sets, "num_draws": draws}
         numbers = (num_part_sets, draws, num_classified)
-        compared, number = compare_wholes(model, problem, size, *numbers, seed, batch_size)
+        compared, number = compare_wholes(model, problem, size, *numbers, seed, batch_size, tick)
         estimates |= compared
         if number:
             counts["num_classified"] = number

@@ -4,13 +4,14 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 from torch_geometric.data import Batch
 
-from compvae_pyg.evaluation.loop import measure_row
+from compvae_pyg.evaluation.loop import each_row, measure_row
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.models import CompVAE, rank_parts
 from compvae_pyg.nn.checks import check_choice, check_counts, check_evaluation
@@ -31,7 +32,21 @@ class RecoveryRow(EvaluationRow):
         part_accuracy: Share of their parts that this candidate has right.
         confidence: Posterior of this candidate; if calibrated, it is the ``whole_accuracy``.
         true_probability: Posterior of the true parts.
+
+    Example:
+        >>> row = RecoveryRow(1, 20, 5, 4, *4 * [Estimate(0.9, 0.05)])
+        >>> row.num_candidates, row.formatted()["part accuracy"]
+        (5, '0.900 ± 0.050')
     """
+
+    legend: ClassVar = {
+        "num candidates": "candidates for each whole, all of the same prior probability",
+        "num samples": "importance samples of each candidate",
+        "whole accuracy": "share of wholes whose true parts have the highest posterior",
+        "part accuracy": "share of parts that are right in the candidate of the highest posterior",
+        "confidence": "posterior of this candidate; the whole accuracy, if calibrated",
+        "true probability": "posterior of the true parts",
+    }
 
     num_parts: int
     num_wholes: int
@@ -114,7 +129,7 @@ def evaluate_recovery(
         }
 
     rows = []
-    for size in num_parts:
-        measured, count = measure_row(model, problem, size, measure, **how)
+    for size, tick in each_row(num_parts, "recovery"):
+        measured, count = measure_row(model, problem, size, measure, tick=tick, **how)
         rows.append(RecoveryRow(size, count, len(table(size)), num_samples, **measured))
     return rows

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch_geometric.data import Batch
 
-from compvae_pyg.evaluation.loop import measure_row
+from compvae_pyg.evaluation.loop import each_row, measure_row
 from compvae_pyg.evaluation.rows import ResultRow
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import PackedParts
@@ -78,7 +78,7 @@ def evaluate_removal(
         return {**rmse, **problem.measure_removal(removal)}
 
     rows = []
-    for size in num_parts:
-        measured, count = measure_row(model, problem, size, measure, **how)
+    for size, tick in each_row(num_parts, "removal"):
+        measured, count = measure_row(model, problem, size, measure, tick=tick, **how)
         rows.append(ResultRow({"num_parts": size, "num_wholes": count}, measured))
     return rows

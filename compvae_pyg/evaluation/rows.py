@@ -16,7 +16,14 @@ from compvae_pyg.nn.checks import check_annotations, check_type
 from compvae_pyg.problems.base import Quantity
 from compvae_pyg.problems.estimate import Estimate
 
-__all__ = ["EvaluationRow", "ResultRow", "format_table", "read_evaluation", "write_evaluation"]
+__all__ = [
+    "EvaluationRow",
+    "ResultRow",
+    "format_legend",
+    "format_table",
+    "read_evaluation",
+    "write_evaluation",
+]
 
 R = TypeVar("R", bound="EvaluationRow")
 _HEADINGS = {"num_parts": "K", "num_wholes": "wholes"}
@@ -24,11 +31,15 @@ _KINDS = ("true", "generated", "reconstructed")
 NATS_TO_BITS = 1.0 / math.log(2.0)
 # What is measured on any problem; the first of these has a figure of its own.
 GENERAL = {
-    "energy_distance": Quantity("energy distance (oracle)"),
+    "energy_distance": Quantity(
+        "energy distance (oracle)",
+        meaning="energy distance of generated wholes to true ones of the same parts",
+    ),
     "sum_energy_distance": Quantity(),
     "spread": Quantity(),
     "marginal_energy_distance": Quantity(
-        "marginal distance (oracle)", title="energy distance to wholes of any parts"
+        "marginal distance (oracle)",
+        title="energy distance to wholes of any parts",
     ),
     "mmd": Quantity("MMD (oracle)", ".4f", title="maximum mean discrepancy (MMD)"),
     "classifier_accuracy": Quantity(
@@ -45,6 +56,31 @@ _ELBO = {
     "ELBO": "{0.elbo:.0f}",
     "log p(x)": "{0.log_evidence:.0f±.1f}",
 }
+_MEANINGS = {
+    "K": "number of parts of a whole",
+    "wholes": "number of wholes that a row comes from",
+    "rec. rmse": "root mean squared error of reconstructions",
+    "log-lik.": "log-likelihood of a whole given its latents, in nats",
+    "KL_w (bits)": "information in the latents of the parts, in nats (in bits)",
+    "KL_z (bits)": "information in the latent of the whole, in nats (in bits)",
+    "ELBO": "lower bound of the log-likelihood, log-lik. - KL_w - KL_z, in nats",
+    "log p(x)": "importance-weighted estimate of the log-likelihood, in nats",
+    "ratio": "generated divided by true",
+    "reconstructed": "the same, of reconstructions",
+    "removal rmse": "root mean squared difference to the truth, after a part was removed",
+    "settled rmse": "the same, with latents inferred once more from the result",
+    "generated rmse": "the same, of a whole generated anew from the parts that stay",
+    "kept rmse": "the same, with nothing removed",
+    "reconstruction rmse": "that of reconstructions to the observed whole",
+    "true accuracy": "share of sites that stay whose pixel has their colour, in the truth",
+    "removal accuracy": "the same, after the removal",
+    "accuracy ratio": "the second divided by the first",
+}
+_BRACKETS = {
+    "(ground truth)": "in brackets, the same of true wholes",
+    "(oracle)": "in brackets, between two true samples: what a perfect model would have",
+    "±": "one standard error",
+}
 _OF_ELBO = ("log_likelihood", "kl_w", "kl_z", "elbo", "log_evidence", "reconstruction_rmse")
 
 
@@ -53,10 +89,23 @@ class EvaluationRow:
     """A row of an evaluation result, on wholes of one number of parts.
 
     ``columns`` are headings of a table and format strings of cells, whose argument 0 is the row; by
-    default, all fields are shown.
+    default, all fields are shown. ``legend`` says what headings mean.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Peaks(EvaluationRow):
+        ...     num_parts: int
+        ...     peak: Estimate
+        >>> Peaks(3, Estimate(2.0, 0.1)).formatted()
+        {'K': '3', 'peak': '2.000 ± 0.100'}
     """
 
     columns: ClassVar[Mapping[str, str]] = {}
+    legend: ClassVar[Mapping[str, str]] = {}
+
+    def meanings(self) -> Mapping[str, str]:
+        """Return what is behind a heading, by heading."""
+        return {**_MEANINGS, **self.legend}
 
     def formatted(self) -> dict[str, str]:
         """Return what :func:`format_table` shows, by heading."""
@@ -107,6 +156,11 @@ class ResultRow(EvaluationRow):
             if name in vars(self).get(found, ()):
                 return vars(self)[found][name]
         raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    def meanings(self) -> Mapping[str, str]:
+        """Return what is behind a heading, by heading."""
+        shown = {**GENERAL, **self.quantities}.values()
+        return {**_MEANINGS, **{q.heading: q.meaning or q.title for q in shown if q.heading}}
 
     @property
     def kl_w_bits(self) -> Estimate:
@@ -205,11 +259,35 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
     return "\n".join([head, f"|{rule}|", *body])
 
 
+def format_legend(rows: Sequence[EvaluationRow]) -> str:
+    """Return what the columns of :func:`format_table` mean, a line each.
+
+    Example:
+        >>> counts = {"num_parts": 4, "num_wholes": 100}
+        >>> print(format_legend([ResultRow(counts, {"peak": Estimate(1.0, 0.1)})]))
+        K: number of parts of a whole
+        wholes: number of wholes that a row comes from
+        ±: one standard error
+    """
+    table, meanings = format_table(rows), rows[0].meanings()
+    lines = {name: meanings.get(name, "") for name in rows[0].formatted()}
+    lines |= {mark: text for mark, text in _BRACKETS.items() if mark in table}
+    return "\n".join(f"{name}: {text}" for name, text in lines.items() if text)
+
+
 @check_annotations
 def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed: int) -> None:
     """Write rows, or other dataclasses, as JSON, with their seed, the versions and the machine.
 
     Each estimate is an object of ``mean`` and ``standard_error``; what is not a number is ``null``.
+
+    Example:
+        >>> import tempfile
+        >>> rows = [ResultRow({"num_parts": 4, "num_wholes": 100}, {"peak": Estimate(1.0, 0.1)})]
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     write_evaluation(file.name, rows, seed=3)
+        ...     json.load(file)["rows"][0]["peak"]
+        {'mean': 1.0, 'standard_error': 0.1}
     """
     from compvae_pyg import __version__
 

@@ -29,6 +29,7 @@ def compare_draws(
     num_draws: int,
     seed: int,
     batch_size: int,
+    tick: Callable[[], Any] = lambda: None,
 ) -> dict[str, Estimate]:
     """Compare wholes of the same parts, see :func:`evaluate`, for sets of one size."""
     source = stream(seed, num_parts, problem._purpose_of_sets)
@@ -42,6 +43,7 @@ def compare_draws(
         return problem.draw(*fields, parts.batch, parts.batch_size, source)
 
     def generate(parts: PackedParts, source: torch.Generator) -> Tensor:
+        tick()
         return model.generate(parts.to(device)).cpu()
 
     def add_up(draw: Callable[..., Tensor], parts: PackedParts) -> Tensor:
@@ -76,6 +78,7 @@ def compare_wholes(
     num_classified: int,
     seed: int,
     batch_size: int,
+    tick: Callable[[], Any] = lambda: None,
 ) -> tuple[dict[str, Estimate], int]:
     """Compare wholes of any parts, see :func:`evaluate`; also return how many were classified."""
     number = max(num_sets * num_draws, num_classified)
@@ -87,6 +90,7 @@ def compare_wholes(
     number, seen, made = len(wholes) // 2, 0, list[Tensor]()
     with isolated(model, seed) as device:
         for data in drawn:
+            tick()
             seen += data.num_graphs
             # Generated wholes have the parts of those which they are not compared with.
             if seen > number:
@@ -107,6 +111,7 @@ def compare_wholes(
                 found[f"{name}_mmd"] = Estimate.of(maximum_mean_discrepancy(x, y))
     num_classified = min(num_classified, number) if number > 3 else 0
     for name, sample in samples.items() if num_classified else ():
+        tick()
         pair = first[:num_classified], sample[:num_classified]
         found[f"{name}_classifier_accuracy"] = classifier_accuracy(*pair, seed=seed)
     return found, num_classified

@@ -35,6 +35,12 @@ class Attribution(NamedTuple):
         parts: :math:`\mathrm{KL}(q_i \| p_i)` of each part, ``[N]``.
         common: The last term of each set, ``[S]``.
         batch: Set of each part, ``[N]``.
+
+    Example:
+        >>> bits, common = torch.tensor([2.0, 1.0]), torch.tensor([0.5])
+        >>> shares = Attribution(bits, common, torch.tensor([0, 0]))
+        >>> float(shares.parts.sum() + shares.common)
+        3.5
     """
 
     parts: Tensor

@@ -135,10 +135,18 @@ def draw_counts(
 
 
 def generate(
-    model: Any, w_sum: Tensor, context: Fields | None, generator: Any, **how: Any
+    model: Any,
+    w_sum: Tensor,
+    context: Fields | None,
+    chunk_size: int,
+    observation_noise: bool | None,
+    generator: torch.Generator | None,
 ) -> Tensor:
     """Draw wholes of a model by the sums of the latents of their parts, ``[S, *event]``."""
+    how: Any = {"chunk_size": chunk_size, "observation_noise": observation_noise}
     how |= {"context": context, "generator": generator}
+    if how["observation_noise"] is None:
+        how["observation_noise"] = model.observation_noise
     return decode(model.generator, w_sum, model.event_shape, **how)
 
 
@@ -359,4 +367,4 @@ def _cat(pieces: Sequence[Any]) -> Distribution | None:
 def check_chunks(chunk_size: Any, observation_noise: Any) -> None:
     """Raise unless these say how wholes are decoded."""
     check_count(chunk_size, "chunk_size")
-    check_type(observation_noise, "observation_noise", bool)
+    check_type(observation_noise, "observation_noise", bool, type(None))

@@ -34,6 +34,11 @@ class Elbo(NamedTuple):
         kl_z: :math:`\log q(z \mid x) - \log p(z \mid \tilde w)` at the sampled latents, ``[S]``.
         likelihood: The distribution :math:`p(x \mid z, \tilde w)` itself.
         posterior: What the latents were drawn from, where any were.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> Elbo(-3.0 * one, 2.0 * one, one, Normal(one, one)).elbo
+        tensor([-6.])
     """
 
     log_likelihood: Tensor
@@ -92,6 +97,8 @@ class CompVAE(PretrainedMixin, nn.Module):
         event_shape: Shape of one whole.
         residual_posterior: Whether the posterior of ``w`` is parametrised relative to its prior
             (see :meth:`CompVAEEncoder.forward`); not in the paper.
+        observation_noise: Whether what is generated is drawn from :math:`p(x \mid z, \tilde w)`, or
+            else its mean, where a call does not say.
 
     Example:
         >>> from compvae_pyg.problems import Dots
@@ -113,6 +120,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         embedding: nn.Module,
         event_shape: Sequence[int],
         residual_posterior: bool = False,
+        observation_noise: bool = False,
     ) -> None:
         super().__init__()
         checks.check_counts(event_shape, "event_shape")
@@ -121,6 +129,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         self.embedding = embedding
         self.event_shape = tuple(event_shape)
         self.residual_posterior = residual_posterior
+        self.observation_noise = observation_noise
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
@@ -262,7 +271,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
-        observation_noise: bool = False,
+        observation_noise: bool | None = None,
         chunk_size: int = 1024,
         generator: torch.Generator | None = None,
         **options: Unpack[PartOptions],
@@ -270,10 +279,11 @@ class CompVAE(PretrainedMixin, nn.Module):
         r"""Draw wholes made of the given parts, ``[S, *event]``.
 
         The latents are drawn from the prior; the whole is the mean of
-        :math:`p(x \mid z, \tilde w)`; the paper does not say what its figures show.
+        :math:`p(x \mid z, \tilde w)`, or a draw; the paper does not say what its figures show.
 
         Args:
-            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            observation_noise: Whether it is a draw; by default as ``model.observation_noise`` says:
+                a mean, but for networks of loads.
             chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
                 does not depend on it.
 
@@ -287,8 +297,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, batch, batch_size, **options)
         w_sum = chunks.draw_sums(self.generator, parts, generator)
-        how: Any = {"chunk_size": chunk_size, "observation_noise": observation_noise}
-        return chunks.generate(self, w_sum, parts.context, generator=generator, **how)
+        return chunks.generate(self, w_sum, parts.context, chunk_size, observation_noise, generator)
 
     @torch.no_grad()
     def generate_counts(
@@ -298,7 +307,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         *,
         weight: Tensor | None = None,
         context: Fields | None = None,
-        observation_noise: bool = False,
+        observation_noise: bool | None = None,
         chunk_size: int = 1024,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -311,7 +320,7 @@ class CompVAE(PretrainedMixin, nn.Module):
                 not negative; see :meth:`CompVAEGenerator.counts_prior`.
             parts: Fields of the kinds, C rows each; their weights are ``[C]``.
             context: Conditions of the wholes, ``S`` rows.
-            observation_noise: Whether to draw from :math:`p(x \mid z, \tilde w)` instead.
+            observation_noise: Whether wholes are draws, as in :meth:`generate`.
             chunk_size: Number of wholes that are decoded at once; bounds the memory. What is drawn
                 does not depend on it.
 
@@ -325,8 +334,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, weight=weight)
         w_sum, context = chunks.draw_counts(self.generator, counts, parts, context, generator)
-        how: Any = {"chunk_size": chunk_size, "observation_noise": observation_noise}
-        return chunks.generate(self, w_sum, context, generator=generator, **how)
+        return chunks.generate(self, w_sum, context, chunk_size, observation_noise, generator)
 
     def compose(
         self,
@@ -412,6 +420,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         return posterior
 
     def _features(self, whole: Tensor, parts: PackedParts) -> tuple[Tensor, Tensor]:
-        whole = whole.to(self.generator.dtype)
-        given = checks.context_for(self.embedding, parts.context)
-        return self.embedding(whole, parts.fields, parts.batch, **given)
+        inputs: Any = {"fields": parts.fields, "batch": parts.batch}
+        inputs = {"whole": whole.to(self.generator.dtype), **inputs}
+        features = checks.call_network(self.embedding, "embedding", parts.context, **inputs)
+        return checks.check_features_of(features, self.encoder, parts.batch_size, parts.num_parts)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from compvae_pyg.nn import Fields
-from compvae_pyg.nn.checks import check_type, context_for
+from compvae_pyg.nn.checks import call_network, check_type
 from compvae_pyg.nn.packed import map_context
 from compvae_pyg.nn.rows import gather
 
@@ -41,5 +41,7 @@ class SeparateEmbedding(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the features of the wholes and of the parts."""
         of_parts = map_context(lambda value: gather(value, batch), context)
-        of_whole = self.whole_embedding(whole, **context_for(self.whole_embedding, context))
-        return of_whole, self.part_embedding(parts, **context_for(self.part_embedding, of_parts))
+        return (
+            call_network(self.whole_embedding, "whole_embedding", context, whole=whole),
+            call_network(self.part_embedding, "part_embedding", of_parts, fields=parts),
+        )

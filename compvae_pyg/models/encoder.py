@@ -33,6 +33,12 @@ class Posterior(NamedTuple):
         z: Distribution of the whole's latent, over ``[S, z_channels]``.
         z_sample: The draw of it on which ``w`` is conditioned, ``[S, z_channels]``.
         w: Distribution of the parts' latents, over ``[N, w_channels]``.
+
+    Example:
+        >>> encoder = CompVAEEncoder(16, 8, hidden_channels=32, w_channels=6, z_channels=4)
+        >>> posterior = encoder(torch.randn(2, 16), torch.randn(3, 8), torch.tensor([0, 0, 1]))
+        >>> posterior.w_sum().mean.shape
+        torch.Size([2, 6])
     """
 
     z: Normal
@@ -199,15 +205,16 @@ class CompVAEEncoder(nn.Module):
 
     def _z_posterior(self, whole: Tensor) -> Normal:
         r"""Return :math:`q(z \mid x)`: the first step of :meth:`forward`, without its checks."""
-        loc, log_variance = at_least_float32(self.z_head(whole)).chunk(2, dim=-1)
+        of_z = checks.call_network(self.z_head, "z_head", whole=whole)
+        checks.check_shape(of_z, "z_head's result", (whole.shape[0], 2 * self.z_channels))
+        loc, log_variance = at_least_float32(of_z).chunk(2, dim=-1)
         return LogVarianceNormal(loc, log_variance, validate_args=False)
 
     def _states(
-        self, whole: Tensor, z: Tensor, parts: Tensor, sets: PackedParts, edge_index: Any = None
+        self, whole: Tensor, z: Tensor, h: Tensor, sets: PackedParts, edge_index: Any = None
     ) -> Tensor:
-        r"""Return :math:`h^{(n)}` of parts whose features have their noise: the second step."""
+        r"""Return :math:`h^{(n)}` of parts whose features h have their noise: the second step."""
         context: Tensor | None = torch.cat([whole, z.to(whole.dtype)], dim=-1)
-        h = parts
         for block in self.blocks:
             h = self.act(block(h, edge_index, sets, context=context))
             context = None
@@ -217,7 +224,9 @@ class CompVAEEncoder(nn.Module):
         self, states: Tensor, parts: Tensor, sets: PackedParts, w_prior: Normal | None
     ) -> SumControlledNormal:
         r"""Return :math:`q(\{w_i\} \mid x, z, \{\ell_i\})` of the states: the last step."""
-        loc, log_variance, logits = at_least_float32(self.w_head(states, parts)).chunk(3, dim=-1)
+        of_w = checks.call_network(self.w_head, "w_head", states=states, parts=parts)
+        checks.check_shape(of_w, "w_head's result", (parts.shape[0], 3 * self.w_channels))
+        loc, log_variance, logits = at_least_float32(of_w).chunk(3, dim=-1)
         where = (sets, None, self.coupling, False)
         if w_prior is None:
             return SumControlledNormal(loc, torch.exp(0.5 * log_variance), logits, *where)

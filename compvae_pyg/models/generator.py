@@ -94,7 +94,8 @@ class CompVAEGenerator(nn.Module):
 
     def prior_w(self, parts: PackedParts) -> Normal:
         r"""Return :math:`p(w_i \mid \ell_i)` of each row, a Normal over ``[N, D_w]``."""
-        prior = self.w_prior(parts.fields, **checks.context_for(self.w_prior, parts.part_context))
+        context = parts.part_context
+        prior = checks.call_network(self.w_prior, "w_prior", context, fields=parts.fields)
         checks.check_normal(prior, "w_prior's result", parts.num_parts)
         if parts.count is None:
             return prior
@@ -103,16 +104,15 @@ class CompVAEGenerator(nn.Module):
 
     def prior_z(self, w_sum: Tensor, context: Fields | None = None) -> Normal:
         r"""Return :math:`p(z \mid \tilde w)`, a Normal over ``[S, D_z]``."""
-        prior = self.z_prior(self._cast(w_sum), **checks.context_for(self.z_prior, context))
+        prior = checks.call_network(self.z_prior, "z_prior", context, w_sum=self._cast(w_sum))
         checks.check_normal(prior, "z_prior's result", w_sum.shape[0])
         return prior
 
     def likelihood(self, w_sum: Tensor, z: Tensor, context: Fields | None = None) -> Distribution:
         r"""Return :math:`p(x \mid z, \tilde w)`, of batch shape ``[S]``."""
-        given = checks.context_for(self.decoder, context)
-        likelihood = self.decoder(self._cast(w_sum), self._cast(z), **given)
-        checks.check_likelihood(likelihood, w_sum.shape[0])
-        return likelihood
+        latents = {"w_sum": self._cast(w_sum), "z": self._cast(z)}
+        likelihood = checks.call_network(self.decoder, "decoder", context, **latents)
+        return checks.check_likelihood(likelihood, w_sum.shape[0])
 
     def forward(
         self,

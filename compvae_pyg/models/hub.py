@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
 import importlib
 import inspect
@@ -12,10 +11,9 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial, wraps
 from itertools import chain
 from pathlib import Path
@@ -27,8 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from compvae_pyg import hub_requests
 from compvae_pyg.distributions.random_source import DrawFrom
 from compvae_pyg.files import locked, sync_folder
+from compvae_pyg.hub_requests import extra, first_line, is_repo
 from compvae_pyg.nn.checks import check_choice, check_type
 
 __all__ = ["PretrainedMixin", "build_architecture", "model_card", "register_architecture"]
@@ -44,17 +44,6 @@ _FIELDS = {"format_version": int, **_NETWORKS, **_DIGESTS}
 _MAX_CONFIG_BYTES = 2**20
 _SECONDS_OF_RETRIES = 1.0
 _UNREADABLE = (AttributeError, OSError, RuntimeError, ValueError)
-_HUB_OPTIONS: dict[str, tuple[type, ...]] = {
-    "force_download": (bool,),
-    "token": (str, bool, NoneType),
-    "cache_dir": (str, os.PathLike, NoneType),
-    "local_files_only": (bool,),
-    "revision": (str, NoneType),
-}
-_HUB_TIMEOUT = 10.0  # seconds in which a request to the hub must be answered
-_HUB_PATIENCE = 3.0  # such times without a byte until a transfer is given up
-_HUB_UPLOAD = 1e5  # bytes a second that an upload must reach beyond that
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FLOATS = {str(d): d for d in (torch.float16, torch.bfloat16, torch.float32, torch.float64)}
 _CARD = """---
 {license}library_name: compvae-pyg
@@ -124,6 +113,11 @@ def register_architecture(
     return build
 
 
+def _load_problems() -> None:
+    """Import the problems of the package, which register their networks."""
+    importlib.import_module("compvae_pyg.problems")
+
+
 def _as_dicts(value: Any) -> Any:
     """Return dictionaries in place of subclasses of theirs."""
     return {k: _as_dicts(v) for k, v in value.items()} if isinstance(value, dict) else value
@@ -134,13 +128,18 @@ def build_architecture(problem: str, preset: str, **options: Any) -> Any:
 
     Raises:
         ValueError: If there is no such preset, or it does not take an option.
+
+    Example:
+        >>> build_architecture("sines", "small", num_categories=3).event_shape
+        (200,)
     """
+    _load_problems()
     check_choice(problem, "problem", sorted(_BUILDERS))
     check_choice(preset, "preset", sorted(_BUILDERS[problem]))
     try:
         return _BUILDERS[problem][preset](**options)
     except TypeError as error:
-        message = f"preset {preset!r} of {problem!r} cannot be built: {_line(error)}"
+        message = f"preset {preset!r} of {problem!r} cannot be built: {first_line(error)}"
         raise ValueError(message) from error
 
 
@@ -155,6 +154,13 @@ class PretrainedMixin(nn.Module):
     Attributes:
         config: Names of problem and preset, parameters of the problem and options of the networks,
             which rebuild the model; ``None`` unless a registered architecture built it.
+
+    Example:
+        >>> from compvae_pyg import CompVAE
+        >>> issubclass(CompVAE, PretrainedMixin)
+        True
+        >>> CompVAE.from_pretrained("dots-small").config["preset"]
+        'small'
     """
 
     config: dict[str, Any] | None = None
@@ -182,7 +188,7 @@ class PretrainedMixin(nn.Module):
         try:
             text = json.dumps(fields, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"options must be what JSON can hold ({_line(error)})") from error
+            raise ValueError(f"options must be what JSON can hold ({first_line(error)})") from error
         config = _parse_config(text.encode(), "the model's config")
         rebuilt = _describe(type(self)._skeleton(config, state))
         _check_same(_describe(self), rebuilt, "model must be what its config builds")
@@ -226,7 +232,7 @@ class PretrainedMixin(nn.Module):
         name = pretrained_model_name_or_path
         check_type(name, "pretrained_model_name_or_path", str, os.PathLike)
         asked = force_download, token, cache_dir, local_files_only, revision
-        for (option, kinds), value in zip(_HUB_OPTIONS.items(), asked, strict=True):
+        for (option, kinds), value in zip(hub_requests.OPTIONS.items(), asked, strict=True):
             check_type(value, option, *kinds)
         folder, weights = Path(name), Path(__file__).parents[1] / "weights"
         shipped = {entry.name: entry for entry in sorted(weights.iterdir()) if entry.is_dir()}
@@ -236,10 +242,11 @@ class PretrainedMixin(nn.Module):
             local = asked == (False, None, None, False, None) and (
                 folder.parts[0] == "outputs" or Path(folder.parts[0]).is_dir()
             )
-            if local or not isinstance(name, str) or not _is_repo(name):
+            if local or not isinstance(name, str) or not is_repo(name):
                 missing = f"no folder {folder}, and no model of that name is shipped"
                 raise FileNotFoundError(f"{missing} (shipped: {', '.join(shipped)})")
-            folder = _fetch(name, *asked)
+            folder = hub_requests.fetch(name, (_CONFIG, _WEIGHTS), *asked)
+        _load_problems()
         config, state, buffers = _read(folder, cls._check_fits)
         model = cls._rebuild(config, "cpu")
         for n, _ in model.named_parameters():
@@ -283,28 +290,14 @@ class PretrainedMixin(nn.Module):
             check_type(flag, name, bool, NoneType)
         for name, text in (("token", token), ("branch", branch)):
             check_type(text, name, str, NoneType)
-        hub = _extra("huggingface_hub")
-        api = hub.HfApi(token=token)
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             digest = json.loads((Path(folder) / _CONFIG).read_bytes())["weights_sha256"]
             card += f"\n## Files\n\nSHA-256 of `{_WEIGHTS}`: `{digest}`\n"
             (Path(folder) / "README.md").write_text(card, encoding="utf-8")
-            try:
-                _in_time(lambda: api.model_info(repo_id, timeout=_HUB_TIMEOUT))
-            except hub.utils.HfHubHTTPError:  # it answers
-                pass
-            except Exception as error:
-                raise ConnectionError(f"the hub does not answer ({_line(error)})") from error
-
-            def upload() -> Any:
-                name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-                options = {"revision": branch, "create_pr": create_pr}
-                options |= {"repo_id": name, "commit_message": commit_message}
-                return api.upload_folder(folder_path=folder, **options)
-
-            address = _in_time(upload, _size(Path(folder)) / _HUB_UPLOAD)
-        return str(address)
+            who: Any = {"token": token, "private": private, "revision": branch}
+            what: Any = {"commit_message": commit_message, "create_pr": create_pr}
+            return hub_requests.upload(repo_id, folder, **who, **what)
 
     @classmethod
     def _check_fits(
@@ -324,7 +317,7 @@ class PretrainedMixin(nn.Module):
                 with _Allowance(state):
                     return cls._rebuild(config, device)
             except _TooLargeError as error:
-                raise ValueError(f"{_CONFIG} must fit the weights ({_line(error)})") from error
+                raise ValueError(f"{_CONFIG} must fit the weights ({first_line(error)})") from error
             except Exception:
                 if device == "cpu":
                     raise
@@ -340,13 +333,15 @@ class PretrainedMixin(nn.Module):
             except _TooLargeError:
                 raise
             except Exception as error:
-                raise ValueError(f"{_CONFIG} must name networks: {_line(error)}") from error
+                raise ValueError(f"{_CONFIG} must name networks: {first_line(error)}") from error
             if not isinstance(model, cls):
                 names = [n for n in inspect.signature(type(model)).parameters if hasattr(model, n)]
                 try:
                     model = cls(**{n: getattr(model, n) for n in names})
                 except TypeError as error:
-                    message = f"{cls.__name__} must take {', '.join(names)} (got {_line(error)})"
+                    message = (
+                        f"{cls.__name__} must take {', '.join(names)} (got {first_line(error)})"
+                    )
                     raise TypeError(message) from error
         model.config = {name: config[name] for name in _NETWORKS}
         return model
@@ -373,7 +368,7 @@ def model_card(
         >>> "license: mit" in card, "| K |" in card
         (True, True)
     """
-    if not _is_repo(repo_id):
+    if not is_repo(repo_id):
         got = repr(repo_id) if isinstance(repo_id, str) else type(repo_id).__name__
         raise ValueError(f"repo_id must be 'owner/name' (got {got})")
     check_type(model, "model", PretrainedMixin)
@@ -477,14 +472,14 @@ def _write(
         place = value.untyped_storage()._cdata
         tensors[name] = value.clone() if place in seen else value
         seen.add(place)
-    save_file = _extra("safetensors.torch").save_file
+    save_file = extra("safetensors.torch").save_file
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
         new = Path(beside)
         # One entry, since safetensors writes several in any order.
         try:
             save_file(tensors, new / _WEIGHTS, metadata={"buffers": json.dumps(buffers)})
-        except _extra("safetensors").SafetensorError as error:  # a full disk, for instance
+        except extra("safetensors").SafetensorError as error:  # a full disk, for instance
             raise OSError(f"weights cannot be written to {folder}: {error}") from error
         with (new / _WEIGHTS).open("rb+") as weights, (new / _CONFIG).open("wb") as text:
             config.update(weights_sha256=_sha256(weights), config_sha256="")
@@ -509,7 +504,7 @@ def _read(
 
     Weights whose header does not pass the check are not read.
     """
-    safetensors = _extra("safetensors")
+    safetensors = extra("safetensors")
     config_file, weights_file = folder / _CONFIG, folder / _WEIGHTS
     for path in (config_file, weights_file):
         if not path.is_file():
@@ -529,7 +524,7 @@ def _read(
                 buffers = json.loads((read.metadata() or {}).get("buffers", "{}"))
                 buffers = {name: str(kind) for name, kind in buffers.items()}
             except (safetensors.SafetensorError, *_UNREADABLE) as error:
-                raise ValueError(f"{weights_file} is damaged ({_line(error)})") from error
+                raise ValueError(f"{weights_file} is damaged ({first_line(error)})") from error
             if same and pair[0] == pair[1]:
                 check(config, header, weights_file)
                 return config, {name: read.get_tensor(name) for name in header}, buffers
@@ -567,7 +562,7 @@ def _parse_config(data: bytes, name: str, digest: bool = False) -> dict[str, Any
         config = json.loads(data)
         version = config["format_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{name} is damaged or no model's config ({_line(error)})") from error
+        raise ValueError(f"{name} is damaged or no model's config ({first_line(error)})") from error
     if version != _FORMAT_VERSION:
         raise ValueError(f"{name} has format {version!r} (this release reads {_FORMAT_VERSION})")
     for field in sorted({*config, *_FIELDS}):
@@ -576,90 +571,3 @@ def _parse_config(data: bytes, name: str, digest: bool = False) -> dict[str, Any
     if digest and _config_sha256(data, config["config_sha256"]) != config["config_sha256"]:
         raise ValueError(f"{name} is damaged or was changed (its SHA-256 is another)")
     return dict(config)
-
-
-def _fetch(repo_id: Any, *values: Any) -> Path:
-    """Return the local folder of a model on the hub, of which only its two files are fetched."""
-    options = dict(zip(_HUB_OPTIONS, values, strict=True))
-    missing = f"no folder {repo_id}, and "
-    hub = _extra("huggingface_hub", missing)
-    local, revision, failure = options.pop("local_files_only"), options.pop("revision"), None
-    try:
-        if not local:
-            try:
-                api = hub.HfApi(token=options["token"])
-                # Of one commit, if another is made while both files are fetched.
-                ask = partial(api.model_info, repo_id, revision=revision, timeout=_HUB_TIMEOUT)
-                revision = _in_time(ask).sha
-            except Exception as error:
-                if options["force_download"]:
-                    raise
-                local, failure = True, error  # it may have been fetched before
-        options.update(local_files_only=local, revision=revision, etag_timeout=_HUB_TIMEOUT)
-        cache = Path(options["cache_dir"] or hub.constants.HF_HUB_CACHE)
-        cache = cache / f"models--{repo_id.replace('/', '--')}"
-        fetch = partial(hub.hf_hub_download, repo_id, **options)
-        names = (_CONFIG, _WEIGHTS)
-        files = _in_time(lambda: list(map(fetch, names)), watched=lambda: _size(cache))
-        return Path(files[0]).parent
-    except Exception as error:
-        missing += "no such model could be fetched from the hub"
-        raise FileNotFoundError(f"{missing} ({_line(failure or error)})") from error
-
-
-def _in_time(
-    call: Callable[[], Any], more: float = 0.0, watched: Callable[[], int] = lambda: 0
-) -> Any:
-    """Return what a call to the hub returns, unless it takes too long while nothing changes.
-
-    The client repeats what failed, and has no timeouts for some of its requests.
-
-    Raises:
-        ConnectionError: If the hub does not answer in time, or cannot be reached.
-    """
-    done: concurrent.futures.Future[Any] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            done.set_result(call())
-        except BaseException as error:
-            done.set_exception(error)
-
-    # A daemon: the program can end while the client waits on.
-    threading.Thread(target=run, daemon=True).start()
-    seconds, seen = _HUB_PATIENCE * _HUB_TIMEOUT + more, -1
-    while not done.done():
-        if (size := watched()) != seen:
-            seen, deadline = size, time.monotonic() + seconds
-        if time.monotonic() > deadline:
-            raise ConnectionError(f"the hub does not answer (waited {seconds:.0f} s)")
-        with suppress(TimeoutError, concurrent.futures.TimeoutError):
-            done.exception(timeout=min(0.2, seconds))
-    return done.result()
-
-
-def _size(folder: Path) -> int:
-    """Return the number of bytes in a folder, in which files may come and go."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.lstat().st_size
-    return total
-
-
-def _is_repo(name: Any) -> bool:
-    """Return whether a name is one that the hub permits, ``"owner/name"``."""
-    if not isinstance(name, str) or not _REPO.fullmatch(name) or len(name) > 96:
-        return False
-    return not re.search(r"--|\.\.|[.-](/|$)|\.git$", name)
-
-
-def _extra(name: str, so_far: str = "") -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(f"{so_far}{name} is missing: pip install 'compvae-pyg[hub]'") from error
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]

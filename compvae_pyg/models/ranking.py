@@ -41,6 +41,15 @@ class Ranking:
         lead: By how many nats of log-posterior it leads the next one, ``[S]``; ``inf`` without one.
         lead_error: Standard error of ``lead``, ``[S]``. Candidates have their noise in common, so
             that it is smaller than that of independent estimates.
+
+    Example:
+        >>> from compvae_pyg import CompVAE
+        >>> model = CompVAE.from_pretrained("dots-small")
+        >>> whole = model.generate({"color": torch.tensor([0]), "pos": torch.zeros(1, 2)})
+        >>> colours = {"color": torch.arange(5), "pos": torch.zeros(5, 2)}
+        >>> ranking = rank_parts(model, whole, colours, torch.arange(5))
+        >>> ranking.best  # red, of the five colours
+        tensor([0])
     """
 
     log_likelihood: Tensor

@@ -13,7 +13,7 @@ from compvae_pyg.nn.checks import check_choice, check_event
 
 __all__ = ["Inferred", "staged_elbo"]
 
-Inferred = Literal["none", "parts", "all"]
+Inferred = Literal["none", "parts", "whole", "all"]
 
 
 def staged_elbo(
@@ -28,9 +28,10 @@ def staged_elbo(
     r"""Evaluate the ELBO with only some of the latents sampled from the posterior.
 
     The others are held at the mean of their prior, at no divergence: with ``"parts"`` z, with
-    ``"none"`` w and z; ``"all"`` is :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`, whose other
-    arguments these are. Where z is held, the parts' posterior is conditioned on standard normal
-    noise, so that it cannot learn of the whole through z.
+    ``"whole"`` w, with ``"none"`` w and z; ``"all"`` is
+    :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`, whose other arguments these are. Where z is
+    held, the parts' posterior is conditioned on standard normal noise, so that it cannot learn of
+    the whole through z.
 
     Example:
         >>> import torch
@@ -45,8 +46,11 @@ def staged_elbo(
     whole, parts = model._enter(whole, parts, batch, batch_size)
     zero = whole.new_zeros(parts.batch_size)
     w_prior, posterior = model.generator.prior_w(parts), None
-    if inferred == "none":
+    if inferred in ("none", "whole"):
         w_sum, kl_w = parts.weighted_sum(w_prior.mean), zero
+        if inferred == "whole":
+            posterior = model.posterior(whole, parts, w_prior=w_prior)
+            return model.bound(whole, posterior, w_sum, kl_w, parts.context)
     else:
         noise = standard_normal(whole.new_empty(parts.batch_size, model.encoder.z_channels))
         posterior = model.posterior(whole, parts, w_prior=w_prior, z=noise)

@@ -194,6 +194,11 @@ def build_category_curves(
         point_channels: Width of the one that sees a sample.
         min_relative_scale: Smallest standard deviation of a sample of the curve, in units of the
             number of parts.
+
+    Example:
+        >>> model = build_category_curves(length=50, num_categories=3)
+        >>> model.generate({"category": torch.tensor([0, 2])}).shape
+        torch.Size([1, 50])
     """
     w_channels = num_groups * channels + 1
     return gaussian_compvae(

@@ -28,6 +28,11 @@ class CategoryNormal(nn.Module):
     A latent is ``num_groups`` groups of ``channels`` numbers, and a last one that is 1: the sum
     over the parts counts them. At first each category is standard normal in one group, drawn at
     random, but for the group's first number, which is 1, and next to constant in all others.
+
+    Example:
+        >>> prior = CategoryNormal(num_categories=3, num_groups=2, channels=4)
+        >>> prior({"category": torch.tensor([0, 2])}).shape
+        torch.Size([2, 18])
     """
 
     loc: Tensor

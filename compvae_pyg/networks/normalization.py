@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from torch_geometric.data import Data
 
 from compvae_pyg.distributions import LogVarianceNormal, NormalNetwork
 from compvae_pyg.nn.checks import (
+    can_look,
     check_counts,
     check_real,
     check_shape,
@@ -21,7 +23,7 @@ from compvae_pyg.nn.checks import (
     takes_context,
 )
 
-__all__ = ["DataUnits", "Normalization", "fit_normalization"]
+__all__ = ["Conditions", "DataUnits", "Normalization", "fit_normalization"]
 
 
 class Normalization(nn.Module):
@@ -85,6 +87,48 @@ class Normalization(nn.Module):
         return f"{self.name!r}, {self.shape}"
 
 
+class Conditions(Normalization):
+    """Normalise the context of wholes, and warn where it lies outside of that of the training data.
+
+    It warns on the CPU, once fitted, and not while training.
+
+    Args:
+        channels: How many numbers the context of a whole has.
+        name: As in :class:`Normalization`.
+
+    Example:
+        >>> weather = Conditions(1)
+        >>> fit_normalization(weather, [Data(context=torch.tensor([[-8.0], [12.0]]))])
+        >>> weather.eval()(torch.tensor([[2.0]]))
+        tensor([[0.]])
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, channels: int, name: str = "context") -> None:
+        super().__init__(name, (channels,))
+        self.register_buffer("low", torch.full(self.shape, -math.inf))
+        self.register_buffer("high", torch.full(self.shape, math.inf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return conditions in units of the training data, of the shape of ``x``."""
+        check_real(x, self.name)
+        check_shape(x, self.name, ("S", *self.shape))
+        if not self.training and can_look(x) and len(x):
+            slack = 1e-4 * (self.high - self.low)
+            outside = (x < self.low - slack) | (x > self.high + slack)
+            if bool(outside.any()):
+                row, k = outside.nonzero()[0].tolist()
+                warnings.warn(
+                    f"{self.name}[:, {k}] must lie in the range of the training data, "
+                    f"[{self.low[k]:g}, {self.high[k]:g}], to be more than a guess (got "
+                    f"{x[row, k]:g})",
+                    stacklevel=2,
+                )
+        return super().forward(x)
+
+
 class DataUnits(nn.Module):
     r"""A Gaussian over normalised wholes, as the one over wholes in units of the data that it is.
 
@@ -136,6 +180,7 @@ class _Moments:
         self.rows = self.count = 0
         self.mean = torch.zeros(shape, dtype=torch.float64)
         self.squares = torch.zeros_like(self.mean)
+        self.low, self.high = torch.full(shape, math.inf), torch.full(shape, -math.inf)
 
     def add(self, data: Data) -> None:
         if self.name not in data:
@@ -154,6 +199,8 @@ class _Moments:
         variance, mean = (
             v.view(self.shape) for v in torch.var_mean(x, shared, correction=0, keepdim=True)
         )
+        self.low = torch.minimum(self.low, x.amin(shared, keepdim=True).view(self.shape))
+        self.high = torch.maximum(self.high, x.amax(shared, keepdim=True).view(self.shape))
         count = math.prod(x.shape[d] for d in shared)
         step, share = mean - self.mean, count / (self.count + count)
         self.squares += count * variance + step.square() * (self.count * share)
@@ -209,3 +256,6 @@ def fit_normalization(model: nn.Module, data: Iterable[Data]) -> None:
         module.mean.copy_(found.mean)
         module.std.copy_(found.std())
         module.num_rows.fill_(found.rows)
+        if isinstance(module, Conditions):
+            module.low.copy_(found.low)
+            module.high.copy_(found.high)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
+from torch_geometric.data import Batch, Data
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import MeanAggregation, SumAggregation
 from torch_geometric.utils import is_sparse
@@ -426,8 +427,85 @@ def check_wholes(whole: Any, parts: Any, event_shape: Sequence[int]) -> None:
         check_values(parts.count, parts.count > 0, "count must be positive in what is observed")
 
 
-def check_likelihood(likelihood: Any, batch_size: int) -> None:
-    """Raise unless a decoder returns a distribution of one batch dimension, that of the wholes."""
+def call_network(network: nn.Module, name: str, context: Any = None, **inputs: Any) -> Any:
+    """Call a network with these inputs; an error in it is raised as one that names the network.
+
+    It is given the ``context`` if it takes one. What this package raises names its culprit already.
+
+    Raises:
+        ValueError: If torch or Python raised an error, with the shapes of the inputs.
+
+    Example:
+        >>> call_network(nn.Linear(3, 2), "decoder", w_sum=torch.zeros(1, 4))
+        Traceback (most recent call last):
+            ...
+        ValueError: decoder must take w_sum [1, 4] (got ... cannot be multiplied (1x4 and 3x2))
+    """
+    given = context_for(network, context)
+    if torch.compiler.is_compiling():
+        return network(*inputs.values(), **given)
+    try:
+        return network(*inputs.values(), **given)
+    except Exception as error:
+        if str(error).startswith("net must "):  # of a NormalNetwork
+            raise type(error)(f"{name}'s {error}") from error
+        # Subclasses, such as the one of a full memory, mean other things.
+        common = (RuntimeError, TypeError, IndexError, KeyError, AttributeError)
+        if type(error) not in common or _is_own(error) or "memory" in str(error):
+            raise
+        shown = ", ".join(f"{label} {_sizes(v)}" for label, v in {**inputs, **given}.items())
+        line = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{name} must take {shown} (got {type(error).__name__}: {line})"
+        ) from error
+
+
+def check_features_of(
+    features: Any, encoder: nn.Module, batch_size: int, num_parts: int
+) -> tuple[Tensor, Tensor]:
+    """Return what an embedding did: features of wholes and of parts, as an encoder takes them."""
+    if not isinstance(features, tuple) or [isinstance(f, Tensor) for f in features] != [True] * 2:
+        got = type(features).__name__
+        raise TypeError(f"embedding must return features of wholes and of parts (got {got})")
+    for value, name, rows in zip(features, ("whole", "part"), (batch_size, num_parts), strict=True):
+        label = f"embedding's features of the {name if name == 'whole' else 'parts'}"
+        check_shape(value, label, (rows, getattr(encoder, f"{name}_channels", "C")))
+    return features
+
+
+def check_has_wholes(data: Any) -> None:
+    """Raise unless these are PyG graphs with wholes."""
+    if not isinstance(data, Data):
+        raise TypeError(f"batch must be a PyG Batch, of Data (got {type(data).__name__})")
+    if not isinstance(data.get("whole"), Tensor):
+        raise ValueError(f"whole must be an attribute of Data (got {sorted(data.keys())})")
+
+
+def check_sample(
+    data: Any, name: str, fields: Sequence[str], event_shape: Sequence[int], batch_size: int
+) -> None:
+    """Raise unless a problem's ``sample`` returns a PyG batch of its wholes and their parts."""
+    if not isinstance(data, Batch):
+        raise TypeError(f"sample of {name} must return a PyG Batch (got {type(data).__name__})")
+    missing = sorted({"whole", "batch", *fields} - set(data.keys()))
+    if missing:
+        text = f"sample of {name} must return a Batch with {', '.join(missing)}"
+        raise ValueError(f"{text} (got {sorted(data.keys())})")
+    check_type(data.whole, f"whole of {name}'s sample", Tensor)
+    check_shape(data.whole, f"whole of {name}'s sample", (batch_size, *event_shape))
+
+
+def check_fields_of(fields: Mapping[str, Tensor], data: Any) -> None:
+    """Raise unless a PyG graph has fields of parts."""
+    if not fields:
+        raise ValueError(
+            "parts must be node-level attributes of Data: num_nodes, the number of parts, must be "
+            f"given (got {sorted(data.keys())})"
+        )
+
+
+def check_likelihood(likelihood: Any, batch_size: int) -> Distribution:
+    """Return what a decoder did: a distribution of one batch dimension, that of the wholes."""
     check_type(likelihood, "decoder's result", Distribution)
     if likelihood.batch_shape != (batch_size,):
         raise ValueError(
@@ -435,6 +513,7 @@ def check_likelihood(likelihood: Any, batch_size: int) -> None:
             f"{list(likelihood.batch_shape)}, event shape {list(likelihood.event_shape)}): "
             "see event_dims of NormalNetwork"
         )
+    return likelihood
 
 
 def check_counts_matrix(counts: Any, num_kinds: int, device: torch.device) -> None:
@@ -912,6 +991,26 @@ def can_look(value: Tensor) -> bool:
     if torch.compiler.is_compiling() or value.device.type != "cpu":
         return False
     return torch._C._functorch.peek_interpreter_stack() is None  # as under vmap
+
+
+def _is_own(error: BaseException) -> bool:
+    """Return whether an error was raised in this package, and not in what it calls."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(
+        __name__.partition(".")[0] + "."
+    )
+
+
+def _sizes(value: Any) -> str:
+    """Return the shapes of what a network is given."""
+    if isinstance(value, Tensor):
+        return str(list(value.shape))
+    if isinstance(value, Mapping):
+        each = (f"{name} {_sizes(field)}" for name, field in value.items())
+        return f"{{{', '.join(each)}}}"
+    return type(value).__name__
 
 
 def _short(value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch_geometric.data import Data
 
-from compvae_pyg.nn.checks import check_left_out
+from compvae_pyg.nn.checks import check_fields_of, check_left_out
 
 __all__ = ["from_data"]
 
@@ -31,4 +31,5 @@ def from_data(
         for name, value in data.to_dict().items()
         if isinstance(value, Tensor) and data.is_node_attr(name) and name not in _NO_FIELDS
     }
+    check_fields_of(fields, data)
     return {"fields": fields, "context": context, **options}

@@ -47,6 +47,11 @@ class NullSoftmax(NamedTuple):
     Attributes:
         prob: :math:`\rho_i`, ``[N, ...]``.
         log_null: :math:`\log(1 - \sum_i \rho_i)`, ``[S, ...]``.
+
+    Example:
+        >>> parts = PackedParts(torch.zeros(2, 1), torch.tensor([0, 0]))
+        >>> parts.softmax_with_null(torch.zeros(2)).prob
+        tensor([0.3333, 0.3333])
     """
 
     prob: Tensor

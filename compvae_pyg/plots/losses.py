@@ -51,18 +51,18 @@ def _column(values: Sequence[str]) -> NDArray[Any]:
 
 
 def plot_losses(metrics: Metrics) -> Figure:
-    r"""Draw the terms of the ELBO during training, on a log scale (paper, Fig. 7).
+    r"""Draw the terms of the ELBO during training (paper, Fig. 4 and 7).
 
-    Where densities exceed 1, the losses :math:`-\log p(x \mid z, \tilde w)` and
-    :math:`-\mathrm{ELBO}` fall below zero: both are then raised by one constant, which the legend
-    gives. A latent that a stage holds at its prior's mean costs nothing and is not drawn; one that
-    never costs 0.01 nats is only in the legend. Stages are shaded and named. Columns are ``step``,
-    ``stage``, and ``kl_w``, ``kl_z``, ``reconstruction`` and ``elbo`` with the ending ``_nats``.
+    Above, the losses :math:`-\log p(x \mid z, \tilde w)` and :math:`-\mathrm{ELBO}`, in nats;
+    below, the information in the latents, in bits, on a log scale. A latent that a stage holds at
+    its prior's mean costs nothing and is not drawn; one that never costs 0.01 nats is only in the
+    legend. Stages are shaded and named. Columns are ``step``, ``stage``, and ``kl_w``, ``kl_z``,
+    ``reconstruction`` and ``elbo`` with the ending ``_nats``.
 
     Example:
         >>> metrics = dict.fromkeys(_COLUMNS, np.array([2.0, 3.0]))
         >>> plot_losses({**metrics, "stage": np.array(["whole", "whole"])})
-        <Figure size 1024x672 with 2 Axes>
+        <Figure size 1024x832 with 2 Axes>
     """
     missing = [name for name in _COLUMNS if name not in metrics]
     if missing:
@@ -70,39 +70,37 @@ def plot_losses(metrics: Metrics) -> Figure:
     step, stage, kl_w, kl_z, reconstruction, elbo = (metrics[name] for name in _COLUMNS)
     if len(step) == 0:
         raise ValueError("metrics must have at least one row (got 0)")
-    shift = _shift_above_zero(np.concatenate([reconstruction, -elbo]))
-    shifted, density = (f" + {shift:,.0f} nats" if shift else ""), r"p(x|z,\tilde{w})"
-    lowest = math.inf
-    figure = style.chart(6.4, 4.2)
-    axes = figure.subplots()
+    figure, marker = style.chart(6.4, 5.2), "." if len(step) == 1 else ""
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1.0])
     for values, color, dashes, label in (
-        (shift - elbo, style.BLACK, "--", rf"all three, $-$ELBO{shifted}"),
-        (reconstruction + shift, style.ORANGE, "-", rf"reconstruction, $-\log {density}${shifted}"),
-        (kl_w, style.GREEN, "-", "$w_i$: latents of the parts"),
-        (kl_z, style.BLUE, "-", "$z$: latent of the whole"),
+        (-elbo, style.BLACK, "--", r"loss, $-$ELBO"),
+        (reconstruction, style.ORANGE, "-", r"reconstruction, $-\log p(x|z,\tilde{w})$"),
+    ):
+        above.plot(step, values, dashes, marker=marker, color=color, linewidth=1.3, label=label)
+    above.set(ylabel="nats per whole")
+    lowest = math.inf
+    for values, color, label in (
+        (kl_w, style.GREEN, r"latents of the parts, $\mathrm{KL}_w$"),
+        (kl_z, style.BLUE, r"latent of the whole, $\mathrm{KL}_z$"),
     ):
         # A sampled divergence may fall below zero.
-        shown = np.where(values > 0.0, values, np.nan)
+        shown = np.where(values > 0.0, values, np.nan) / math.log(2.0)
         least = values[values >= _LEAST_NATS].min(initial=math.inf)
         lowest = min(lowest, least)
         if least == math.inf:
             label += f", below {_LEAST_NATS:g} nats"
-        marker = "." if len(step) == 1 else ""
-        axes.plot(step, shown, dashes, marker=marker, color=color, linewidth=1.3, label=label)
-    axes.set_yscale("log")
+        below.plot(step, shown, marker=marker, color=color, linewidth=1.3, label=label)
+    below.set(yscale="log", xlabel="training step", ylabel="bits per whole")
     if lowest < math.inf:
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.6 * lowest))
-    axes.set(xlabel="training step", ylabel="loss, nats per whole")
-    _show_stages(axes, step, stage)
-    style.rules(axes)
-    style.legend_above(figure, axes)
-    bits = axes.twinx()
-    limits = [nats / math.log(2.0) for nats in axes.get_ylim()]
-    bits.set(yscale="log", ylim=limits, ylabel="bits per whole")
+        below.set_ylim(bottom=max(below.get_ylim()[0], 0.6 * lowest / math.log(2.0)))
+    for axes in (above, below):
+        _show_stages(axes, step, stage, named=axes is above)
+        style.open_frame(axes)
+        axes.legend(frameon=False, fontsize=8.5)
     return figure
 
 
-def _show_stages(axes: Axes, step: NDArray[Any], stage: NDArray[Any]) -> None:
+def _show_stages(axes: Axes, step: NDArray[Any], stage: NDArray[Any], named: bool) -> None:
     starts = [0, *(np.flatnonzero(stage[1:] != stage[:-1]) + 1)]
     bounds = [0.0, *(float(step[at - 1]) for at in starts[1:]), float(step[-1])]
     for number, at in enumerate(starts):
@@ -110,14 +108,6 @@ def _show_stages(axes: Axes, step: NDArray[Any], stage: NDArray[Any]) -> None:
         if number % 2 == 0:
             axes.axvspan(first, last, color=style.SHADE, linewidth=0.0, zorder=0)
         middle, coords = (first + last) / 2.0, axes.get_xaxis_transform()
-        style.note(axes, (middle, 1.0), str(stage[at]), coords, (0, 3), ha="center", fontsize=8.5)
+        text = str(stage[at]) if named else ""
+        style.note(axes, (middle, 1.0), text, coords, (0, 3), ha="center", fontsize=8.5)
     axes.set_xlim(0.0, bounds[-1])
-
-
-def _shift_above_zero(values: NDArray[Any]) -> float:
-    """Return a round constant that makes values positive, 0 if they are."""
-    lowest = values[np.isfinite(values)].min(initial=math.inf)
-    if lowest > 0.0:
-        return 0.0
-    unit = 10.0 ** math.floor(math.log10(max(-lowest, 10.0))) / 10.0
-    return unit * (math.floor(-lowest / unit) + 2.0)

@@ -21,6 +21,10 @@ class Operation:
 
     Either is an image ``[3, H, W]`` (ink: ``[1, H, W]``) or a curve ``[T]``. Positions of parts in
     an image, ``[K, 2]``, are marked, in their colours in RGB, ``[K, 3]``.
+
+    Example:
+        >>> Operation("observed", truth=np.zeros(50), whole=np.ones(50)).title
+        'observed'
     """
 
     title: str
@@ -66,7 +70,7 @@ def plot_operations(
 
     Images of the ground truth stand above those of the model; curves of the model, thin, lie over
     those of the ground truth, broad. The first of the operations, at least one, is to do nothing.
-    Below are series by name, wholes ``[n, C, H, W]`` or ``[n, T]``.
+    Below, under headings of their own, are series by name, wholes ``[n, C, H, W]`` or ``[n, T]``.
 
     Example:
         >>> nothing = Operation("observed", np.zeros(50), np.ones(50))
@@ -82,8 +86,9 @@ def plot_operations(
     width, height = (1.7, 1.2) if curves else (1.05, 1.05)
     size = (columns * width + 0.4, (rows + len(wholes)) * height + 0.5)
     # Lines need fewer points than pixels of images, and take more inches.
+    size = (size[0], size[1] + 0.45 * len(wholes))
     figure = Figure(figsize=size, dpi=130 if curves else 200, layout="constrained")
-    heights = [rows * height + 0.3, *[height] * len(wholes)]
+    heights = [rows * height + 0.3, *[height + 0.45] * len(wholes)]
     above, *below = figure.subfigures(1 + len(wholes), 1, squeeze=False, height_ratios=heights).flat
     grid = above.subplots(rows, columns, squeeze=False, sharey=curves)
     for shown, axes in zip(operations, grid.T, strict=False):
@@ -99,9 +104,12 @@ def plot_operations(
     unused = [*grid[:, len(operations) :].flat]
     for part, (name, values) in zip(below, wholes.items(), strict=True):
         line = part.subplots(1, columns, squeeze=False, sharey=curves)[0]
-        line[0].set_ylabel(name, fontsize=8)
-        for axes, whole in zip(line, values, strict=False):
+        # A heading of its own: the titles above are those of the operations alone.
+        part.suptitle(name, fontsize=8.5, fontweight="bold")
+        line[0].set_ylabel("model", fontsize=8)
+        for step, (axes, whole) in enumerate(zip(line, values, strict=False)):
             draw_whole(axes, whole)
+            axes.set_title(f"step {step}", fontsize=7, color=GREY)
         unused.extend(line[len(values) :])
     for axes in unused:
         axes.remove()

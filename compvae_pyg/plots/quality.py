@@ -71,6 +71,13 @@ def plot_energy_distances(rows: Rows, *, trained_to: int | None = None) -> Figur
 
     On a log scale, without zeros: generated wholes, and sums of independent single parts, which is
     what a simulator makes that adds parts up. Otherwise like :func:`plot_quality`.
+
+    Example:
+        >>> names = ("true", "generated", "true_sum", "generated_sum")
+        >>> found = {f"{name}_energy_distance": Estimate(0.1, 0.01) for name in names}
+        >>> rows = [ResultRow({"num_parts": k, "num_wholes": 9}, found) for k in (1, 2)]
+        >>> type(plot_energy_distances(rows, trained_to=1)).__name__
+        'Figure'
     """
     _check_rows(rows, "true_energy_distance", "generated_energy_distance")
     figure = style.chart(5.6, 4.3)

@@ -9,12 +9,14 @@ from compvae_pyg.problems.base import (
 )
 from compvae_pyg.problems.digits import Digits
 from compvae_pyg.problems.dots import COLORS, Dots, render_dots
+from compvae_pyg.problems.households import Households
 from compvae_pyg.problems.sines import Sines, render_sines
 
 __all__ = [
     "COLORS",
     "Digits",
     "Dots",
+    "Households",
     "Problem",
     "Quantity",
     "Removal",

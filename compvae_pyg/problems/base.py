@@ -22,6 +22,7 @@ from compvae_pyg.nn.checks import (
     check_fields,
     check_generator,
     check_methods,
+    check_sample,
     check_type,
 )
 from compvae_pyg.problems.estimate import Estimate
@@ -54,9 +55,14 @@ class Quantity:
         heading: That of its column in tables; without one, it is only in the files.
         spec: Format of its values, as for :class:`Estimate`.
         title: That of its panel among the figures; without one, it has none.
+        meaning: What it is, for the legend of a table; by default the title.
         ratio: Title of a panel with the ratio of generated to true wholes, which is then estimated.
         chance: Value by chance, to be marked.
         reconstructed: Whether it is measured of reconstructions as well.
+
+    Example:
+        >>> Quantity("peak (ground truth)", ".2f", title="largest value of a whole").spec
+        '.2f'
     """
 
     heading: str = ""
@@ -65,6 +71,7 @@ class Quantity:
     ratio: str = ""
     chance: float | None = None
     reconstructed: bool = False
+    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,11 @@ class Removal:
         removed: What the model makes of the parts that stay.
         parts: All parts, with their intrinsic features.
         rest: Those that stay.
+
+    Example:
+        >>> one, parts = torch.zeros(1, 4), PackedParts(torch.zeros(2, 1))
+        >>> Removal(one, one, one, one, parts, parts.without(0)).rest.num_parts
+        1
     """
 
     whole: Tensor
@@ -118,6 +130,18 @@ class Problem(ABC):
 
     Raises:
         ValueError: Where a class is defined whose name another one has.
+
+    Example:
+        >>> class Bumps(Problem):
+        ...     name, part_fields, event_shape = "bumps", ("place",), (8,)
+        ...     def sample(self, num_parts, generator=None):
+        ...         batch, _ = pack(num_parts)
+        ...         place = torch.randint(8, batch.shape, generator=generator)
+        ...         whole = torch.zeros(len(num_parts), 8)
+        ...         whole.index_put_((batch, place), torch.tensor(1.0), accumulate=True)
+        ...         return packed_batch({"place": place}, whole, num_parts)
+        >>> Bumps().sample(torch.tensor([2, 3])).whole.sum(dim=1)
+        tensor([2., 3.])
     """
 
     name: ClassVar[str]
@@ -164,7 +188,7 @@ class Problem(ABC):
 
     def sample_parts(self, num_parts: Tensor, generator: torch.Generator) -> PackedParts:
         """Draw parts alone, one set for each number in ``num_parts``, ``[S]``."""
-        return self.pack(self.sample(num_parts, generator))
+        return self.pack(sample_of(self, num_parts, generator))
 
     def batches(
         self, num_parts: int, num_wholes: int, batch_size: int, generator: torch.Generator
@@ -172,7 +196,15 @@ class Problem(ABC):
         """Yield different wholes of so many parts in batches: all those asked for, or there are."""
         for start in range(0, num_wholes, batch_size):
             sizes = torch.full((min(batch_size, num_wholes - start),), num_parts)
-            yield self.sample(sizes, generator)
+            yield sample_of(self, sizes, generator)
+
+    def ensembles(self, *args: Any, **kwargs: Any) -> Batch:
+        """Draw wholes of one composition, each under conditions of its own.
+
+        Arguments are ``num_parts``, ``num_wholes`` and ``own_days``: with it, so many times as many
+        wholes of one part each are drawn, whose sums are of parts that share nothing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no ensembles")
 
     def parts(self, data: Data) -> Any:
         """Return the fields of a ``Data`` or ``Batch`` that describe its parts."""
@@ -257,6 +289,24 @@ class Problem(ABC):
     def add_demo(self, gr: Any, app: Any, model: CompVAE) -> None:
         """Add what a model does to a page ``app`` of Gradio, the module ``gr``, in a tab."""
         raise NotImplementedError(f"{type(self).__name__} has no demo")
+
+
+def sample_of(
+    problem: Problem, num_parts: Tensor, generator: torch.Generator | None = None
+) -> Batch:
+    """Return what a problem's :meth:`~Problem.sample` does, checked.
+
+    Raises:
+        TypeError, ValueError: If it is no batch of wholes and parts as the problem describes them.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> sample_of(Dots(), torch.tensor([2, 3])).num_graphs
+        2
+    """
+    data = problem.sample(num_parts, generator)
+    check_sample(data, problem.name, problem.part_fields, problem.event_shape, len(num_parts))
+    return data
 
 
 @check_annotations

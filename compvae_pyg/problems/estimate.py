@@ -105,5 +105,11 @@ class Estimate:
 
 @check_annotations
 def mean_square(difference: Tensor) -> Tensor:
-    """Return the mean square of each whole's values, ``[S, *event]`` to ``[S]``."""
+    """Return the mean square of each whole's values, ``[S, *event]`` to ``[S]``.
+
+    Example:
+        >>> import torch
+        >>> mean_square(torch.tensor([[1.0, 3.0], [0.0, 2.0]]))
+        tensor([5., 2.])
+    """
     return difference.square().flatten(1).mean(dim=1)

@@ -24,6 +24,14 @@ class RareWholes(RareEvent):
         w_sum: Aggregates :math:`\tilde w` of their parts, ``[M, D_w]``.
         z: Their own latents, ``[M, D_z]``.
         from_noise: The map from the noise to them.
+
+    Example:
+        >>> from compvae_pyg import Sines
+        >>> waves, few = {"category": torch.tensor([0, 3])}, {"num_samples": 100, "progress": False}
+        >>> model = Sines().build("small")
+        >>> rare = rare_wholes(model, waves, lambda x: x.amax(dim=1), probability=0.1, **few)
+        >>> rare.whole.shape[1:], rare.draw_w().shape[1]
+        (torch.Size([200]), 2)
     """
 
     whole: Tensor
@@ -46,7 +54,7 @@ def rare_wholes(
     count: Tensor | None = None,
     weight: Tensor | None = None,
     context: Fields | None = None,
-    observation_noise: bool = False,
+    observation_noise: bool | None = None,
     num_samples: int = 2000,
     chunk_size: int = 250,
     generator: torch.Generator | None = None,

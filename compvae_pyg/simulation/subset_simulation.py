@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from compvae_pyg.nn.checks import (
     check_generator,
@@ -22,6 +21,7 @@ from compvae_pyg.nn.checks import (
     check_sizes,
     check_type,
 )
+from compvae_pyg.progress import progress as shown
 
 __all__ = ["Level", "RareEvent", "subset_simulation"]
 
@@ -41,6 +41,11 @@ class Level:
             chains (Au & Beck, 2001), as if their starts were independent.
         acceptance: Share of the moves that were accepted; ``nan`` for the first level.
         step: Size :math:`\beta` of the last move; ``nan`` for the first level.
+
+    Example:
+        >>> event = subset_simulation(lambda e: e[:, 0], 1, level=2.5, progress=False)
+        >>> event.levels[-1].threshold
+        2.5
     """
 
     threshold: float
@@ -65,6 +70,15 @@ class RareEvent:
             handful means that there were too few samples.
         num_evaluations: Number of scores that were computed.
         levels: The levels, of which the last has ``threshold`` :math:`b`.
+
+    Example:
+        >>> source = torch.Generator().manual_seed(0)
+        >>> how = {"generator": source, "progress": False}
+        >>> event = subset_simulation(lambda e: e[:, 0], 1, level=3.0, **how)  # 0.00135
+        >>> 0.0008 < event.probability < 0.0022
+        True
+        >>> bool((event.score > 3.0).all())
+        True
     """
 
     level: float
@@ -239,7 +253,7 @@ def subset_simulation(
     if probability is not None:
         num_moves = math.ceil(math.log(probability) / math.log(level_probability) - 1e-9) - 1
         total = num_samples + max(0, num_moves) * (num_samples - num_starts)
-    bar = tqdm(total=total, unit="score", disable=None if progress else True)
+    bar = shown(None, "rare event", "scores", total=total, shown=progress)
     with torch.no_grad(), bar:
 
         def evaluate(noise: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
 
 from compvae_pyg.distributions.normal import normal_sample
+from compvae_pyg.distributions.observations import from_noise
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import AnyParts, Fields
 from compvae_pyg.nn.checks import check_device, check_model, check_real, check_shape, check_type
@@ -27,8 +27,10 @@ class WholeFromNoise:
             \qquad p(w_i \mid \ell_i) = \mathcal{N}(m_i, s_i^2) \\
         z &= \mu_z(\tilde w) + \sigma_z(\tilde w)\, \varepsilon_z, \qquad
         x = \mathbb{E}[x \mid z, \tilde w] \; \text{ or } \;
-            \mathbb{E}[x \mid z, \tilde w] + \mathrm{sd}[x \mid z, \tilde w]\, \varepsilon_x
+            T_{z, \tilde w}(\varepsilon_x)
 
+    where :math:`T` maps noise to draws of :math:`p(x \mid z, \tilde w)`, see
+    :func:`~compvae_pyg.distributions.from_noise`; of a Gaussian :math:`\mu + \sigma \varepsilon_x`.
     Preconditioned Crank-Nicolson moves of all :math:`\varepsilon_i` give :math:`\tilde w` the same
     distribution as moves of :math:`\varepsilon_w`, since the sum is linear: nothing is lost.
 
@@ -36,8 +38,8 @@ class WholeFromNoise:
         model: The model. Its prior of the parts is evaluated once, here.
         parts, count, weight, context: Parts of one whole, N rows, and its conditions, as for
             :meth:`CompVAE.generate`.
-        observation_noise: Whether wholes are drawn from :math:`p(x \mid z, \tilde w)`; by default
-            they are its mean.
+        observation_noise: Whether wholes are drawn from :math:`p(x \mid z, \tilde w)`, or its mean;
+            by default as the model says.
 
     Attributes:
         num_channels: Dimension :math:`D` of the noise.
@@ -62,13 +64,14 @@ class WholeFromNoise:
         count: Tensor | None = None,
         weight: Tensor | None = None,
         context: Fields | None = None,
-        observation_noise: bool = False,
+        observation_noise: bool | None = None,
     ) -> None:
         check_model(model)
-        check_type(observation_noise, "observation_noise", bool)
         self.generator = model.generator
         self.event_shape = model.event_shape
-        self.observation_noise = observation_noise
+        check_type(observation_noise, "observation_noise", bool, type(None))
+        by_model = observation_noise is None
+        self.observation_noise = bool(model.observation_noise if by_model else observation_noise)
         packed = self.generator.pack(parts, count=count, weight=weight, context=context)
         if packed.batch_size != 1:
             raise ValueError(f"parts must be of one whole (got {packed.batch_size})")
@@ -81,7 +84,7 @@ class WholeFromNoise:
             self.context = packed.context
             z_channels = self.generator.prior_z(w_sum, self.context).mean.shape[1]
         self.dtype, self.device = w_sum.dtype, w_sum.device
-        x_channels = math.prod(self.event_shape) if observation_noise else 0
+        x_channels = math.prod(self.event_shape) if self.observation_noise else 0
         self._sizes = [w_sum.shape[1], z_channels, x_channels]
         self.num_channels = sum(self._sizes)
 
@@ -96,17 +99,13 @@ class WholeFromNoise:
         """Return the wholes, ``[M, *event]``, of noise ``[M, D]`` of the type of the latents.
 
         Raises:
-            TypeError: If ``noise`` is not, or observation noise meets a decoder without a Normal.
+            TypeError: If ``noise`` is not, or the decoder's distribution has no ``cdf``.
             ValueError: If ``noise`` is not ``[M, D]``.
         """
         likelihood = self.generator.likelihood(*self.latents(noise), self._context(len(noise)))
         if not self.observation_noise:
             return likelihood.mean
-        inner = likelihood.base_dist if isinstance(likelihood, Independent) else likelihood
-        if not isinstance(inner, Normal):
-            raise TypeError(f"decoder must return a Normal if there is noise (got {likelihood})")
-        of_x = self._split(noise)[2].view(-1, *self.event_shape)
-        return likelihood.mean + likelihood.stddev * of_x
+        return from_noise(likelihood, self._split(noise)[2].view(-1, *self.event_shape))
 
     def draw_parts(self, w_sum: Tensor, generator: torch.Generator | None = None) -> Tensor:
         r"""Draw the latents of the parts given their sums, exactly.

@@ -1,5 +1,6 @@
 """Training with Lightning (extra ``train``)."""
 
+from compvae_pyg.config import TrainConfig
 from compvae_pyg.data.curriculum import Curriculum
 from compvae_pyg.data.generated import GeneratedData, GeneratedDataset
 from compvae_pyg.data.stored import StoredData, split_wholes
@@ -12,7 +13,7 @@ from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.objective import objective
 from compvae_pyg.training.progress import MetricsFile
 from compvae_pyg.training.schedule import Coefficients, Schedule, Stage
-from compvae_pyg.training.train import TrainConfig, train
+from compvae_pyg.training.train import train
 
 __all__ = [
     "AtomicCheckpointIO",

@@ -21,13 +21,27 @@ from compvae_pyg.identity import differences, flat
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.runtime import StopSignals
 
+# Numbers of a schedule that follow from how many steps it has.
+_LENGTHS = (
+    "schedule.num_steps",
+    "schedule.curriculum.every",
+    *(f"schedule.learning_rate.{name}" for name in ("halving", "hold", "warmup")),
+)
+
 __all__ = ["AtomicCheckpointIO", "LastCheckpoint"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes Lightning's checkpoints as whole files with a digest, and reads these alone.
 
-    See :func:`~compvae_pyg.files.write_archive`. A path is that of a file, whatever its name.
+    See ``compvae_pyg.files.write_archive``. A path is that of a file, whatever its name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     AtomicCheckpointIO().save_checkpoint({"step": 3}, f"{folder}/last.ckpt")
+        ...     AtomicCheckpointIO().load_checkpoint(f"{folder}/last.ckpt")
+        {'step': 3}
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
@@ -57,7 +71,7 @@ class LastCheckpoint(Checkpoint):
     Args:
         path: The file, which is replaced each time.
         every: Steps from one save to the next.
-        run: What makes this run another than others, see :func:`~compvae_pyg.identity.flat`. What
+        run: What makes this run another than others, see ``compvae_pyg.identity.flat``. What
             differs under the name ``machine`` is warned of, and the rest must be the same.
         seed: Seed of the random state, not negative.
         signals: The signals that say to stop; by default none.
@@ -65,6 +79,10 @@ class LastCheckpoint(Checkpoint):
     Attributes:
         stopped: The signal that ended training, or 0.
         step: The step of the file, or -1 if there is none yet.
+
+    Example:
+        >>> LastCheckpoint("outputs/mine/checkpoints/last.ckpt", every=500).step
+        -1
     """
 
     seconds = 120.0
@@ -164,22 +182,28 @@ class LastCheckpoint(Checkpoint):
     def read(self) -> dict[str, Any]:
         """Return the checkpoint; no code in it is executed.
 
+        A run of more steps is no other run: it goes on where the first one ends.
+
         Raises:
             ValueError: If it is damaged, of another kind, or of another run: what differs is said.
         """
         checkpoint = read_archive(self.path)
         try:
             there, self.step = dict(checkpoint["run"]), checkpoint["training"]["step"]
+            planned = checkpoint.get("hyper_parameters", {}).get("schedule", {}).get("num_steps")
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{self.path} is no checkpoint of a run of compvae_pyg") from error
         found = differences(there, self.run)
+        if planned and self.run.get(_LENGTHS[0], 0) >= planned and _LENGTHS[0] in found:
+            for name in _LENGTHS:
+                if found.pop(name, None):
+                    self.run[name] = there[name]
         bits = [found.pop(name) for name in list(found) if name.startswith("machine.")]
         if found:
             text = "; ".join(list(found.values())[:4])
             text += f"; and {len(found) - 4} more" if len(found) > 4 else ""
-            if "schedule.num_steps" in found:
-                text += "; a schedule spans its steps: to train on, give the trained model another"
-                text += " folder and a schedule of its own"
+            if _LENGTHS[0] in found:
+                text += f"; to train on, ask for more than {planned} steps"
             raise ValueError(f"{self.path} is the checkpoint of another run: {text}")
         if bits:
             text = f"the last bits may differ from here on: {'; '.join(bits)}"

@@ -26,7 +26,7 @@ from compvae_pyg.models.staged_elbo import staged_elbo
 from compvae_pyg.networks import Normalization
 from compvae_pyg.networks.category_normal import follow_posterior
 from compvae_pyg.nn import Fields, PackedParts
-from compvae_pyg.nn.checks import check_counts, check_model, check_type
+from compvae_pyg.nn.checks import check_counts, check_has_wholes, check_model, check_type
 from compvae_pyg.optim import NonFiniteGuard, gradient_norm, parameters_of, skip_step
 from compvae_pyg.runtime import compiled
 from compvae_pyg.training.objective import measured, named, objective
@@ -275,6 +275,7 @@ class CompVAEModule(L.LightningModule):
         return self.trainer.strategy.reduce(value.clone(), reduce_op="sum")
 
     def _pack(self, batch: Data) -> PackedParts:
+        check_has_wholes(batch)
         if self.parts is None:
             return PackedParts.of(batch)
         context = batch.get("context")

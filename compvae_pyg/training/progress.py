@@ -40,6 +40,10 @@ class MetricsFile(L.Callback):
     Args:
         path: The file, in UTF-8.
         lines_every: Least time, in seconds, from one row that is also printed to the next.
+
+    Example:
+        >>> MetricsFile("outputs/mine/metrics.csv").lines.path.name
+        'metrics.csv'
     """
 
     def __init__(self, path: str | Path, lines_every: float = math.inf) -> None:

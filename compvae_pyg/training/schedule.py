@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from compvae_pyg.data.curriculum import Curriculum
@@ -43,6 +43,10 @@ class Stage:
         fit_prior: Share of the way by which a :class:`CategoryNormal` follows the moments of the
             posterior in each step, see there; 0 leaves it as it is.
         anneal: Share of the stage after which all of these have their last values, in (0, 1].
+
+    Example:
+        >>> Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)).loss
+        'likelihood'
     """
 
     name: str
@@ -71,7 +75,12 @@ class Stage:
 
 
 class Coefficients(NamedTuple):
-    """The stage of a step, and what moves in it."""
+    """The stage of a step, and what moves in it.
+
+    Example:
+        >>> Schedule(100, stages=(Stage("all", 1.0, beta_z=(10.0, 1.0)),)).at(0).beta_z
+        10.0
+    """
 
     stage: Stage
     beta_w: float
@@ -200,6 +209,33 @@ class Schedule:
         curriculum = Curriculum(**values["curriculum"])
         rate = LearningRate(**values["learning_rate"])
         return cls(**{**values, "stages": stages, "curriculum": curriculum, "learning_rate": rate})
+
+    def extended(self, num_steps: int) -> Schedule:
+        """Return this schedule, then more of its last stage, as it is in the end.
+
+        Up to its own end nothing changes; then the coefficients and the learning rate keep their
+        last values. It is not the schedule that is made for so many steps.
+
+        Raises:
+            ValueError: If there are not more steps.
+
+        Example:
+            >>> schedule = Schedule(100, stages=(Stage("parts", 0.5), Stage("whole", 0.5)))
+            >>> [stage.share for stage in schedule.extended(200).stages]
+            [0.25, 0.75]
+        """
+        check_count(num_steps, "num_steps", at_least=self.num_steps + 1)
+        stages, start, total = list[Stage](), 0, 0.0
+        for stage in self.stages:
+            total += stage.share
+            end = round(total * self.num_steps)
+            last = stage is self.stages[-1]
+            span = (num_steps if last else end) - start
+            if span:
+                anneal = stage.anneal * (end - start) / span
+                stages.append(replace(stage, share=span / num_steps, anneal=anneal or 1.0))
+            start = end
+        return replace(self, num_steps=num_steps, stages=tuple(stages))
 
     def at(self, step: int) -> Coefficients:
         """Return the stage of a step, numbered from 0, and its coefficients."""

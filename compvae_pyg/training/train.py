@@ -5,29 +5,27 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch_geometric.data import Data
 
 from compvae_pyg import runtime
+from compvae_pyg.config import TrainConfig
 from compvae_pyg.data.curriculum import Curriculum
 from compvae_pyg.data.generated import GeneratedData
 from compvae_pyg.data.stored import StoredData
 from compvae_pyg.identity import machine, networks
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn.checks import check_choice, check_like, check_model, check_type
+from compvae_pyg.nn.checks import check_model, check_type
 from compvae_pyg.problems import Problem
 from compvae_pyg.progress_bar import Progress
 from compvae_pyg.runtime import StopSignals, quietly, without_validation
@@ -38,63 +36,8 @@ from compvae_pyg.training.schedule import Schedule
 
 __all__ = ["TrainConfig", "train"]
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 _KNOWN = r".*(LeafSpec\)` is deprecated|no `val_dataloader`)"
 _IDENTITY = ("seed", "accumulate", "precision", "compile", "device")  # change what is trained
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a training is run, with what ``--help`` shows; :func:`train` checks it."""
-
-    output: str | Path
-    """Folder for the model, its metrics and its checkpoints."""
-    seed: int = 0
-    """Seed of data and noise; the programs seed the weights by it too."""
-    resume: bool = False
-    """Continue the run in the output folder; a finished one gives its model."""
-    accumulate: int = 1
-    """Batches whose gradients are added up in a step."""
-    devices: int = 1
-    """Number of GPUs (or of processes, on the CPU) on each node."""
-    num_nodes: int = 1
-    """Number of nodes."""
-    accelerator: str = "auto"
-    """Kind of device: cpu, cuda, or whatever else Lightning knows; auto takes a GPU if it can."""
-    strategy: str = "auto"
-    """Lightning's name of how several devices work together: a variant of DDP."""
-    precision: Precision = "32-true"
-    """Precision of the networks while training."""
-    compile: bool = False
-    """Train under torch.compile: shorter steps, after minutes of compiling."""
-    checkpoint_every: int = 1000
-    """Steps from one checkpoint to the next."""
-    log_every: int = 50
-    """Steps from one row of metrics.csv to the next."""
-    progress: bool = True
-    """Show a progress bar, or lines now and then where there is no terminal."""
-
-    def check(self) -> None:
-        """Raise a TypeError or ValueError that names what is not of its type or range."""
-        check_type(self.output, "output", str, PathLike)
-        for option in fields(TrainConfig):
-            check_like(getattr(self, option.name), option.name, option.default)
-        accelerators = AcceleratorRegistry.available_accelerators()
-        check_choice(self.accelerator, "accelerator", ("auto", "gpu", *accelerators))
-        strategies = StrategyRegistry.available_strategies()
-        check_choice(self.strategy, "strategy", ("auto", *strategies))
-        check_choice(self.precision, "precision", get_args(Precision))
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file from which the run is resumed; absolute, so that none takes it for a URL."""
-        return Path(self.output).absolute() / "checkpoints" / "last.ckpt"
-
-    @property
-    def device(self) -> str:
-        """The kind of device that is used: a GPU if it may be and there is one."""
-        automatic = "cuda" if torch.cuda.is_available() else "cpu"
-        return automatic if self.accelerator in ("auto", "gpu") else self.accelerator
 
 
 def train(
@@ -112,7 +55,7 @@ def train(
     ``checkpoints/last.ckpt`` (see :class:`LastCheckpoint`). Training that was interrupted, by a
     signal or a power cut, and then resumed gives on the CPU the same model, bit for bit, as one
     that was not. It seeds torch's global random state and, on the CPU, calls
-    :func:`~compvae_pyg.runtime.keep_freed_memory`.
+    ``compvae_pyg.runtime.keep_freed_memory``.
 
     Args:
         data: A problem, whose wholes are generated on the fly; or stored wholes, a
@@ -121,6 +64,8 @@ def train(
             callbacks can follow ``val/elbo``.
         model: What is trained, in place; in the end it is on the CPU.
         schedule: The training schedule; each of several devices sees ``batch_size`` wholes a batch.
+            A run that is resumed with more steps goes on in its last stage, see
+            :meth:`Schedule.extended`.
         config: How the run is made.
         callbacks: Callbacks of Lightning; any checkpoint that they save can be resumed from.
         logger: Loggers of Lightning, which get what :class:`CompVAEModule` logs.
@@ -134,6 +79,7 @@ def train(
             after the checkpoint is saved.
 
     Example:
+        >>> import torch
         >>> from compvae_pyg import Dots
         >>> with tempfile.TemporaryDirectory() as output:
         ...     config = TrainConfig(output=output, progress=False)
@@ -142,15 +88,16 @@ def train(
         torch.Size([1, 3, 32, 32])
     """
     check_model(model)
+    if isinstance(data, type):
+        raise TypeError(f"data must be a problem or wholes (got the class {data.__name__})")
     check_type(schedule, "schedule", Schedule)
     check_type(config, "config", TrainConfig)
     config.check()
     path, signals = config.checkpoint, StopSignals()
     if isinstance(data, Problem):
-        source: Any = GeneratedData(data, schedule, config.seed)
         run = {"problem": data.name, "class": type(data), "parameters": vars(data)}
     else:
-        data = source = data if isinstance(data, StoredData) else StoredData(data)
+        data = data if isinstance(data, StoredData) else StoredData(data)
         largest = max(1, data.most_parts)
         schedule = replace(schedule, curriculum=Curriculum(largest, largest, every=0))
         run = {"data": data.identity}
@@ -167,7 +114,10 @@ def train(
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there: pass resume=False to start a run")
         saved = last.read()
-        if last.step == schedule.num_steps or saved["training"].get("ended"):
+        planned = saved["hyper_parameters"]["schedule"]
+        ended = saved["training"].get("ended") and schedule.num_steps == planned["num_steps"]
+        schedule = _resumed(planned, schedule.num_steps)
+        if last.step == schedule.num_steps or ended:
             state = saved["state_dict"].items()
             model.load_state_dict({name.removeprefix("model."): v for name, v in state})
             rows.load_state_dict(saved["callbacks"][rows.state_key])
@@ -184,6 +134,9 @@ def train(
         strategy = DDPStrategy(find_unused_parameters=partial)
     if config.device == "cpu":
         runtime.keep_freed_memory()
+    source: Any = data
+    if isinstance(data, Problem):
+        source = GeneratedData(data, schedule, config.seed)
     module = CompVAEModule(model.train(), schedule, data.parts, compile=config.compile)
     with quietly("lightning.pytorch", _KNOWN), without_validation(config.compile):
         trainer = L.Trainer(
@@ -218,3 +171,16 @@ def train(
         trainer.save_checkpoint(path)
     model.zero_grad(set_to_none=True)
     return model.eval()
+
+
+def _resumed(planned: Mapping[str, Any], num_steps: int) -> Schedule:
+    """Return the schedule of a run that is resumed, longer if more steps are asked for."""
+    schedule = Schedule.from_dict(planned)
+    if num_steps < schedule.num_steps:
+        raise ValueError(f"num_steps must be at least {schedule.num_steps} (got {num_steps})")
+    if num_steps > schedule.num_steps:
+        text = f"the run of {schedule.num_steps} steps goes on to {num_steps}, in its last stage, "
+        text += "with its last coefficients and learning rate"
+        rank_zero_warn(text, category=RuntimeWarning)
+        schedule = schedule.extended(num_steps)
+    return schedule

@@ -9,45 +9,94 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from compvae_pyg import Dots, SumControlledNormal
+from compvae_pyg.plots.style import BLACK, BLUE, GREEN, ORANGE
 from compvae_pyg.problems import COLORS
 
-GREEN, BLUE, ORANGE, BLACK, GREY = "#009E73", "#0072B2", "#E69F00", "#222222", "#AAAAAA"
+GREY = "#AAAAAA"
 DPI = 160
 
 
 def draw_model():
-    """Three sites, their latents, the sum, z and the image."""
+    """Above, how parts make a whole; below, how their latents are inferred from it."""
     dots = Dots()
     color = torch.tensor([0, 2, 4])
     pos = torch.tensor([[-0.5, -0.4], [0.5, 0.3], [-0.2, 0.6]])
     batch = torch.zeros(3, dtype=torch.long)
     image = dots.render(color, pos, torch.tensor([7.0, 6.0, 9.0]), batch, 1)[0]
-    palette = list(COLORS.values())
+    fills = [list(COLORS.values())[number] for number in color]
 
-    figure = Figure(figsize=(8.4, 3.0), dpi=DPI)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 8.4), ylim=(0, 3.0), aspect="equal")
+    figure = Figure(figsize=(8.4, 6.0), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1), aspect="equal")
     axes.axis("off")
-    for row, index in enumerate((0, 1, 2)):
-        y = 2.6 - 0.9 * row
-        x, height = pos[index].tolist()
-        site = (0.95, y)
-        axes.add_patch(
-            Circle(site, 0.2, facecolor=palette[color[index]], edgecolor=BLACK, linewidth=1)
-        )
-        axes.text(0.95, y - 0.4, f"({x:.1f}, {height:.1f})", ha="center", fontsize=8, color=BLACK)
+    rows = (5.0, 4.2, 3.4)
+    axes.text(0.15, 5.72, "Generation: from parts to a whole", fontsize=10, weight="bold")
+    for index, y in enumerate(rows):
+        site(axes, 0.95, y, fills[index], pos[index])
         box(axes, 2.9, y, rf"$w_{index + 1}$", GREEN)
         arrow(axes, (1.25, y), (2.5, y), rf"$p(w_{index + 1} \mid \ell_{index + 1})$")
-        arrow(axes, (3.3, y), (4.15, 1.7 + 0.14 * (1 - row)))
-    box(axes, 4.65, 1.7, r"$\tilde w = \Sigma w$", GREEN, width=0.9)
-    box(axes, 5.9, 2.6, r"$z$", BLUE)
-    arrow(axes, (4.75, 1.94), (5.5, 2.55), r"$p(z \mid \tilde w)$", shift=(-0.45, 0.12))
-    arrow(axes, (5.16, 1.7), (6.65, 1.7), r"$p(x \mid z, \tilde w)$", shift=(0, -0.22))
-    arrow(axes, (6.1, 2.37), (6.65, 1.95))
-    axes.imshow(image.permute(1, 2, 0), extent=(6.75, 8.15, 1.0, 2.4), zorder=2)
-    axes.set(xlim=(0, 8.4), ylim=(0, 3.0))
-    for x, text in ((0.95, "parts"), (2.9, "latents of parts"), (7.45, "whole")):
-        axes.text(x, 0.1, text, ha="center", fontsize=9, color=BLACK)
+        arrow(axes, (3.3, y), (4.15, 4.2 + 0.14 * (1 - index)))
+    box(axes, 4.65, 4.2, r"$\tilde w = \Sigma_i\, w_i$", GREEN, width=0.9)
+    box(axes, 5.9, 5.0, r"$z$", BLUE)
+    arrow(axes, (4.75, 4.44), (5.5, 4.95), r"$p(z \mid \tilde w)$", shift=(-0.45, 0.12))
+    arrow(axes, (5.16, 4.2), (6.65, 4.2), r"$p(x \mid z, \tilde w)$", shift=(0, -0.22))
+    arrow(axes, (6.1, 4.77), (6.65, 4.45))
+    picture(axes, image, 6.75, 3.55)
+    for x, text in (
+        (0.95, r"parts $\ell_i$: given"),
+        (2.9, "latents of the parts"),
+        (4.65, "their sum"),
+        (5.9, "latent of the whole"),
+        (7.4, r"whole $x$"),
+    ):
+        axes.text(x, 5.4 if x == 5.9 else 2.9, text, ha="center", fontsize=8.5, color=BLACK)
+    axes.axhline(2.68, color=GREY, linewidth=0.8, linestyle=":")
+
+    axes.text(0.15, 2.38, "Inference: from a whole and its parts to latents", fontsize=10)
+    axes.texts[-1].set_weight("bold")
+    picture(axes, image, 0.3, 0.75)
+    box(axes, 2.9, 1.9, r"$z$", BLUE)
+    arrow(axes, (1.68, 1.6), (2.5, 1.85), r"$q(z \mid x)$", shift=(-0.05, 0.2))
+    for index, y in enumerate((1.9, 1.15, 0.4)):
+        site(axes, 4.4, y, fills[index])
+        box(axes, 7.4, y, rf"$w_{index + 1}$", GREEN)
+        arrow(axes, (4.66, y), (6.98, y))
+    # Messages: each part receives the sum of all others.
+    for start, end in (((4.25, 1.68), (4.25, 1.37)), ((4.25, 0.93), (4.25, 0.62))):
+        two_way(axes, start, end)
+    two_way(axes, (4.12, 1.72), (4.12, 0.58), bend=0.55)
+    arrow(axes, (3.3, 1.9), (4.12, 1.9))
+    arrow(axes, (1.68, 1.15), (3.75, 1.15))
+    box(axes, 5.8, 1.15, "graph blocks,\ncoupled Gaussian", BLACK, width=1.35, size=8, height=2.0)
+    axes.text(5.8, 2.3, r"$q(w_1, w_2, w_3 \mid x, z, \ell_1, \ell_2, \ell_3)$", ha="center")
+    axes.texts[-1].set_fontsize(9)
+    for x, text in (
+        (0.95, "whole"),
+        (4.4, "parts exchange messages"),
+        (7.4, "latents of the parts"),
+    ):
+        axes.text(x, -0.25, text, ha="center", fontsize=8.5, color=BLACK)
+    axes.set(xlim=(0, 8.4), ylim=(-0.4, 6.0), aspect="auto")
     return figure
+
+
+def site(axes, x, y, fill, pos=None):
+    """Draw a site, with its position."""
+    axes.add_patch(Circle((x, y), 0.18, facecolor=fill, edgecolor=BLACK, linewidth=1))
+    if pos is not None:
+        text = f"({pos[0]:.1f}, {pos[1]:.1f})"
+        axes.text(x - 0.28, y, text, ha="right", va="center", fontsize=7, color=BLACK)
+
+
+def picture(axes, image, x, y):
+    """Draw an image."""
+    axes.imshow(image.permute(1, 2, 0), extent=(x, x + 1.3, y, y + 1.3), zorder=2)
+    axes.add_patch(Rectangle((x, y), 1.3, 1.3, fill=False, edgecolor=GREY, zorder=3))
+
+
+def two_way(axes, start, end, bend=0.0):
+    """Draw messages in both directions."""
+    look = {"arrowstyle": "<|-|>", "mutation_scale": 7, "color": ORANGE, "linewidth": 0.9}
+    axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bend}", **look))
 
 
 def draw_packing():
@@ -92,27 +141,20 @@ def draw_coupling():
         axes.axline((0, 0), slope=-1, color=ORANGE, linewidth=1)
         axes.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", xlabel="$w_1$")
         axes.set_ylabel("$w_2$", labelpad=0)
-        axes.set_title(f"R = {share:g}", fontsize=9)
+        axes.set_title(f"{'coupled' if share else 'independent'}, R = {share:g}", fontsize=9)
+    panels[0].annotate("$w_1 + w_2 = 0$", (-2.6, 2.6), (-3.2, -3.1), fontsize=7.5, color=ORANGE)
     shares = np.linspace(0.0, 0.99, 40)
-    for num_parts, color in ((2, BLUE), (8, GREEN)):
+    for num_parts, dashes in ((8, "--"), (2, ":")):
         alike = torch.zeros(num_parts, dtype=torch.long)
-        distributions = [coupled(share, num_parts, alike) for share in shares]
-        panels[2].plot(
-            shares,
-            [float((w.sum_variance / num_parts).sqrt()) for w in distributions],
-            color=color,
-            label=f"sum of {num_parts}",
-        )
-        panels[2].plot(
-            shares,
-            [float(w.variance[0].sqrt()) for w in distributions],
-            color=color,
-            linestyle=":",
-        )
-    panels[2].plot([], [], color=GREY, linestyle=":", label="one part")
-    panels[2].set(xlabel="R", ylim=(0, 1.05))
-    panels[2].set_title("standard deviation / uncoupled", fontsize=9)
-    panels[2].legend(fontsize=7, frameon=False, loc="lower left")
+        each = [float(coupled(r, num_parts, alike).variance[0].sqrt()) for r in shares]
+        panels[2].plot(shares, each, dashes, color=BLUE, label=f"one of {num_parts} parts")
+    pair = [coupled(r, 2, batch) for r in shares]
+    of_sum = [float((w.sum_variance / 2).sqrt()) for w in pair]
+    panels[2].plot(shares, of_sum, color=ORANGE, label="their sum, of any number")
+    panels[2].set(xlabel="coupling R", ylim=(0, 1.05))
+    panels[2].set_title("standard deviation, relative to R = 0", fontsize=9)
+    panels[2].legend(fontsize=7.5, frameon=False, loc="lower left")
+    panels[2].spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -129,20 +171,20 @@ def axes_of(share, radius):
     return 2.0 * radius, 2.0 * radius * (1.0 - share)
 
 
-def box(axes, x, y, text, color, width=0.7):
+def box(axes, x, y, text, color, width=0.7, size=10, height=0.4):
     """Draw a rounded box with a label."""
     axes.add_patch(
         FancyBboxPatch(
-            (x - width / 2, y - 0.2),
+            (x - width / 2, y - height / 2),
             width,
-            0.4,
+            height,
             boxstyle="round,pad=0.03",
             facecolor="white",
             edgecolor=color,
             linewidth=1.6,
         )
     )
-    axes.text(x, y, text, ha="center", va="center", fontsize=10)
+    axes.text(x, y, text, ha="center", va="center", fontsize=size)
 
 
 def arrow(axes, start, end, text="", shift=(0.0, 0.14)):

@@ -27,7 +27,7 @@ def test_contenders_agree_on_outputs_and_gradients(name):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_sizes_are_those_of_the_law(name):
+def test_sizes_are_those_of_the_distribution(name):
     sizes = SIZES[name](256)
     assert len(sizes) == 256 and int(sizes.min()) >= 1
     assert torch.equal(sizes, SIZES[name](256))

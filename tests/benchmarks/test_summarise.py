@@ -69,7 +69,9 @@ def test_the_dots_go_between_marks_of_their_own(summarise):
     folder = ROOT / "docs" / "results" / "dots-small"
     problem, text = summarise.side_by_side((folder, folder))
     assert problem == "dots" and {"8", "16", "64"} <= cells(text).keys()
-    assert text in summarise.renewed(summarise.PAGE.read_text(encoding="utf-8"), problem, text)
+    assert text in summarise.renewed(
+        summarise.PAGE.read_text(encoding="utf-8"), f"aggregations of the {problem}", text
+    )
 
 
 def test_what_cannot_be_compared_is_refused(summarise, refuses, tmp_path):

@@ -7,7 +7,12 @@ from urllib.request import urlopen
 import pytest
 
 pytest.importorskip("gradio")
-webdriver = pytest.importorskip("selenium.webdriver")
+pytest.importorskip("selenium")
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.actions.pointer_input import PointerInput
+
 BROWSER = next(
     filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None
 )
@@ -16,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="needs Chrome or Chromium, and chromedriver"
 )
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 180.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +34,15 @@ def address():
     app.close()
 
 
-@pytest.fixture
-def page(address):
+@pytest.fixture(params=[1280, 390], ids=["1280 px", "390 px"])
+def page(address, request):
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,1000"):
         options.add_argument(argument)
+    if request.param < 500:  # windows have a least width; a phone's has none
+        metrics = {"width": request.param, "height": 844, "pixelRatio": 2.0, "touch": True}
+        options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     # The driver is named, so that Selenium looks for none and downloads none.
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
@@ -54,7 +62,10 @@ def picture(page, name):
 def until(found, message="nothing came"):
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        result = found()
+        try:
+            result = found()
+        except StaleElementReferenceException:  # the page has just drawn it anew
+            result = None
         if result:
             return result
         time.sleep(0.1)
@@ -80,17 +91,29 @@ def offset(image, share):
     return [int((part - 0.5) * side) for part, side in zip(share, sides, strict=True)]
 
 
+def pointer(page, name, start, end, kind="mouse"):
+    """Press at a place of a picture, and let go at another."""
+    image = element(page, f"#{name} img")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", image)
+    device = PointerInput(kind, kind)
+    action = webdriver.ActionChains(page, devices=[device])
+    input_ = action.w3c_actions.pointer_action
+    x, y = offset(image, start)
+    input_.move_to(image, x, y).pointer_down()
+    if start != end:
+        for share in (0.5, 1.0):
+            place = [a + share * (b - a) for a, b in zip(start, end, strict=True)]
+            input_.move_to(image, *offset(image, place))
+    input_.pointer_up()
+    action.w3c_actions.perform()
+
+
 def click_at(page, name, *share):
-    image = element(page, f"#{name} img")
-    action = webdriver.ActionChains(page)
-    action.move_to_element_with_offset(image, *offset(image, share)).click().perform()
+    pointer(page, name, share, share)
 
 
-def drag(page, name, start, end):
-    image = element(page, f"#{name} img")
-    action = webdriver.ActionChains(page)
-    action.move_to_element_with_offset(image, *offset(image, start)).click_and_hold()
-    action.move_to_element_with_offset(image, *offset(image, end)).release().perform()
+def drag(page, name, start, end, kind="mouse"):
+    pointer(page, name, start, end, kind)
 
 
 def changed(page, name, before):
@@ -119,18 +142,25 @@ def test_sites_come_change_and_go(page, address):
     click_at(page, "true-image", 0.85, 0.85)
     recolored = changed(page, "model-image", added)
 
-    choose(page, "tool", "move")
-    drag(page, "model-image", (0.85, 0.85), (0.15, 0.85))
+    # A drag moves a site whatever the tool, with a mouse and with a finger.
+    drag(page, "model-image", (0.85, 0.85), (0.5, 0.85))
     moved = changed(page, "model-image", recolored)
+    choose(page, "tool", "add")
+    drag(page, "true-image", (0.5, 0.85), (0.15, 0.85), kind="touch")
+    touched = changed(page, "model-image", moved)
 
+    # A click beside all sites deletes none.
     choose(page, "tool", "delete")
+    click_at(page, "model-image", 0.97, 0.97)
+    time.sleep(2.0)
+    assert picture(page, "model-image") == touched
     click_at(page, "model-image", 0.15, 0.85)
     # The first three sites are as they were, and so is the image, to the bit.
-    deleted = changed(page, "model-image", moved)
+    deleted = changed(page, "model-image", touched)
     first, last = (urlopen(source).read() for source in (model, deleted))
     assert first == last
 
-    page.find_element("css selector", "#new-z").click()
+    page.find_element("css selector", "#new-z button, button#new-z").click()
     redrawn = changed(page, "model-image", deleted)
     truth = picture(page, "true-image")
     enter(page, "noise", "0")
@@ -139,15 +169,45 @@ def test_sites_come_change_and_go(page, address):
     assert own_errors(page, address) == []
 
 
+def test_sites_are_moved_by_keyboard_and_an_empty_scene_is_empty(page, address):
+    before = picture(page, "model-image")
+    site = element(page, "#site input")
+    assert "red" in until(lambda: site.get_attribute("value"))
+    slider = element(page, "#x input[type=range]")
+    slider.send_keys(webdriver.Keys.ARROW_RIGHT)
+    changed(page, "model-image", before)
+    until(lambda: "(-0.45, " in (element(page, "#site input").get_attribute("value") or ""))
+
+    page.find_element("css selector", "#clear button, button#clear").click()
+    until(lambda: "no sites" in (element(page, "#model-image img").get_attribute("alt") or ""))
+    images = [urlopen(picture(page, name)).read() for name in ("model-image", "true-image")]
+    assert images[0] == images[1]
+    assert own_errors(page, address) == []
+
+
+def test_all_have_names_and_nothing_is_wider_than_the_page(page, address):
+    picture(page, "model-image")
+    for name in ("model-image", "true-image", "samples"):
+        css = f"#{name} img"
+        until(lambda css=css: "1: red at (-0.50, -0.40)" in element(page, css).get_attribute("alt"))
+    labels = [
+        tuple(label.text.strip() for label in page.find_elements("css selector", f"#{name} label"))
+        for name in ("x", "y", "noise")
+    ]
+    assert len({label for label in labels if any(label)}) == 3
+    width = page.execute_script("return document.documentElement.clientWidth")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
 def test_frequencies_make_another_curve(page, address):
     picture(page, "model-image")  # the page is there
-    tabs = page.find_elements("css selector", "button[role=tab]")
-    next(tab for tab in tabs if tab.text == "Sines").click()
+    open_tab(page, "Sines")
 
     def curves():
         return element(page, "#curves svg, #curves canvas").screenshot_as_base64
 
     until(lambda: page.find_elements("css selector", "#curves svg path, #curves canvas"))
+    until(lambda: "frequency 2" in (element(page, "#curves").get_attribute("aria-label") or ""))
     time.sleep(1.0)  # the plot draws itself
     before = curves()
     element(page, "#present-8 input").click()
@@ -155,5 +215,24 @@ def test_frequencies_make_another_curve(page, address):
     time.sleep(1.0)
     before = curves()
     enter(page, "count-8", "5")
-    until(lambda: curves() != before, "the curves do not grow with the amount")
+    until(lambda: curves() != before, "the curves do not grow with the count")
+    # To say how many there are of a frequency is to say that there are some.
+    assert not element(page, "#present-0 input").is_selected()
+    enter(page, "count-0", "3")
+    until(lambda: element(page, "#present-0 input").is_selected(), "a count checks no box")
+    # Without any, the curves are flat.
+    for category in (0, 1, 4, 8):
+        element(page, f"#present-{category} input").click()
+    until(lambda: "no waves" in (element(page, "#curves").get_attribute("aria-label") or ""))
+    names = [
+        " ".join(each.text for each in page.find_elements("css selector", f"#count-{n} label"))
+        for n in range(10)
+    ]
+    assert all(f"frequency {n + 1}" in name for n, name in enumerate(names)), names
     assert own_errors(page, address) == []
+
+
+def open_tab(page, name):
+    """Open a tab, which a narrow page may have behind a menu."""
+    tabs = page.find_elements("css selector", "button[role=tab]")
+    next(tab for tab in tabs if tab.get_attribute("textContent").strip() == name).click()

@@ -70,6 +70,7 @@ def test_true_wholes_are_not_distinguished_and_others_are():
         assert other > own
 
 
+@pytest.mark.usefixtures("quick_classifier")
 def test_samples_are_of_different_wholes():
     seen = []
 
@@ -107,6 +108,7 @@ def test_spread_is_that_of_two_wholes_of_the_same_parts():
     assert row.true_spread.mean == pytest.approx(expected, rel=0.15)
 
 
+@pytest.mark.usefixtures("quick_classifier")
 def test_what_is_left_out_changes_nothing_else(untrained, dots):
     few = {"num_parts": [2], "num_wholes": 5, "num_samples": 1}
     (bare,) = evaluate(untrained, dots, **few, num_draws=0, num_classified=0)

@@ -38,6 +38,8 @@ def of_sum(whole, category, batch, batch_size):
 
 
 class Coded(Sines):
+    event_shape = (1,)
+
     def sample(self, num_parts, generator=None):
         data = super().sample(num_parts, generator)
         codes = 31.0 ** data.category.double()

@@ -8,6 +8,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("safetensors")
 
 from compvae_pyg import CompVAE, Sines
+from compvae_pyg.command_line import one_line_errors
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +32,11 @@ def test_a_shipped_model_is_evaluated_by_its_name(run_example, tmp_path):
     }
 
 
+@pytest.mark.usefixtures("quick_classifier")
 @pytest.mark.parametrize("output", [None, "elsewhere"])
-def test_a_folder_is_evaluated_where_it_is_or_where_it_is_said(tmp_path, example, output):
+def test_a_folder_is_evaluated_inside_of_it_or_where_it_is_said(tmp_path, example, output):
     Sines().build("small").save_pretrained(tmp_path / "mine")
-    place = tmp_path / (output or "mine")
+    place = tmp_path / (output or "mine/evaluation")
     options = {"num_parts": (2,), "num_wholes": 4, "seed": 3, "device": "cpu"}
     example.main(example.Options(str(tmp_path / "mine"), output=output and place, **options))
     report = json.loads((place / "evaluation.json").read_text())
@@ -50,9 +52,11 @@ def test_a_folder_is_evaluated_where_it_is_or_where_it_is_said(tmp_path, example
         ({"num_wholes": 0}, "num_wholes"),
     ],
 )
-def test_what_cannot_be_evaluated_is_told_in_a_line(tmp_path, example, monkeypatch, options, name):
+def test_what_cannot_be_evaluated_is_reported_in_a_line(
+    tmp_path, example, monkeypatch, options, name
+):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(SystemExit) as stop, one_line_errors():
         example.main(example.Options(**options))
     message = str(stop.value)
     assert message.startswith("error: ") and name in message and "\n" not in message

@@ -20,17 +20,17 @@ def test_colours_are_recovered_with_the_shipped_model(load_example, tmp_path, ca
     assert "| whole accuracy |" in " ".join(capsys.readouterr().out.split())
 
 
-def test_frequencies_are_looked_for_with_any_model(load_example, tmp_path):
+def test_frequencies_are_looked_for_with_any_model(load_example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     Sines().build("small").save_pretrained(tmp_path / "model")
     example = load_example("recover_parts")
     example.main(
         example.Options(
             problem="sines",
             model=str(tmp_path / "model"),
-            output=tmp_path / "sines",
             num_parts=(2,),
             num_wholes=4,
         )
     )
-    (row,) = rows_in(tmp_path / "sines")
+    (row,) = rows_in(tmp_path / "outputs" / "recover-sines")
     assert row["num_candidates"] == 55 and row["num_samples"] == 4

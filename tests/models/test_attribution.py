@@ -14,7 +14,7 @@ def inputs(batch_of, draw):
 
 
 @pytest.mark.parametrize("coupling", ["paper", "scaled"])
-def test_terms_sum_to_the_divergence_of_the_bound(small_model, inputs, seeded, coupling):
+def test_terms_sum_to_the_divergence_of_the_elbo(small_model, inputs, seeded, coupling):
     model = small_model(coupling=coupling, residual_posterior=True)
     with seeded(7):
         kl_w = model.elbo(*inputs).kl_w
@@ -27,7 +27,7 @@ def test_terms_sum_to_the_divergence_of_the_bound(small_model, inputs, seeded, c
 
 
 @pytest.mark.parametrize("coupling", ["paper", "scaled"])
-def test_a_part_s_share_is_the_divergence_of_its_own_law(
+def test_a_part_s_share_is_the_divergence_of_its_own_distribution(
     small_model, dense_law, inputs, seeded, coupling
 ):
     whole, parts, batch, _ = inputs

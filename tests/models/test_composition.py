@@ -113,7 +113,7 @@ def test_sum_and_z_are_those_of_the_formula(a):
     torch.testing.assert_close(law.stddev, expected.stddev)
 
 
-def test_samples_are_of_the_decoded_law_and_obey_their_generator(a):
+def test_samples_are_of_the_decoded_distribution_and_obey_their_generator(a):
     many = a.select(torch.zeros(20_000, dtype=torch.long))
     law = a.decode()
     sample = many.sample(torch.Generator().manual_seed(1))

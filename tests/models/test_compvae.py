@@ -43,7 +43,7 @@ def copies(count, whole, parts, batch):
 
 @couplings
 @pytest.mark.parametrize("residual_posterior", [False, True])
-def test_terms_of_the_bound_are_those_of_a_loop_over_sets(
+def test_terms_of_the_elbo_are_those_of_a_loop_over_sets(
     small_model, dense_law, seeded, inputs, coupling, residual_posterior
 ):
     whole, parts, batch, _ = inputs

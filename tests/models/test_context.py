@@ -237,7 +237,7 @@ def test_wrong_contexts_are_refused(refuses):
         model.elbo(whole, fields, batch, context=torch.full((3, F), math.nan))
     with refuses(TypeError, "context"):
         model.generate(fields, batch, context=[1.0, 2.0, 3.0])
-    with refuses(TypeError, "context"):
+    with refuses(ValueError, "context"):
         model.generate(fields, batch)
     with refuses(ValueError, "context"):
         build("q").generate(fields, batch, context=parts.context)

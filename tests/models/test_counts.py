@@ -31,7 +31,7 @@ def repeated(batch, *values):
 # Dense matrices of counts
 
 
-def test_law_of_the_aggregate_is_that_of_the_parts(small_model, draw):
+def test_distribution_of_the_aggregate_is_that_of_the_parts(small_model, draw):
     network, kinds = small_model().generator, draw(3, PART)
     law = network.counts_prior(COUNTS, kinds)
     expected = network.w_sum_prior(*written_out(COUNTS, kinds), 3)
@@ -47,7 +47,7 @@ def test_law_of_the_aggregate_is_that_of_the_parts(small_model, draw):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float32])
-def test_amounts_may_be_of_any_type_of_number(small_model, draw, dtype):
+def test_counts_may_be_of_any_type_of_number(small_model, draw, dtype):
     network, kinds = small_model().generator, draw(3, PART)
     law = network.counts_prior(COUNTS.to(dtype), kinds)
     assert law.mean.dtype == torch.float64
@@ -73,7 +73,7 @@ def test_a_million_parts_have_exact_moments(small_model, draw):
     torch.testing.assert_close(law.stddev[0], expected, rtol=1e-12, atol=0.0)
 
 
-def test_autocast_does_not_round_amounts(small_model, draw):
+def test_autocast_does_not_round_counts(small_model, draw):
     network, kinds = small_model().float().generator, draw(1, PART).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         prior = network.w_prior(kinds)
@@ -113,7 +113,7 @@ def largest_gap(one, other):
     return gap * math.sqrt(len(one) * len(other) / len(both))
 
 
-def test_wholes_have_the_law_of_those_made_part_by_part(small_model, draw):
+def test_wholes_have_the_distribution_of_those_made_part_by_part(small_model, draw):
     model, kinds, count = small_model(), draw(3, PART), 10_000
     counts = COUNTS.repeat(count, 1)
     for seed, weight in enumerate([None, torch.tensor([0.5, 2.0, -1.0])]):
@@ -352,7 +352,7 @@ def test_mean_bound_of_rows_is_the_likelihood_of_the_parts_written_out(linear_ga
     assert terms.elbo.std() / math.sqrt(copies) < 0.05
 
 
-def test_ranking_tells_multiplicities_apart(linear_gaussian, draw):
+def test_ranking_distinguishes_multiplicities(linear_gaussian, draw):
     from compvae_pyg import rank_parts
 
     exact, row, whole = linear_gaussian("scaled"), draw(1, 2, seed=1), 2.0 * draw(1, 3)

@@ -157,7 +157,7 @@ def test_gradients_stay_in_their_set(batch_of, draw):
     assert (of_parts[batch != 3] == 0).all()
 
 
-def test_equal_parts_are_told_apart_by_noise_alone(batch_of, draw):
+def test_equal_parts_are_distinguished_by_noise_alone(batch_of, draw):
     whole, batch = draw(1, WHOLE), batch_of((3,))
     parts = draw(1, PART).expand(3, PART)
     apart = build(part_noise=True)(whole, parts, batch).w.loc
@@ -360,7 +360,7 @@ def test_compiles_into_one_graph_for_all_shapes(batch_of, draw, seeded, compile_
             torch.testing.assert_close(ours, theirs)
 
 
-def test_half_precision_gives_laws_in_32_bits(batch_of, draw):
+def test_half_precision_gives_distributions_in_32_bits(batch_of, draw):
     encoder = build().float()
     whole, parts = draw(S, WHOLE).float(), draw(N, PART, seed=1).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):

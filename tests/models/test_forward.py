@@ -26,7 +26,7 @@ def one_process():
     destroy_process_group()
 
 
-def test_calling_a_model_is_its_bound(small_model, seeded, inputs, draw):
+def test_calling_a_model_is_its_elbo(small_model, seeded, inputs, draw):
     model, options = small_model(), {"count": torch.full((N,), 2), "weight": draw(N, seed=2)}
     for more in ({}, options):
         with seeded(7):
@@ -38,7 +38,7 @@ def test_calling_a_model_is_its_bound(small_model, seeded, inputs, draw):
         torch.testing.assert_close(called.likelihood.mean, expected.likelihood.mean)
 
 
-def test_hooks_of_the_model_see_its_bound(small_model, inputs):
+def test_hooks_of_the_model_see_its_elbo(small_model, inputs):
     model, seen = small_model(), []
     model.register_forward_hook(lambda _, args, out: seen.append((args, out)))
     terms = model(*inputs)
@@ -46,7 +46,7 @@ def test_hooks_of_the_model_see_its_bound(small_model, inputs):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_data_parallel_training_has_the_gradients_of_the_bound(
+def test_data_parallel_training_has_the_gradients_of_the_elbo(
     small_model, seeded, inputs, one_process, packed
 ):
     model, (whole, *parts) = small_model(), inputs

@@ -25,7 +25,7 @@ def test_gradients_flow_from_the_whole_to_every_prior(small_model, draw):
         assert all((p.grad != 0).any() for p in prior.parameters())
 
 
-def test_sample_has_the_law_s_moments_and_gradients(draw):
+def test_sample_has_the_distribution_s_moments_and_gradients(draw):
     loc, scale = draw(3).requires_grad_(), draw(3, seed=1).exp().requires_grad_()
     law = Normal(loc.expand(20_000, 3), scale)
     drawn = normal_sample(law, torch.Generator().manual_seed(0))

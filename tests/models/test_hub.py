@@ -17,8 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from compvae_pyg import CompVAE, Dots
-from compvae_pyg.models import hub as hub_files
+from compvae_pyg import CompVAE, Dots, hub_requests
 from compvae_pyg.models import model_card
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -188,8 +187,8 @@ def test_a_hub_that_cannot_be_asked_leaves_what_was_fetched_before(hub, model, m
 
 _ASK = """
 from compvae_pyg import CompVAE, Dots
-from compvae_pyg.models import hub
-hub._HUB_TIMEOUT, hub._HUB_UPLOAD = 0.3, 1e9
+from compvae_pyg import hub_requests
+hub_requests._TIMEOUT, hub_requests._UPLOAD = 0.3, 1e9
 model = Dots().build("small", channels=2)
 for name in ("me/silent", "me/known"):
     for ask in (CompVAE.from_pretrained, model.push_to_hub):
@@ -230,7 +229,7 @@ def test_a_hub_that_says_nothing_is_not_waited_for(tmp_path):
 
 
 def test_a_transfer_goes_on_as_long_as_bytes_come(monkeypatch):
-    monkeypatch.setattr(hub_files, "_HUB_TIMEOUT", 0.1)
+    monkeypatch.setattr(hub_requests, "_TIMEOUT", 0.1)
     came = iter(range(100))
     end = threading.Event()
 
@@ -240,9 +239,9 @@ def test_a_transfer_goes_on_as_long_as_bytes_come(monkeypatch):
             end.set()
         return number
 
-    assert hub_files._in_time(lambda: end.wait(30), watched=watched)
+    assert hub_requests._in_time(lambda: end.wait(30), watched=watched)
     with pytest.raises(ConnectionError, match="does not answer"):
-        hub_files._in_time(lambda: threading.Event().wait(5))
+        hub_requests._in_time(lambda: threading.Event().wait(5))
 
 
 @pytest.mark.parametrize("name", [None, 7, nn.Identity()])

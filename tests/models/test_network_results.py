@@ -1,9 +1,11 @@
-"""What users' networks return is checked where it comes in, and told by the network's name."""
+"""What users' networks return is checked where it comes in, and by the network's name."""
 
 import pytest
 import torch
 from torch import nn
 from torch.distributions import Independent, Laplace, Normal
+
+from compvae_pyg import NormalNetwork
 
 SIZES = (3, 0, 1, 5, 2, 0)
 S, N = 6, 11
@@ -78,7 +80,7 @@ CASES = [(network, label) for network, wrong in WRONG.items() for label in wrong
 
 
 @pytest.mark.parametrize(("network", "label"), CASES)
-def test_a_result_that_does_not_fit_is_told_by_the_name_of_the_network(
+def test_a_result_that_does_not_fit_is_reported_by_the_name_of_the_network(
     refuses, small_model, inputs, network, label
 ):
     model = small_model()
@@ -90,7 +92,9 @@ def test_a_result_that_does_not_fit_is_told_by_the_name_of_the_network(
             call()
 
 
-def test_wholes_of_another_shape_are_told_by_the_name_of_the_decoder(refuses, small_model, inputs):
+def test_wholes_of_another_shape_are_reported_by_the_name_of_the_decoder(
+    refuses, small_model, inputs
+):
     model = small_model()
     every = calls(model, *inputs)
     model.generator.decoder = Changed(
@@ -117,7 +121,93 @@ def test_one_latent_for_all_channels_is_not_broadcast(
         model.log_likelihood(*inputs, num_samples=2)
 
 
-def test_features_that_do_not_fit_are_told(refuses, small_model, inputs):
+class Own(nn.Module):
+    """A network of a user's, with a mistake in it."""
+
+    def __init__(self, mistake):
+        super().__init__()
+        self.mistake = mistake
+
+    def forward(self, *inputs):
+        return self.mistake(*inputs)
+
+
+MISTAKES = {
+    "sizes": lambda *x: torch.zeros(1, 2) @ torch.zeros(3, 4),
+    "arguments": lambda: None,
+    "a field": lambda *x: {}["kind"],
+    "an attribute": lambda *x: x.kind,
+    "a type": lambda *x: nn.functional.embedding({}, torch.zeros(2, 2)),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    ("path", "call"),
+    [
+        ("generator.w_prior", "generate"),
+        ("generator.z_prior", "generate"),
+        ("generator.decoder", "elbo"),
+        ("embedding", "infer"),
+        ("embedding.whole_embedding", "elbo"),
+        ("embedding.part_embedding", "elbo"),
+        ("encoder.z_head", "elbo"),
+        ("encoder.w_head", "elbo"),
+    ],
+)
+def test_an_error_in_a_network_names_the_network(refuses, small_model, inputs, path, call, mistake):
+    model = small_model()
+    owner, _, name = path.rpartition(".")
+    setattr(model.get_submodule(owner), name, Own(MISTAKES[mistake]))
+    with refuses(ValueError, name):
+        if call == "generate":
+            model.generate(*inputs[1:])
+        else:
+            getattr(model, call)(*inputs)
+
+
+def test_other_errors_in_a_network_are_raised_as_they_are(small_model, inputs):
+    class Subclass(RuntimeError):
+        pass
+
+    for error in (Subclass("x"), RuntimeError("out of memory"), ZeroDivisionError("x")):
+        model = small_model()
+
+        def fail(*inputs, error=error):
+            raise error
+
+        model.generator.decoder = Own(fail)
+        with pytest.raises(type(error)) as caught:
+            model.generate(*inputs[1:])
+        assert caught.value is error
+
+
+@pytest.mark.parametrize("channels", [9, 1])
+def test_a_normal_network_of_odd_channels_is_reported_by_its_role(
+    refuses, small_model, inputs, channels
+):
+    model = small_model()
+    model.generator.z_prior = NormalNetwork(nn.Linear(W, channels), min_scale=0.1)
+    with refuses(ValueError, "z_prior"):
+        model.elbo(*inputs)
+
+
+@pytest.mark.parametrize("head", ["z_head", "w_head"])
+def test_heads_of_another_width_are_reported(refuses, small_model, inputs, head):
+    model = small_model()
+    setattr(model.encoder, head, Own(lambda first, *rest: first[:, :1]))
+    with refuses(ValueError, head):
+        model.elbo(*inputs)
+
+
+def test_an_embedding_that_returns_one_value_is_reported(refuses, small_model, inputs):
+    model = small_model()
+    model.embedding = Changed(model.embedding, lambda features: features[0])
+    with refuses(TypeError, "embedding"):
+        model.elbo(*inputs)
+
+
+def test_features_that_do_not_fit_are_reported(refuses, small_model, inputs):
     for change, name in (
         (lambda f: (f[0][:, 1:], f[1]), "whole"),
         (lambda f: (f[0], f[1][1:]), "parts"),

@@ -80,7 +80,7 @@ def test_backward_hooks_on_every_layer_leave_the_gradients_as_they_are(shipped):
 
 @pytest.mark.parametrize("residual_posterior", [False, True])
 @pytest.mark.parametrize("coupling", ["paper", "scaled"])
-def test_second_derivatives_of_the_bound_are_those_of_differences(
+def test_second_derivatives_of_the_elbo_are_those_of_differences(
     small_model, batch_of, draw, coupling, residual_posterior
 ):
     model = small_model(coupling=coupling, residual_posterior=residual_posterior)

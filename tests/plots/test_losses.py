@@ -22,32 +22,27 @@ def metrics(steps=40, lowest=-2000.0):
     }
 
 
-def test_losses_lie_where_the_logarithmic_axis_says(drawn):
+def lines_of(axes):
+    return {str(line.get_label()): line for line in axes.lines}
+
+
+def test_losses_are_drawn_in_nats_and_information_in_bits(drawn):
     figure = plots.plot_losses(metrics())
     drawn(figure)
-    axes, bits = figure.axes
-    lines = {line.get_label(): line for line in axes.lines}
-    assert axes.get_yscale() == bits.get_yscale() == "log"
-    total = next(line for label, line in lines.items() if "ELBO" in label)
-    reconstruction = next(line for label, line in lines.items() if "reconstruction" in label)
-    # -2,000 is the lowest value: raised by a round constant that both labels give.
-    assert "+ 2,200 nats" in total.get_label() and "+ 2,200 nats" in reconstruction.get_label()
-    np.testing.assert_allclose(
-        reconstruction.get_ydata(), metrics()["reconstruction_nats"] + 2200.0
-    )
-    np.testing.assert_allclose(total.get_ydata(), 2200.0 - metrics()["elbo_nats"])
-    np.testing.assert_allclose(np.array(axes.get_ylim()) / np.log(2.0), bits.get_ylim())
-    assert [text.get_text() for text in axes.texts] == ["labels", "whole"]
-
-
-def test_positive_losses_are_not_shifted():
-    labels = [line.get_label() for line in plots.plot_losses(metrics(lowest=50.0)).axes[0].lines]
-    assert not any("+" in str(label) for label in labels)
+    above, below = figure.axes
+    assert (above.get_yscale(), below.get_yscale()) == ("linear", "log")
+    (loss,) = (line for label, line in lines_of(above).items() if "ELBO" in label)
+    (reconstruction,) = (line for label, line in lines_of(above).items() if "reconstr" in label)
+    np.testing.assert_array_equal(reconstruction.get_ydata(), metrics()["reconstruction_nats"])
+    np.testing.assert_array_equal(loss.get_ydata(), -metrics()["elbo_nats"])
+    (kl_w,) = (line for label, line in lines_of(below).items() if "parts" in label)
+    assert kl_w.get_ydata()[-1] == pytest.approx(100.0 / np.log(2.0))
+    assert [text.get_text() for text in above.texts] == ["labels", "whole"]
 
 
 def test_latents_that_cost_nothing_are_not_drawn():
-    lines = plots.plot_losses(metrics()).axes[0].lines
-    kl_z = next(line for line in lines if "$z$" in str(line.get_label())).get_ydata()
+    lines = lines_of(plots.plot_losses(metrics()).axes[1])
+    (kl_z,) = (line.get_ydata() for label, line in lines.items() if "of the whole" in label)
     held = metrics()["kl_z_nats"] <= 0.0
     assert held.any()
     assert np.isnan(kl_z[held]).all()
@@ -55,14 +50,14 @@ def test_latents_that_cost_nothing_are_not_drawn():
 
 
 def test_a_latent_of_next_to_no_cost_does_not_stretch_the_axis():
-    numbers = metrics(lowest=50.0)
+    numbers = metrics()
     numbers["kl_z_nats"] = np.full_like(numbers["step"], 1e-4)
-    axes = plots.plot_losses(numbers).axes[0]
-    assert "$z$: latent of the whole, below 0.01 nats" in [line.get_label() for line in axes.lines]
+    axes = plots.plot_losses(numbers).axes[1]
+    assert any("below 0.01 nats" in label for label in lines_of(axes))
     assert axes.get_ylim()[0] > 10.0
-    found = plots.plot_losses(metrics(lowest=50.0)).axes[0]
+    found = plots.plot_losses(metrics()).axes[1]
     assert found.get_ylim()[0] < 1.0
-    assert not any("below" in str(line.get_label()) for line in found.lines)
+    assert not any("below" in label for label in lines_of(found))
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -20,7 +20,8 @@ def test_images_of_the_ground_truth_stand_above_those_of_the_model(drawn):
     assert (first.images[0].get_array() == 0.25).all()
     assert (model_first.images[0].get_array() == 0.75).all()
     np.testing.assert_allclose(first.collections[0].get_offsets(), pos)
-    assert len(below.axes) == 3 and below.axes[0].get_ylabel() == "fading"
+    assert len(below.axes) == 3 and below.get_suptitle() == "fading"
+    assert [axes.get_title() for axes in below.axes] == ["step 0", "step 1", "step 2"]
 
 
 def test_a_site_is_marked_on_the_pixel_nearest_to_it():

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from compvae_pyg import Dots, Problem, Sines
+from compvae_pyg.evaluation import evaluate
 from compvae_pyg.networks import Categorical, build_curves, build_images
 from compvae_pyg.nn import pack
 from compvae_pyg.problems import packed_batch
+from compvae_pyg.training import GeneratedDataset, Schedule
 
 
 class Counts(Problem):
@@ -89,3 +91,35 @@ def test_rows_that_do_not_match_are_refused(refuses):
         packed_batch({"kind": torch.zeros(3)}, None, num_parts)
     with refuses(TypeError, "parts"):
         packed_batch({}, torch.zeros(2, 4), num_parts)
+
+
+WRONG_SAMPLES = {
+    "None": (lambda data: None, TypeError, "sample"),
+    "one graph": (lambda data: data[0], TypeError, "sample"),
+    "a pair": (lambda data: (data.whole, data.color), TypeError, "sample"),
+    "no field": (lambda data: _without(data, "color"), ValueError, "color"),
+    "no whole": (lambda data: _without(data, "whole"), ValueError, "whole"),
+    "a set less": (lambda data: _with_whole(data, data.whole[1:]), ValueError, "whole"),
+    "another size": (lambda data: _with_whole(data, data.whole[..., 1:]), ValueError, "whole"),
+}
+
+
+def _without(data, name):
+    del data[name]
+    return data
+
+
+def _with_whole(data, whole):
+    data.whole = whole
+    return data
+
+
+@pytest.mark.parametrize("label", WRONG_SAMPLES)
+def test_what_is_not_a_sample_of_the_problem_is_reported(refuses, monkeypatch, untrained, label):
+    change, error, name = WRONG_SAMPLES[label]
+    sample = Dots.sample
+    monkeypatch.setattr(Dots, "sample", lambda self, *args: change(sample(self, *args)))
+    with refuses(error, name):
+        GeneratedDataset(Dots(), Schedule(2, batch_size=4))[0]
+    with refuses(error, name):
+        evaluate(untrained, Dots(), num_parts=[2], num_wholes=3)

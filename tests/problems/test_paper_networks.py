@@ -260,7 +260,9 @@ def test_layers_come_in_the_order_of_the_tables_and_have_their_shapes(models, na
     ("name", "w_channels", "z_channels", "event"),
     [("sines-paper", 1024, 256, (200,)), ("dots-paper", 2048, 1024, (3, 32, 32))],
 )
-def test_laws_have_the_shapes_of_latents_and_wholes(models, name, w_channels, z_channels, event):
+def test_distributions_have_the_shapes_of_latents_and_wholes(
+    models, name, w_channels, z_channels, event
+):
     model = models[name]
     whole, parts, batch = inputs(name)
     terms = model.elbo(whole, parts, batch, 3)

@@ -70,9 +70,9 @@ def test_mean_of_repeated_runs_is_the_tail_within_its_stated_error(case):
 def test_estimate_is_unbiased_with_few_samples():
     # Were the threshold the lowest score of the survivors, it would be some 13 % too high.
     truth = tail(3.0)
-    runs = [simulate(seed=seed, level=3.0, num_samples=200) for seed in range(1000)]
+    runs = [simulate(seed=seed, level=3.0, num_samples=200) for seed in range(500)]
     found = torch.tensor([run.probability for run in runs], dtype=torch.float64)
-    assert (found.mean() - truth).abs() < 4.0 * found.std() / math.sqrt(len(runs))
+    assert (found.mean() - truth).abs() < 3.0 * found.std() / math.sqrt(len(runs))
     assert found.std() / math.sqrt(len(runs)) < 0.04 * truth
 
 
@@ -91,7 +91,7 @@ def test_level_that_is_found_has_the_probability_that_was_asked_for(probability)
     assert 0.6 < truth.log().std() / stated < 1.4
 
 
-def test_samples_have_the_law_given_the_event():
+def test_samples_have_the_distribution_given_the_event():
     level = 4.0
     runs = [simulate(seed=seed, level=level, num_samples=1000) for seed in range(30)]
     assert all((run.score > level).all() for run in runs)
@@ -251,7 +251,7 @@ def test_ties_are_no_obstacle():
     assert (run.score == 2).any() and run.probability == pytest.approx(tail(2.0), rel=0.5)
 
 
-def test_levels_out_of_reach_are_told(refuses):
+def test_levels_out_of_reach_are_reported(refuses):
     with refuses(RuntimeError, "scores"):
         simulate(lambda noise: torch.full((len(noise),), 3.0), level=5.0)
     with refuses(RuntimeError, "scores"):
@@ -302,10 +302,7 @@ def test_unfit_arguments_are_refused_before_any_score(refuses):
         simulate(level=1.0).interval(95)
 
 
-def test_a_bar_is_shown_on_terminals_alone(capsys, monkeypatch):
-    simulate(level=3.0, progress=True)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+def test_progress_is_shown_if_it_is_asked_for(capsys, slow_clock):
     simulate(level=3.0, progress=True)
     assert "P(score > " in capsys.readouterr().err
     simulate(level=3.0, progress=False)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, Laplace
+from torch.distributions import Gamma, Independent, Laplace, LogNormal, Poisson
 
 from compvae_pyg.nn import PackedParts
 from compvae_pyg.simulation import WholeFromNoise
@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 
 
 @pytest.mark.parametrize("observation_noise", [False, True])
-def test_wholes_have_the_law_of_the_model(build_model, parts, moments, observation_noise):
+def test_wholes_have_the_distribution_of_the_model(build_model, parts, moments, observation_noise):
     model = build_model()
     draw = WholeFromNoise(model, parts, observation_noise=observation_noise)
     assert draw.num_channels == W + Z + (WHOLE if observation_noise else 0)
@@ -73,7 +73,9 @@ def test_a_whole_may_have_no_parts(build_model, parts):
 
 
 @pytest.mark.parametrize("weight", [None, torch.tensor([2.0, -1.0, 0.5])])
-def test_parts_given_their_sum_have_the_law_of_the_prior_given_it(build_model, parts, weight):
+def test_parts_given_their_sum_have_the_distribution_of_the_prior_given_it(
+    build_model, parts, weight
+):
     model = build_model()
     draw = WholeFromNoise(model, parts, weight=weight)
     prior = model.generator.w_prior(parts)
@@ -177,14 +179,40 @@ def test_unfit_input_is_refused(refuses, build_model, parts):
             draw(noise)
 
 
-def test_observation_noise_needs_a_gaussian(build_model, parts):
-    class Heavy(nn.Module):
-        def forward(self, w_sum, z):
-            return Independent(Laplace(torch.zeros(len(z), WHOLE), torch.ones(WHOLE)), 1)
+class Decodes(nn.Module):
+    """A decoder of one distribution, whatever the latents are."""
 
+    def __init__(self, kind, *numbers):
+        super().__init__()
+        self.kind, self.numbers = kind, numbers
+
+    def forward(self, w_sum, z):
+        rows = [torch.full((len(z), WHOLE), number) for number in self.numbers]
+        return Independent(self.kind(*rows), 1)
+
+
+def test_observation_noise_of_any_distribution_becomes_wholes(build_model, parts):
     model = build_model()
-    model.generator.decoder = Heavy()
+    for kind, numbers in ((Laplace, (0.0, 1.0)), (Gamma, (0.7, 2.0)), (LogNormal, (0.0, 0.5))):
+        model.generator.decoder = Decodes(kind, *numbers)
+        draw = WholeFromNoise(model, parts, observation_noise=True)
+        x = draw(normal(4000, W + Z + WHOLE)).flatten().float()
+        expected = kind(*map(torch.tensor, numbers))
+        torch.testing.assert_close(x.mean(), expected.mean, rtol=0.05, atol=0.05)
+        torch.testing.assert_close(x.std(), expected.stddev, rtol=0.1, atol=0)
+
+
+def test_observation_noise_needs_a_distribution_function(build_model, parts):
+    model = build_model()
+    model.generator.decoder = Decodes(Poisson, 2.0)
     assert WholeFromNoise(model, parts)(normal(2, W + Z)).shape == (2, WHOLE)
     draw = WholeFromNoise(model, parts, observation_noise=True)
     with pytest.raises(TypeError, match="decoder"):
         draw(normal(2, W + Z + WHOLE))
+
+
+def test_the_model_says_whether_wholes_are_draws(build_model, parts):
+    model = build_model()
+    model.observation_noise = True
+    assert WholeFromNoise(model, parts).num_channels == W + Z + WHOLE
+    assert WholeFromNoise(model, parts, observation_noise=False).num_channels == W + Z

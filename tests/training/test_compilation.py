@@ -11,8 +11,9 @@ def forget() -> None:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiling")
-def test_the_compiled_bound_takes_the_same_course(tmp_path, run, monkeypatch):
+def test_the_compiled_elbo_follows_the_same_schedule(tmp_path, run, monkeypatch):
     """Up to the order in which gradients are added, with a backend that runs what was traced."""
     Distribution.set_default_validate_args(True)
     given, graphs = [], []
@@ -59,7 +60,7 @@ def test_old_releases_of_torch_are_refused(tmp_path, run, monkeypatch, refuses):
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiling")
 def test_compiled_training_differs_by_rounding(tmp_path):
-    """With torch's own compiler, in all three stages of the sines' course."""
+    """With torch's own compiler, in all three stages of the sines' schedule."""
     sines = Sines()
     schedule = Schedule.of(sines, num_steps=12)
     models = {}

@@ -42,7 +42,7 @@ def test_a_bad_first_step_leaves_adam_at_its_beginning(module, faults, recorder,
     assert all(not value.any() for name, value in recorder.adam[0].items() if name != "lr")
 
 
-def test_only_the_first_bad_step_is_told(module, faults, fit):
+def test_only_the_first_bad_step_is_reported(module, faults, fit):
     faults.not_finite = {2, 3, 7, 11, 12}
     with pytest.warns(RuntimeWarning) as caught:
         fit(module)

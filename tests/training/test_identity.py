@@ -132,7 +132,7 @@ def test_each_number_of_a_schedule_is_part_of_the_run(tiny):
         assert dict(flat(replace(schedule, **changed))) != default, changed
 
 
-def test_what_the_last_bits_depend_on_is_told(tmp_path, run, model, faults):
+def test_what_the_last_bits_depend_on_is_reported(tmp_path, run, model, faults):
     faults.crash = 9
     with pytest.raises(OSError, match="power cut"):
         run(tmp_path, model)
@@ -177,7 +177,7 @@ def test_values_of_all_kinds_have_a_plain_identity_that_does_not_change():
     assert (plain["names.0"], plain["kind"], plain["number"]) == ("'a'", "Kind.A", 0.5)
 
 
-def test_data_and_networks_of_a_problem_are_told_apart_by_their_content():
+def test_data_and_networks_of_a_problem_are_distinguished_by_their_content():
     torch.manual_seed(0)
     values = {
         "names": (np.array(["a", "b"]), np.array(["a", "c"])),
@@ -195,7 +195,36 @@ def test_data_and_networks_of_a_problem_are_told_apart_by_their_content():
 # Longer runs
 
 
-def test_a_longer_run_says_how(tmp_path, run, tiny, refuses):
+def test_a_finished_run_goes_on_if_more_steps_are_asked_for(tmp_path, run, tiny, read_rows):
+    first = copy.deepcopy(run(tmp_path).state_dict())
+    with pytest.warns(RuntimeWarning, match="20 steps goes on to 30"):
+        model = run(tmp_path, resume=True, schedule=tiny.schedule(30))
+    rows = read_rows(tmp_path)
+    assert [int(row["step"]) for row in rows] == [3, 6, 9, 12, 15, 18, 20, 21, 24, 27, 30]
+    assert {row["stage"] for row in rows[6:]} == {"whole"}
+    assert all(row["beta_z"] == "2" for row in rows[7:])
+    assert any((value != first[name]).any() for name, value in model.state_dict().items())
+    # It is then a run of so many steps: as it is, or longer still, but not shorter.
+    again = run(tmp_path, resume=True, schedule=tiny.schedule(30)).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
+    for shorter in (25, 20):
+        with pytest.raises(ValueError, match="30"):
+            run(tmp_path, resume=True, schedule=tiny.schedule(shorter))
+
+
+def test_a_longer_run_that_is_interrupted_comes_out_the_same(tmp_path, run, tiny, faults, model):
+    run(tmp_path / "one")
+    run(tmp_path / "two", model)
+    with pytest.warns(RuntimeWarning, match="goes on"):
+        whole = run(tmp_path / "one", resume=True, schedule=tiny.schedule(30))
+    faults.crash = 27
+    with pytest.raises(OSError, match="power cut"), pytest.warns(RuntimeWarning, match="goes on"):
+        run(tmp_path / "two", model, resume=True, schedule=tiny.schedule(30))
+    resumed = run(tmp_path / "two", resume=True, schedule=tiny.schedule(30)).state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+
+
+def test_a_longer_run_of_other_numbers_is_another_run(tmp_path, run, tiny, refuses):
     run(tmp_path)
-    with pytest.raises(ValueError, match=r"num_steps is 20 there and 30 here.*another folder"):
-        run(tmp_path, resume=True, schedule=tiny.schedule(30))
+    with refuses(ValueError, "betas"):
+        run(tmp_path, resume=True, schedule=replace(tiny.schedule(30), betas=(0.5, 0.8)))

@@ -511,7 +511,7 @@ def test_training_that_a_callback_ends_is_saved(tmp_path, run):
     assert same(model.state_dict(), {k[6:]: v for k, v in saved["state_dict"].items()})
 
 
-def test_a_schedule_that_is_longer_than_the_run_is_told_of(tiny, model, fit, loader):
+def test_a_schedule_that_is_longer_than_the_run_is_warned_of(tiny, model, fit, loader):
     module = CompVAEModule(model, tiny.schedule(100), tiny.parts)
     with pytest.warns(RuntimeWarning, match=r"schedule has 100 steps.* 6, in stage 'labels'"):
         fit(module, data=loader, max_steps=-1, max_epochs=2)

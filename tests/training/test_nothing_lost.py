@@ -263,7 +263,9 @@ def test_a_name_is_that_of_a_folder_and_of_nothing_else(
     assert files == {"metrics.csv", "checkpoints/last.ckpt", "checkpoints/lock"}
 
 
-def test_a_program_that_changes_its_folder_saves_where_it_was_told(tmp_path, run, model, faults):
+def test_a_program_that_changes_its_folder_saves_where_it_was_asked_to(
+    tmp_path, run, model, faults
+):
     here = Path.cwd()
     (tmp_path / "other").mkdir()
     os.chdir(tmp_path)
@@ -335,7 +337,7 @@ def test_a_problem_with_other_parameters_is_another_run(tmp_path, run, tiny, ref
         run(tmp_path, resume=True)
 
 
-def test_data_of_a_problem_are_told_apart_by_their_content():
+def test_data_of_a_problem_are_distinguished_by_their_content():
     one = {"curves": torch.arange(4.0), "kind": ("a", None)}
     changed = {**one, "curves": torch.tensor([0.0, 1.0, 2.0, 4.0])}
     same, other = dict(flat(one)), dict(flat(changed))

@@ -20,7 +20,7 @@ def evaluated(tiny, model):
     return model.elbo(batch.whole, batch.point, batch.batch, 3), batch.whole
 
 
-def test_with_weights_of_one_it_is_the_negative_bound(evaluated):
+def test_with_weights_of_one_it_is_the_negative_elbo(evaluated):
     terms, whole = evaluated
     loss = objective(terms, whole, Coefficients(Stage("whole", 1.0), 1.0, 1.0))
     assert torch.allclose(loss, -terms.elbo)
@@ -144,7 +144,7 @@ def test_with_parts_inferred_z_is_its_prior_s_mean_and_noise_hides_the_whole_in_
     assert all(p.grad is None for p in model.encoder.z_head.parameters())
 
 
-def test_with_all_inferred_it_is_the_bound(given):
+def test_with_all_inferred_it_is_the_elbo(given):
     model, whole, parts = given
     torch.manual_seed(7)
     expected = model.elbo(whole, parts)

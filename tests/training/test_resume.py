@@ -189,6 +189,7 @@ tiny.train(problem, model, problem.schedule(), tiny.TrainConfig(
 """
 
 
+@pytest.mark.slow  # test_nothing_lost.py kills at several steps
 def test_training_survives_kill_9(tmp_path, uninterrupted, tiny, run, read_rows):
     output = tmp_path / "killed"
     root = Path(__file__).parents[2]

@@ -15,7 +15,13 @@ __all__ = ["plot_compositions"]
 
 
 def plot_compositions(model: CompVAE, problem: Digits, seed: int) -> Figure:
-    """Draw an observed canvas that is edited part by part, and new ones."""
+    """Draw an observed canvas that is edited part by part, and new ones.
+
+    Example:
+        >>> digits = Digits()
+        >>> type(plot_compositions(digits.build("small"), digits, seed=0)).__name__
+        'Figure'
+    """
     source = torch.Generator().manual_seed(seed)
 
     def parts(*digits: tuple[int, float, float]) -> dict[str, Tensor]:

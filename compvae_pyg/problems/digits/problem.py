@@ -26,7 +26,12 @@ _EXTENT = _DIGIT[0] / _CANVAS[0]
 
 
 def build_digits_small() -> CompVAE:
-    """Build networks for a laptop: :func:`~compvae_pyg.networks.build_images`."""
+    """Build networks for a laptop: :func:`~compvae_pyg.networks.build_images`.
+
+    Example:
+        >>> build_digits_small().event_shape
+        (1, 24, 24)
+    """
     # A template has a margin around the digit.
     fields = {"category": Categorical(10)}
     return build_images(fields=fields, size=_CANVAS, extent=1.5 * _EXTENT)
@@ -72,6 +77,7 @@ class Digits(Problem):
             ratio="the same, relative to the ground truth",
             chance=0.1,
             reconstructed=True,
+            meaning="share of digits that a classifier of single digits reads at their places",
         ),
         "spread": Quantity("rmse between two (oracle)", title="rmse between two of the same parts"),
     }

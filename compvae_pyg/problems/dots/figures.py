@@ -28,21 +28,31 @@ _GAP, _WIDE_GAP, _MARGIN = 0.08, 0.24, 0.06
 
 
 def draw_figures(model: CompVAE, problem: Dots, seed: int) -> dict[str, Figure]:
-    """Draw all of them, from samples of a model."""
+    """Draw all of them, from samples of a model.
+
+    Example:
+        >>> sorted(draw_figures(Dots().build("small"), Dots(), seed=0))
+        ['data', 'recomposition', 'reconstructions']
+    """
     sizes = torch.arange(1, 5).repeat_interleave(8)
     data = problem.sample(sizes, torch.Generator().manual_seed(seed))
     return {
-        "data": plot_data(data.whole, sizes, data.pos),
+        "data": plot_data(data.whole, sizes, data.pos, data.color),
         "recomposition": plot_recomposition(recompose_dots(model, problem, seed=seed)),
         "reconstructions": plot_reconstructions(reconstruct_dots(model, problem, seed=seed)),
     }
 
 
-def plot_data(images: ArrayLike, num_parts: ArrayLike, pos: ArrayLike | None = None) -> Figure:
+def plot_data(
+    images: ArrayLike,
+    num_parts: ArrayLike,
+    pos: ArrayLike | None = None,
+    color: ArrayLike | None = None,
+) -> Figure:
     """Draw examples of wholes, one row for each number of sites (paper, Fig. 3).
 
     Images are ``[S, 3, H, W]`` in [0, 1], ``num_parts`` is ``[S]``; positions of the sites, packed,
-    ``[N, 2]``, are marked.
+    ``[N, 2]``, are marked, in their colours by number, ``[N]``.
 
     Example:
         >>> figure = plot_data(np.zeros((3, 3, 32, 32)), [1, 1, 2], np.zeros((4, 2)))
@@ -52,15 +62,19 @@ def plot_data(images: ArrayLike, num_parts: ArrayLike, pos: ArrayLike | None = N
     images = array(images, "images", "S", 3, "H", "W")
     num_parts = array(num_parts, "num_parts", len(images))
     if pos is not None:
-        pos = array(pos, "pos", int(num_parts.sum()), 2)
-        sites = np.split(pos, np.cumsum(num_parts)[:-1])
+        number = int(num_parts.sum())
+        pos, bounds = array(pos, "pos", number, 2), np.cumsum(num_parts)[:-1]
+        fill = np.ones((number, 3))
+        if color is not None:
+            fill = np.asarray(list(COLORS.values()))[array(color, "color", number)]
+        sites, fills = np.split(pos, bounds), np.split(fill, bounds)
     labels, rows, columns = _rows_by_size(num_parts)
     mosaic = _Mosaic(labels, columns, left=0.45)
     for y, row in enumerate(rows):
         for x, at in enumerate(row):
             mosaic.tile(x, y, images[at])
             if pos is not None:
-                mosaic.mark(x, y, sites[at], "white", 10.0)
+                mosaic.mark(x, y, sites[at], fills[at], 16.0)
     return mosaic.figure
 
 
@@ -69,28 +83,40 @@ def plot_recomposition(recomposition: Recomposition) -> Figure:
 
     Above, the part that each column adds: its colour at its position. Then the ground truth of all
     parts so far, and what the model generates from them, one draw a row.
+
+    Example:
+        >>> model, how = Dots().build("small"), {"num_parts": 2, "num_samples": 1}
+        >>> type(plot_recomposition(recompose_dots(model, Dots(), **how))).__name__
+        'Figure'
     """
     color, pos, truth, generated = map(np.asarray, vars(recomposition).values())
     palette = np.asarray(list(COLORS.values()))
     num_samples, num_parts = generated.shape[:2]
     labels = ["part added", "ground truth", *(f"sample {n + 1}" for n in range(num_samples))]
-    mosaic = _Mosaic(labels, num_parts, left=0.95, row_breaks=(1, 2))
+    mosaic = _Mosaic(labels, num_parts, left=0.95, top=0.2, row_breaks=(1, 2))
     for x in range(num_parts):
+        mosaic.heading(x, f"$K={x + 1}$")
         mosaic.tile(x, 0, np.full((3, 1, 1), 0.85))
-        mosaic.mark(x, 0, pos[x : x + 1], palette[color[x]], 55.0)
+        mosaic.mark(x, 0, pos[x : x + 1], palette[color[x : x + 1]], 55.0)
         for y, image in enumerate([truth[x], *generated[:, x]], start=1):
             mosaic.tile(x, y, image)
     return mosaic.figure
 
 
 def plot_reconstructions(reconstructions: Reconstructions) -> Figure:
-    """Draw images beside their reconstructions, one row for each number of sites."""
+    """Draw images beside their reconstructions, one row for each number of sites.
+
+    Example:
+        >>> model, how = Dots().build("small"), {"num_parts": [2], "num_examples": 1}
+        >>> type(plot_reconstructions(reconstruct_dots(model, Dots(), **how))).__name__
+        'Figure'
+    """
     num_parts, *pair = map(np.asarray, vars(reconstructions).values())
     labels, rows, pairs = _rows_by_size(num_parts)
     breaks = range(2, 2 * pairs, 2)
     mosaic = _Mosaic(labels, 2 * pairs, left=0.5, top=0.2, column_breaks=breaks)
-    for place, name in zip(mosaic.x, ["whole", "recon."] * pairs, strict=True):
-        mosaic.axes.text(place + 0.5, -0.06, name, ha="center", va="bottom", fontsize=8)
+    for x, name in enumerate(["whole", "recon."] * pairs):
+        mosaic.heading(x, name)
     for y, row in enumerate(rows):
         for x in range(2 * len(row)):
             mosaic.tile(x, y, pair[x % 2][row[x // 2]])
@@ -131,6 +157,9 @@ class _Mosaic:
         for y, text in zip(self.y, row_labels, strict=True):
             self.axes.text(-0.12, y + 0.5, text, ha="right", va="center", fontsize=9)
 
+    def heading(self, column: int, text: str) -> None:
+        self.axes.text(self.x[column] + 0.5, -0.06, text, ha="center", va="bottom", fontsize=8)
+
     def tile(self, column: int, row: int, image: NDArray[Any]) -> None:
         x, y = self.x[column], self.y[row]
         draw_image(self.axes, image, (x, x + 1.0, y + 1.0, y), aspect="auto")
@@ -141,7 +170,7 @@ class _Mosaic:
     def mark(self, column: int, row: int, pos: NDArray[Any], fill: Any, area: float) -> None:
         """Mark positions, ``[N, 2]`` in [-1, 1]."""
         corner = np.array([self.x[column], self.y[row]])
-        draw_sites(self.axes, corner + (pos + 1.0) / 2.0, [fill] * len(pos), area, 1.8)
+        draw_sites(self.axes, corner + (pos + 1.0) / 2.0, fill, area, 1.8)
 
 
 def _places(count: int, breaks: Collection[int]) -> tuple[NDArray[Any], float]:

@@ -16,9 +16,19 @@ QUANTITIES = {
         title="sites that show their colour",
         ratio="the same, relative to the ground truth",
         chance=1.0 / len(COLORS),
+        meaning="share of sites whose nearest pixel is closest to their colour",
     ),
-    "rmse": Quantity("rmse (oracle)", title="rmse to a ground-truth image"),
-    "glitches": Quantity("glitches (oracle)", ".2%", "share of glitches"),
+    "rmse": Quantity(
+        "rmse (oracle)",
+        title="rmse to a ground-truth image",
+        meaning="root mean squared difference to a true image of the same sites",
+    ),
+    "glitches": Quantity(
+        "glitches (oracle)",
+        ".2%",
+        "share of glitches",
+        meaning="share of pixels that are black or white by mistake",
+    ),
 }
 
 

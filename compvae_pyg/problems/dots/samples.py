@@ -8,7 +8,7 @@ from torch import Tensor
 
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn import checks
-from compvae_pyg.problems.dots.data import render_dots
+from compvae_pyg.problems.dots.data import COLORS, render_dots
 from compvae_pyg.problems.dots.problem import Dots
 from compvae_pyg.problems.repeatable import isolated, stream
 
@@ -21,6 +21,12 @@ class Recomposition:
 
     ``color``, ``[K]``, and ``pos``, ``[K, 2]``, are the sites, of which the first 1, 2, … K make
     the images of ``truth``, ``[K, 3, 32, 32]``, and ``generated``, ``[num_samples, K, 3, 32, 32]``.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> how = {"num_parts": 2, "num_samples": 1}
+        >>> recompose_dots(Dots().build("small"), Dots(), **how).pos.shape
+        torch.Size([2, 2])
     """
 
     color: Tensor
@@ -31,7 +37,14 @@ class Recomposition:
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Images, their numbers of sites, ``[S]``, and reconstructions, ``[S, 3, 32, 32]``."""
+    """Images, their numbers of sites, ``[S]``, and reconstructions, ``[S, 3, 32, 32]``.
+
+    Example:
+        >>> from compvae_pyg import Dots
+        >>> how = {"num_parts": [2], "num_examples": 1}
+        >>> reconstruct_dots(Dots().build("small"), Dots(), **how).num_parts
+        tensor([2])
+    """
 
     num_parts: Tensor
     whole: Tensor
@@ -51,7 +64,8 @@ def recompose_dots(
         z^{(k)} = \mu(\tilde w^{(k)}) + \sigma(\tilde w^{(k)})\, \varepsilon, \qquad
         x^{(k)} = \mathbb{E}[x \mid z^{(k)}, \tilde w^{(k)}]
 
-    for each of ``num_samples`` series. Sites and latents are drawn from ``seed``.
+    for each of ``num_samples`` series. Sites and latents are drawn from ``seed``; a site that is
+    neither black nor white comes first, if there is one.
 
     Example:
         >>> from compvae_pyg import Dots
@@ -63,6 +77,10 @@ def recompose_dots(
     checks.check_evaluation(model, problem, Dots, seed=seed, **counts)
     source = stream(seed, num_parts)
     data = problem.sample(torch.tensor([num_parts]), source)
+    bright = [list(COLORS)[int(color)] not in ("black", "white") for color in data.color]
+    first_site = bright.index(True) if any(bright) else 0
+    for field in problem.part_fields:
+        data[field] = data[field].roll(-first_site, dims=0)
     low, high = problem.intensity_range
     intensity = low + (high - low) * torch.rand(num_parts, generator=source)
     # The k-th set holds the first k sites.

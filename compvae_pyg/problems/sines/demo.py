@@ -12,10 +12,35 @@ from compvae_pyg.problems.sines.problem import Sines
 __all__ = ["add_tab", "draw_curves"]
 
 LARGEST_COUNT = 8
+NUM_DRAWN = 5
+
+# A plot has no text for those who do not see it: the hidden field says what it shows.
+DESCRIBE = """
+() => {
+  const describe = () => {
+    const field = document.querySelector("#waves textarea, #waves input");
+    for (const [id, what] of [
+      ["curves", "A curve of the model and a true one"],
+      ["draws", "Several curves of the model"],
+    ]) {
+      const plot = document.querySelector("#" + id);
+      if (!plot) continue;
+      plot.setAttribute("role", "img");
+      plot.setAttribute("aria-label", what + ", of " + (field?.value || "waves"));
+    }
+  };
+  setInterval(describe, 500);
+}
+"""
 
 
-def draw_curves(model: CompVAE, counts: list[int], seed: int) -> dict[str, list[Any]]:
-    """Draw a curve of the model and of the ground truth, of counts of waves, as table columns.
+@torch.no_grad()
+def draw_curves(
+    model: CompVAE, counts: list[int], seed: int, number: int = 1
+) -> dict[str, list[Any]]:
+    """Draw curves of the model and one of the ground truth, of counts of waves, as table columns.
+
+    Without any waves all are flat.
 
     Example:
         >>> table = draw_curves(Sines().build("small"), [1] + 9 * [0], seed=0)
@@ -24,14 +49,21 @@ def draw_curves(model: CompVAE, counts: list[int], seed: int) -> dict[str, list[
     """
     count, kinds = torch.tensor(counts), torch.arange(len(counts))
     sines, generator = Sines(num_categories=len(counts)), torch.Generator().manual_seed(seed)
-    drawn = model.generate({"category": kinds}, count=count, generator=generator)
-    waves = kinds.repeat_interleave(count)
-    truth = sines.draw(waves, torch.zeros_like(waves), 1, generator)
     length = sines.num_samples
+    if sum(counts) == 0:
+        curves = torch.zeros(number + 1, length)
+    else:
+        batch = torch.arange(number).repeat_interleave(len(counts))
+        parts = {"category": kinds.repeat(number)}
+        drawn = model.generate(parts, batch, count=count.repeat(number), generator=generator)
+        waves = kinds.repeat_interleave(count)
+        truth = sines.draw(waves, torch.zeros_like(waves), 1, generator)
+        curves = torch.cat([drawn, truth])
+    names = ["model"] if number == 1 else [f"draw {n + 1}" for n in range(number)]
     return {
-        "t": 2 * list(range(length)),
-        "x": [*drawn[0].tolist(), *truth[0].tolist()],
-        "curve": length * ["model"] + length * ["ground truth"],
+        "t": (number + 1) * list(range(length)),
+        "x": curves.flatten().tolist(),
+        "curve": [name for name in (*names, "ground truth") for _ in range(length)],
     }
 
 
@@ -47,25 +79,45 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
                 with gr.Row():
                     names = {"label": f"frequency {category + 1}", "elem_id": f"present-{category}"}
                     present.append(gr.Checkbox(category in (1, 4), min_width=120, **names))
-                    names = {"label": "count", "elem_id": f"count-{category}"}
-                    shown: dict[str, Any] = {"value": 1, "show_label": False, "min_width": 120}
+                    label = f"waves of frequency {category + 1}"
+                    names = {"label": label, "elem_id": f"count-{category}"}
+                    shown: dict[str, Any] = {"value": 1, "min_width": 120}
                     counts.append(gr.Slider(1, LARGEST_COUNT, step=1, **shown, **names))
         with gr.Column(scale=2):
-            plot = gr.LinePlot(
-                x="t", y="x", color="curve", title="one draw of each", height=420, elem_id="curves"
+            look = {"x": "t", "y": "x", "color": "curve"}
+            plot = gr.LinePlot(title="one draw of each", height=360, elem_id="curves", **look)
+            draws = gr.LinePlot(
+                title=f"{NUM_DRAWN} draws of the model", height=260, elem_id="draws", **look
             )
             again = gr.Button("Draw again", elem_id="again")
             gr.Markdown(
-                "Amplitudes and phases are not given: the two curves share their frequencies only."
+                "Amplitudes and phases are not given: the curves share their frequencies only."
             )
+    waves = gr.Textbox(visible="hidden", elem_id="waves")
 
     def show(seed: int, *chosen: Any) -> Any:
         half = len(chosen) // 2
         pairs = zip(chosen[:half], chosen[half:], strict=True)
-        return pandas.DataFrame(draw_curves(model, [int(n) * on for on, n in pairs], seed))
+        number = [int(n) * on for on, n in pairs]
+        # A curve of K waves lies in [-K, K]: the axis does not stretch what is next to nothing.
+        bound = 1.05 * max(1, sum(number))
+        limits = [-bound, bound]
+        one = pandas.DataFrame(draw_curves(model, number, seed))
+        many = pandas.DataFrame(draw_curves(model, number, seed, NUM_DRAWN))
+        many = many[many["curve"] != "ground truth"]
+        text = ", ".join(f"{n} of frequency {k + 1}" for k, n in enumerate(number) if n)
+        return (
+            gr.LinePlot(value=one, y_lim=limits),
+            gr.LinePlot(value=many, y_lim=limits),
+            text or "no waves",
+        )
 
-    inputs = [seed, *present, *counts]
-    app.load(show, inputs, plot)
-    for control in (*present, *counts):
-        control.change(show, inputs, plot, show_progress="hidden")
-    again.click(lambda seed: seed + 1, seed, seed).then(show, inputs, plot)
+    inputs, outputs = [seed, *present, *counts], [plot, draws, waves]
+    quick: dict[str, Any] = {"show_progress": "hidden"}
+    app.load(show, inputs, outputs)
+    app.load(None, js=DESCRIBE)
+    for box, count in zip(present, counts, strict=True):
+        box.change(show, inputs, outputs, **quick)
+        # Who says how many waves there are says that there are some.
+        count.input(lambda: True, None, box, **quick).then(show, inputs, outputs, **quick)
+    again.click(lambda seed: seed + 1, seed, seed).then(show, inputs, outputs)

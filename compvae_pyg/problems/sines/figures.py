@@ -25,7 +25,12 @@ __all__ = [
 
 
 def draw_figures(model: CompVAE, problem: Sines, seed: int) -> dict[str, Figure]:
-    """Draw all of them, from samples of a model."""
+    """Draw all of them, from samples of a model.
+
+    Example:
+        >>> sorted(draw_figures(Sines().build("small"), Sines(), seed=0))
+        ['nonlinearity', 'recomposition', 'sum', 'variety']
+    """
     # Low frequencies, whose curves can be distinguished by eye.
     four = recompose_sines(model, problem, category=(0, 1, 2, 4), seed=seed)
     return {
@@ -37,7 +42,13 @@ def draw_figures(model: CompVAE, problem: Sines, seed: int) -> dict[str, Figure]
 
 
 def plot_sum(recomposition: SinesRecomposition) -> Figure:
-    """Draw a whole against the sum of its parts, true and inferred (paper, Fig. 2)."""
+    """Draw a whole against the sum of its parts, true and inferred (paper, Fig. 2).
+
+    Example:
+        >>> model = Sines().build("small")
+        >>> len(plot_sum(recompose_sines(model, Sines(), category=[0, 2])).axes)
+        2
+    """
     _check_recomposition(recomposition)
     figure = style.chart(7.2, 2.8)
     grid = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -55,7 +66,12 @@ def plot_sum(recomposition: SinesRecomposition) -> Figure:
 
 
 def plot_variety(variety: SinesVariety) -> Figure:
-    """Draw many curves of one wave of each category, true and generated (paper, Fig. 5)."""
+    """Draw many curves of one wave of each category, true and generated (paper, Fig. 5).
+
+    Example:
+        >>> type(plot_variety(sines_variety(Sines().build("small"), Sines()))).__name__
+        'Figure'
+    """
     category = np.asarray(variety.category)
     truth = style.array(variety.truth, "truth", len(category), "num_draws", "T")
     generated = style.array(variety.generated, "generated", *truth.shape)
@@ -78,6 +94,11 @@ def plot_sines_recomposition(recomposition: SinesRecomposition) -> Figure:
     """Draw a curve's waves alone, added one by one, and left out one by one (paper, Fig. 6).
 
     The model's curves come from what it inferred from all waves, the lowest of the second column.
+
+    Example:
+        >>> model = Sines().build("small")
+        >>> len(plot_sines_recomposition(recompose_sines(model, Sines(), category=[0, 2])).axes)
+        6
     """
     num_parts = _check_recomposition(recomposition)
     figure = style.chart(7.2, 0.6 + 0.82 * num_parts)
@@ -105,7 +126,12 @@ def plot_sines_recomposition(recomposition: SinesRecomposition) -> Figure:
 
 
 def plot_nonlinearity(result: SinesNonlinearity) -> Figure:
-    """Draw ground-truth curves of the same waves that saturate more and more (paper, Fig. 10)."""
+    """Draw ground-truth curves of the same waves that saturate more and more (paper, Fig. 10).
+
+    Example:
+        >>> type(plot_nonlinearity(sines_nonlinearity(Sines()))).__name__
+        'Figure'
+    """
     count = len(result.nonlinearity)
     whole = style.array(result.whole, "whole", count, "T")
     linear = style.array(result.linear, "linear", *whole.shape)

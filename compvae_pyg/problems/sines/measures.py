@@ -16,15 +16,33 @@ from compvae_pyg.problems.estimate import Estimate, mean_square
 __all__ = ["QUANTITIES", "Spectrum", "compare_spectra", "measure_spectrum", "spectrum"]
 
 QUANTITIES = {
-    "amplitude": Quantity("amplitude (ground truth)", ".2f", "amplitude of a wave: mean"),
-    "amplitude_std": Quantity(
-        "its sd (ground truth)", ".2f", "amplitude of a wave: standard deviation"
+    "amplitude": Quantity(
+        "amplitude (ground truth)",
+        ".2f",
+        "amplitude of a wave: mean",
+        meaning="mean amplitude of the waves that are given",
     ),
-    "leak": Quantity("leak (ground truth)", ".2f", "leak: amplitude of absent waves"),
+    "amplitude_std": Quantity(
+        "its sd (ground truth)",
+        ".2f",
+        "amplitude of a wave: standard deviation",
+        meaning="standard deviation of these amplitudes",
+    ),
+    "leak": Quantity(
+        "leak (ground truth)",
+        ".2f",
+        "leak: amplitude of absent waves",
+        meaning="mean amplitude of the waves that are not",
+    ),
     "outside": Quantity("outside (ground truth)", ".2f", "energy outside all frequencies"),
-    "clipped": Quantity("clipped (ground truth)", ".2f"),
-    "energy_distance": Quantity("energy distance (oracle)"),
-    "generated_sum_energy_distance": Quantity("of summed parts"),
+    "clipped": Quantity("clipped (ground truth)", ".2f", meaning="share of values at a bound"),
+    "energy_distance": Quantity(
+        "energy distance (oracle)",
+        meaning="energy distance of generated curves to true ones of the same waves",
+    ),
+    "generated_sum_energy_distance": Quantity(
+        "of summed parts", meaning="that of sums of generated curves of one wave each"
+    ),
 }
 
 

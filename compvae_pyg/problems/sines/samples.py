@@ -28,6 +28,11 @@ class SinesRecomposition:
     Curves, ``[K, T]``, are the ground truth, ``true``, and what inferred latents decode to: of each
     wave alone, ``parts``; of the first 1, 2, … K, ``wholes``, the last of which the model observes;
     and of all but one, ``without``.
+
+    Example:
+        >>> from compvae_pyg import Sines
+        >>> recompose_sines(Sines().build("small"), Sines(), category=[0, 2]).parts.shape
+        torch.Size([2, 200])
     """
 
     category: Tensor
@@ -41,7 +46,13 @@ class SinesRecomposition:
 
 @dataclass(frozen=True)
 class SinesVariety:
-    """Many curves, ``[C, num_draws, T]``, of one wave of each category, all on the CPU."""
+    """Many curves, ``[C, num_draws, T]``, of one wave of each category, all on the CPU.
+
+    Example:
+        >>> from compvae_pyg import Sines
+        >>> sines_variety(Sines().build("small"), Sines()).truth.shape[-1]
+        200
+    """
 
     category: Tensor
     truth: Tensor
@@ -54,6 +65,11 @@ class SinesNonlinearity:
 
     For each nonlinearity :math:`C`, ``whole`` lies in :math:`[-K, K]`, and ``linear`` is the sum of
     the parts, :math:`C \sum_i a_i \cos(\dots)`, both ``[len(nonlinearity), T]``.
+
+    Example:
+        >>> from compvae_pyg import Sines
+        >>> sines_nonlinearity(Sines()).whole.shape[1]
+        200
     """
 
     nonlinearity: tuple[float, ...]

@@ -164,7 +164,8 @@ def test_a_row_depends_on_its_arguments_alone(sines):
 def test_what_no_curve_has_is_missing(sines, tmp_path):
     """With a hundred waves of two categories, none is absent and none is there once."""
     two = Sines(num_categories=2)
-    rows = evaluate(GroundTruthModel(two), two, num_parts=[100], num_wholes=4, num_draws=2)
+    few = {"num_parts": [100], "num_wholes": 4, "num_draws": 2, "num_classified": 0}
+    rows = evaluate(GroundTruthModel(two), two, **few)
     assert math.isnan(rows[0].true_amplitude.mean)
     assert math.isnan(rows[0].generated_amplitude_std.mean)
     assert math.isnan(rows[0].generated_leak.mean)
