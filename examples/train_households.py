@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
 
 from compvae_pyg.command_line import RunOptions, is_first_process, one_line_errors
-from compvae_pyg.evaluation import evaluate_ensembles, format_table, write_evaluation
-from compvae_pyg.networks import fit_normalization
-from compvae_pyg.plots import plot_losses, read_metrics
-from compvae_pyg.problems.households import Households, Pool, read_citylearn, read_meters
-from compvae_pyg.problems.households.figures import plot_diversity
-from compvae_pyg.training import Schedule, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +44,15 @@ class Options(RunOptions):
 
 
 def main(options: Options) -> None:
+    # Imported here, so that --help answers at once.
+    import torch
+
+    from compvae_pyg.evaluation import evaluate_ensembles, format_table, write_evaluation
+    from compvae_pyg.networks import fit_normalization
+    from compvae_pyg.plots import plot_losses, read_metrics
+    from compvae_pyg.problems.households.figures import plot_diversity
+    from compvae_pyg.training import Schedule, train
+
     homes = source(options)
     held_out = homes.held_out()
     torch.manual_seed(options.seed)
@@ -79,8 +81,10 @@ def main(options: Options) -> None:
     )
 
 
-def source(options: Options) -> Households:
+def source(options: Options):
     """Return the homes to train with; their ``held_out`` are days that training does not see."""
+    from compvae_pyg.problems.households import Households, Pool, read_citylearn, read_meters
+
     if options.data == ("simulated",):
         return Households(day=options.day)
     pool: Pool

@@ -116,7 +116,7 @@ def test_a_copy_gives_the_same_numbers_and_shares_nothing(batch_of, build, how):
 def test_a_copied_model_can_be_saved(tmp_path):
     model = pickle.loads(pickle.dumps(copy.deepcopy(Dots().build("small", channels=2))))
     model.save_pretrained(tmp_path)
-    assert type(model).from_pretrained(tmp_path).encoder.w_channels == 2 * 64
+    assert type(model).from_pretrained(tmp_path).encoder.w_channels == 2 * 320 + 64
 
 
 # torch.export

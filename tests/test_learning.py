@@ -21,6 +21,6 @@ def test_two_minutes_of_training_compose_images_of_the_sites_asked_for(tmp_path)
         for row in evaluate(model, dots, num_parts=(1, 4, 8), num_wholes=500, num_classified=0)
     }
     assert rows[1].accuracy_ratio.mean > 0.98
-    assert rows[4].accuracy_ratio.mean > 0.90
-    assert rows[8].accuracy_ratio.mean > 0.85
-    assert rows[4].reconstruction_rmse.mean < 0.12
+    assert rows[4].accuracy_ratio.mean > 0.95
+    assert rows[8].accuracy_ratio.mean > 0.95
+    assert rows[4].reconstruction_rmse.mean < 0.06

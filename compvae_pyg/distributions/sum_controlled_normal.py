@@ -127,9 +127,8 @@ class SumControlledNormal(PackedDistribution):
         """Standard deviation of each member, ``[N, D]``."""
         others = self.rho * self._noise_of_others * self.scale
         # Not none, where the gradient would be NaN.
-        return torch.hypot(
-            self._kept * self.scale, others.clamp(min=torch.finfo(others.dtype).tiny)
-        )
+        least = torch.finfo(others.dtype).tiny
+        return torch.hypot(self._kept * self.scale, others.clamp(min=least))
 
     @property
     def marginals(self) -> Normal:
@@ -304,9 +303,8 @@ class SumControlledNormal(PackedDistribution):
 
     def _sum_of_others(self, value: Tensor) -> Tensor:
         others = self._sum(value.masked_fill(self._is_major, 0.0))
-        return torch.where(
-            self._is_major, self._spread(others), self._spread(self._sum(value)) - value
-        )
+        rest = self._spread(self._sum(value)) - value
+        return torch.where(self._is_major, self._spread(others), rest)
 
     @lazy_property
     def _noise_of_others(self) -> Tensor:
@@ -385,17 +383,15 @@ class ResidualSumControlledNormal(SumControlledNormal):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        shape, logits = ("N", "D"), coupling_logits
-        checks.check_same_shape(
-            shape, shift=shift, log_variance=log_variance, coupling_logits=logits
-        )
+        given = {"shift": shift, "log_variance": log_variance, "coupling_logits": coupling_logits}
+        checks.check_same_shape(("N", "D"), **given)
         checks.check_normal(prior, "prior", shift.shape[0], shift.shape[1], shift.device)
         self.prior = prior
         self.shift = shift
         self.log_variance = log_variance
         self._ratio = torch.exp(0.5 * log_variance)
         loc, scale = prior.loc + prior.scale * shift, prior.scale * self._ratio
-        super().__init__(loc, scale, logits, *args, **kwargs)
+        super().__init__(loc, scale, coupling_logits, *args, **kwargs)
 
     def kl_to_prior(self) -> Tensor:
         r"""Return :math:`\mathrm{KL}(q \| \mathcal{N}(m, s^2))` in nats, ``[S, D]``."""

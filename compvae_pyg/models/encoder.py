@@ -128,11 +128,9 @@ class CompVAEEncoder(nn.Module):
         if w_head is not None and posterior_init != "linear":
             got = f"got {posterior_init!r}"
             raise ValueError(f"posterior_init must be 'linear' with a w_head ({got})")
-        self.whole_channels = whole_channels
-        self.part_channels = part_channels
+        self.whole_channels, self.part_channels = whole_channels, part_channels
         self.hidden_channels = hidden_channels
-        self.w_channels = w_channels
-        self.z_channels = z_channels
+        self.w_channels, self.z_channels = w_channels, z_channels
         self.coupling: Coupling = coupling
         self.part_noise = part_noise
         self.prior_coupling = prior_coupling

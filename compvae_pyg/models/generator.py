@@ -136,10 +136,7 @@ class CompVAEGenerator(nn.Module):
         return self.decode(parts.weighted_sum(w), generator, parts.context)
 
     def decode(
-        self,
-        w_sum: Tensor,
-        generator: torch.Generator | None = None,
-        context: Fields | None = None,
+        self, w_sum: Tensor, generator: torch.Generator | None = None, context: Fields | None = None
     ) -> Distribution:
         r"""Draw :math:`z \sim p(z \mid \tilde w)` and return :math:`p(x \mid z, \tilde w)`.
 

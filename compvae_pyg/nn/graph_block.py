@@ -67,9 +67,8 @@ class GraphBlock(MessagePassing):
             super().__init__(**kwargs)
         except ValueError as error:
             # PyG lists its aggregations, module by module.
-            raise ValueError(
-                f"aggr and flow must be those of a MessagePassing (got {kwargs})"
-            ) from error
+            message = f"aggr and flow must be those of a MessagePassing (got {kwargs})"
+            raise ValueError(message) from error
         if self.node_dim not in (-2, 0):
             raise ValueError(f"node_dim must be -2 or 0, where the parts are (got {self.node_dim})")
         self.in_channels = in_channels
@@ -120,9 +119,8 @@ class GraphBlock(MessagePassing):
             batch, batch_size = (None, None) if context is None else (batch, batch_size)
         parts = sets_of(x, "x", batch, batch_size)
         if context is not None or self.context_channels:
-            checks.check_features(
-                context, "context", (parts.batch_size, self.context_channels), self
-            )
+            shape = parts.batch_size, self.context_channels
+            checks.check_features(context, "context", shape, self)
         message = self.message_net(x, context, parts)
         if edge_index is not None:
             received = self.propagate(edge_index, message=message, size=None)

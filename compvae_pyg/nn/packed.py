@@ -180,8 +180,7 @@ class PackedParts:
             >>> PackedParts(torch.zeros(3), torch.tensor([0, 0, 2]), 3).sizes()
             tensor([2., 0., 1.])
         """
-        ones = torch.ones(self.batch.shape, dtype=dtype, device=self.device)
-        return self.sum(ones)
+        return self.sum(torch.ones(self.batch.shape, dtype=dtype, device=self.device))
 
     def sum(self, values: Tensor, dim: int = 0) -> Tensor:
         r"""Return the sum of each set, :math:`\sum_{i \in s} x_i`; empty sets give zero.

@@ -98,12 +98,12 @@ def test_a_model_comes_back_as_it_was(saved):
 
 
 def test_options_of_the_networks_come_back(tmp_path):
-    model = build_architecture("dots", "small", channels=3, hidden_channels=24, coupling="paper")
+    model = build_architecture("dots", "small", channels=3, hidden_channels=24, num_blocks=1)
     model.save_pretrained(tmp_path)
     again = CompVAE.from_pretrained(tmp_path)
-    assert again.encoder.w_channels == 3 * 8 * 8
+    assert again.encoder.w_channels == 3 * 320 + 64
     assert again.encoder.hidden_channels == 24
-    assert again.encoder.coupling == "paper"
+    assert len(again.encoder.blocks) == 1
 
 
 @pytest.mark.parametrize(
@@ -519,7 +519,7 @@ def test_a_name_that_is_not_shipped_is_refused(tmp_path, monkeypatch, refuses):
 def test_a_folder_goes_before_a_shipped_model_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     build_architecture("dots", "small", channels=3).save_pretrained("dots-small")
-    assert CompVAE.from_pretrained("dots-small").encoder.w_channels == 3 * 64
+    assert CompVAE.from_pretrained("dots-small").encoder.w_channels == 3 * 320 + 64
 
 
 @pytest.mark.parametrize("keep", [0, 5, 1000, -1])

@@ -1,28 +1,36 @@
 r"""Networks of the dots problem, of a size for a laptop's CPU.
 
-The latent of a site is a small field, :math:`C` channels on a grid of :math:`G \times G` cells that
-covers the image, so that the sum over the sites is a field too and a convolutional decoder can read
-it. Three choices, which are not in the paper, make it easy to learn:
+The latent of a site has three parts, on grids that cover the image:
 
-- the prior computes each cell's value from the *offset* between the cell and the site, by the same
-  network for all cells: a site that moves takes its field along;
-- the decoder reads :math:`\operatorname{sign}(\tilde w) \log(1 + |\tilde w|)`: sums over many sites
-  span a wide range, and the images depend on ratios of such sums;
-- the inference network looks up what the image shows around each site.
+- its *mass*, :math:`C` channels on 16 x 16 points: the prior computes the logarithm of each from
+  the *offset* between point and site, and adds that of the colour's code. The sum over the sites is
+  read on a log scale again, where the largest mass counts;
+- its *presence*, the code of its colour, in one cell of a grid of 8 x 8, where the site is;
+- its *noise*, one number in the same cell. It is all that is inferred: the others are known from
+  the label, and their posterior is the prior.
+
+The decoder spreads the noise over the grid, from the sites of each channel to where these are
+nearest, by a learned kernel of the offset, and adds it to the logarithm of their mass, times a
+learned function of that. What follows is a network of these sums, pixel by pixel. The inference
+network looks at the image, and at how it differs from what is expected, around each site.
+
+None of this is in the paper.
 """
 
 import math
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
-from compvae_pyg.distributions import Coupling
 from compvae_pyg.models import CompVAE, CompVAEEncoder
 from compvae_pyg.networks.building_blocks import (
+    StandardNormal,
     activated,
-    conv3x3,
     gaussian_compvae,
+    soft_minimum,
     whole_posterior,
 )
 from compvae_pyg.nn import Fields, ZeroLinear
@@ -33,170 +41,335 @@ __all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small"]
 
 NUM_COLORS = 5
 IMAGE_SIZE = 32
-_INITIAL_SCALE = 0.05  # of the prior; a small one lets the decoder learn the means
-_REACH = 0.3  # from a site to the four points of the image that are looked up, along each axis
-_NUM_FREQUENCIES = 4
+_GRID, _FINE = 8, 16  # cells along each side, and points of the mass
+_CELLS, _POINTS = _GRID**2, _FINE**2
+_LARGEST = 8.0  # logarithm of a mass, so that 16 bits hold it
+_TINY = 1e-13  # a mass that is none
+_SHARP = 1e-3  # standard deviation of mass and presence, relative to them
+_LEAST = 3e-7  # standard deviation of a presence that is none
+_UNCOUPLED = -20.0  # coupling logit of what is not inferred
+
+
+def places(size: int) -> Tensor:
+    """Return the centres of the cells of a grid, ``[size^2, 2]``, by row; pixels span [-1, 1]^2."""
+    line = torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(size, -1).mean(dim=1)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y], dim=-1).view(-1, 2)
+
+
+def cell_of(pos: Tensor, cells: Tensor) -> Tensor:
+    """Return which cell positions ``[N, 2]`` are in, as ones among zeros, ``[N, cells]``."""
+    side = round(cells.shape[0] ** 0.5)
+    column, row = ((pos - cells[0]) / (cells[1, 0] - cells[0, 0])).round().long().unbind(dim=1)
+    index = row.clamp(0, side - 1) * side + column.clamp(0, side - 1)
+    return F.one_hot(index, cells.shape[0]).to(pos.dtype)
+
+
+def powers(offset: Tensor) -> Tensor:
+    """Return offsets and their squares, ``[*, 4]``."""
+    return torch.cat([offset, offset.square()], dim=-1)
 
 
 class SiteField(nn.Module):
-    r"""Mean and log-variance of a site's field, cell by cell.
+    r"""Mean and log-variance of a site's mass, presence and noise.
+
+    With the code :math:`A = \mathrm{softmax}(\mathrm{table}[\mathrm{colour}])`, and :math:`b_v = 1`
+    in the cell of the site and 0 in all others,
 
     .. math::
-        (\mu, \nu)_u = \mathrm{MLP}\bigl(d_u, e^{-3 d_u^2}, e^{-8 d_u^2}, e^{-20 d_u^2},
-            \mathrm{colour}\bigr), \qquad d_u = u - \mathrm{pos}
+        m_{cu} = A_c\, e^{g(u - \mathrm{pos})}, \qquad p_{cv} = A_c b_v, \qquad
+        n_v \sim \mathcal{N}(0, \tau^2 b_v)
+
+    where :math:`g` is a network of an offset and :math:`\tau` is learned.
     """
 
     cells: Tensor
-    decay: Tensor
 
-    def __init__(self, channels: int, grid: int) -> None:
+    def __init__(self, channels: int, hidden_channels: int = 32) -> None:
         super().__init__()
-        line = torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(grid, -1).mean(dim=1)
-        y, x = torch.meshgrid(line, line, indexing="ij")
-        self.register_buffer("cells", torch.stack([x, y], dim=-1).view(-1, 2), persistent=False)
-        self.register_buffer("decay", torch.tensor([3.0, 8.0, 20.0]), persistent=False)
-        self.color = nn.Embedding(NUM_COLORS, 32)
-        self.lin1 = nn.Linear(5, 32)
-        self.lin2 = nn.Linear(32, 32)
-        self.lin3 = nn.Linear(32, 2 * channels)
-        self.act = nn.ELU()
+        self.register_buffer("cells", places(_GRID), persistent=False)
+        self.code = nn.Embedding(NUM_COLORS, channels)
+        per_cell = _POINTS // _CELLS
+        self.net = nn.Sequential(
+            *activated(
+                nn.Linear(4, hidden_channels),
+                nn.Linear(hidden_channels, hidden_channels),
+            ),
+            nn.Linear(hidden_channels, per_cell),
+        )
+        self.log_noise = nn.Parameter(torch.zeros(1))
+        self._init_code()
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        reset(self.code)
+        reset(self.net)
+        self._init_code()
+
+    @torch.no_grad()
+    def _init_code(self) -> None:
+        self.code.weight.mul_(2.0)
+        self.log_noise.zero_()
+
+    def forward(self, parts: Fields) -> Tensor:
+        """Return means and log-variances, ``[N, 2 D_w]``, of sites ``[N]``."""
+        color, pos = check_places(parts, NUM_COLORS, "color")
+        offset = self.cells - pos.unsqueeze(1)
+        log_code = at_least_float32(torch.log_softmax(self.code(color), dim=1)).unsqueeze(-1)
+        log_mass = 10.0 * at_least_float32(self.net(powers(offset))).flatten(1).unsqueeze(1)
+        log_mass = soft_minimum(log_mass, _LARGEST) + log_code
+        cell = cell_of(at_least_float32(pos), at_least_float32(self.cells))
+        presence = log_code.exp() * cell.unsqueeze(1)
+        mean = [log_mass.exp(), presence, torch.zeros_like(cell)]
+        log_variance = [
+            2.0 * (log_mass + math.log(_SHARP)),
+            2.0 * torch.log(_SHARP * presence + _LEAST),
+            torch.log(cell + _LEAST**2) + 2.0 * at_least_float32(self.log_noise),
+        ]
+        return torch.cat([value.flatten(1) for value in (*mean, *log_variance)], dim=1)
+
+
+class NoiseHead(nn.Module):
+    """Residual posterior of a site's noise, at first of low variance; all else is the prior.
+
+    The features of sites end in a guess at the noise, the logarithm of its scale, and the position.
+    """
+
+    cells: Tensor
+
+    def __init__(self, hidden_channels: int, channels: int) -> None:
+        super().__init__()
+        self.known = channels * (_POINTS + _CELLS)  # numbers that are not inferred
+        self.register_buffer("cells", places(_GRID), persistent=False)
+        self.lin = nn.Linear(hidden_channels, 3)
         self._init_variance()
+
+    def reset_parameters(self) -> None:
+        """Draw all learnable parameters anew."""
+        self.lin.reset_parameters()
+        self._init_variance()
+
+    @torch.no_grad()
+    def _init_variance(self) -> None:
+        self.lin.weight.mul_(0.3)
+        self.lin.bias.copy_(torch.tensor([0.0, 2.0 * math.log(0.3), -3.0]))
+
+    def forward(self, h: Tensor, parts: Tensor) -> Tensor:
+        """Return means, log-variances and coupling logits, ``[N, 3 D_w]``."""
+        guess, log_noise, pos = parts[:, -4:].split([1, 1, 2], dim=1)
+        cell = cell_of(pos, self.cells)
+        correction, log_variance, logits = self.lin(h).split(1, dim=1)
+        shift = (guess + correction) * torch.exp(-log_noise) * cell
+        log_variance = (log_variance - 2.0 * log_noise) * cell
+        known = cell.new_zeros(len(h), self.known)
+        coupling = _UNCOUPLED + cell * (logits - _UNCOUPLED)
+        out = [known, shift, known, log_variance, known + _UNCOUPLED, coupling]
+        return torch.cat(out, dim=1)
+
+
+class FieldDecoder(nn.Module):
+    r"""Image from the sums of mass :math:`m`, presence :math:`p` and noise :math:`n`.
+
+    .. math::
+        L_{cu} = l_{cu} + r(l_{cu})\,
+            \frac{\sum_v k_{u-v}\, \hat p_{cv} n_v}{\sum_v k_{u-v}\, p_{cv}}, \qquad
+            l_{cu} = \log |m_{cu}|, \quad \hat p_{cv} = \frac{p_{cv}}{\sum_{c'} p_{c'v}}
+
+    with networks :math:`k > 0` of an offset and :math:`r` of a number. An MLP makes the pixels of
+    :math:`L`, interpolated, less the largest channel.
+    """
+
+    offset: Tensor
+    index: Tensor
+    interpolation: Tensor
+
+    def __init__(self, channels: int, z_channels: int, hidden_channels: int = 32) -> None:
+        super().__init__()
+        self.channels, self.z_channels = channels, z_channels
+        offset = places(_GRID) - _by_cell(places(_FINE).unsqueeze(0)).view(-1, 1, 2)
+        steps = (offset.view(-1, 2) * (IMAGE_SIZE - 1)).round()
+        steps, index = torch.unique(steps, dim=0, return_inverse=True)
+        self.register_buffer("offset", steps / (IMAGE_SIZE - 1), persistent=False)
+        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("interpolation", _interpolation(), persistent=False)
+        self.kernel = nn.Sequential(
+            *activated(nn.Linear(4, 32), nn.Linear(32, 32)), nn.Linear(32, 1)
+        )
+        self.effect = nn.Sequential(*activated(nn.Linear(1, 16)), nn.Linear(16, 1))
+        self.lin1 = nn.Linear(channels + 1, hidden_channels)
+        self.z_lin = ZeroLinear(z_channels, hidden_channels)
+        self.lin2 = nn.Linear(hidden_channels, hidden_channels)
+        self.lin3 = nn.Linear(hidden_channels, 4)
+        self._init_gains()
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
         for layer in self.children():
             reset(layer)
-        self._init_variance()
+        self._init_gains()
 
     @torch.no_grad()
-    def _init_variance(self) -> None:
-        channels = self.lin3.out_features // 2
-        self.lin3.weight[channels:] *= 0.1
-        self.lin3.bias[channels:] = 2.0 * math.log(_INITIAL_SCALE)
-
-    def forward(self, parts: Fields) -> Tensor:
-        """Return means and log-variances, ``[N, 2 C G^2]``, of sites ``[N]``."""
-        color, pos = check_places(parts, NUM_COLORS, "color")
-        num_parts, num_cells = pos.shape[0], self.cells.shape[0]
-        offset = self.cells - pos.unsqueeze(1)
-        bumps = torch.exp(-offset.square().sum(dim=-1, keepdim=True) * self.decay)
-        h = self.lin1(torch.cat([offset, bumps], dim=-1)) + self.color(color).unsqueeze(1)
-        h = self.lin2(self.act(h).flatten(0, 1))
-        out = self.lin3(self.act(h)).unflatten(0, (num_parts, num_cells))
-        return out.transpose(1, 2).flatten(1)
-
-
-class FieldDecoder(nn.Module):
-    """Image from the field of all sites, by sub-pixel convolutions."""
-
-    def __init__(self, channels: int, grid: int, z_channels: int) -> None:
-        super().__init__()
-        self.field_shape = (channels, grid, grid)
-        self.stem = conv3x3(channels, 64)
-        self.z_lin = ZeroLinear(z_channels, 64 * grid * grid)
-        self.convs = nn.ModuleList(conv3x3(64, 64) for _ in range(2))
-        # A far corner depends on all sites: the mean over the grid is added.
-        self.context = nn.ModuleList(nn.Linear(64, 64) for _ in range(2))
-        self.up1 = nn.Conv2d(64, 4 * 32, 1)
-        self.fine = conv3x3(32, 32)
-        self.up2 = conv3x3(32, 4 * 4)
-        self.shuffle = nn.PixelShuffle(2)
-        self.act = nn.ELU()
+    def _init_gains(self) -> None:
+        cast(nn.Linear, self.effect[-1]).bias.fill_(0.5)
+        for layer in (self.lin1, self.lin2, self.lin3):
+            nn.init.kaiming_normal_(layer.weight)
+        self.lin3.weight[3:].mul_(0.1)
+        self.lin3.bias[3:].fill_(-0.6)  # a standard deviation of 0.3
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
-        """Return three means and a log-variance for each pixel, ``[S, 4, 4 G, 4 G]``."""
-        field = w_sum.view(-1, *self.field_shape).contiguous(memory_format=torch.channels_last)
-        field = torch.sign(field) * torch.log1p(field.abs())
-        _, grid, _ = self.field_shape
-        from_z = self.z_lin(z).view(z.shape[0], grid, grid, -1).permute(0, 3, 1, 2)
-        h = self.act(self.stem(field) + from_z)
-        for conv, context in zip(self.convs, self.context, strict=True):
-            h = h + self.act(conv(h) + context(h.mean(dim=(2, 3)))[:, :, None, None])
-        h = self.act(self.shuffle(self.up1(h)))
-        h = h + self.act(self.fine(h))
-        return self.shuffle(self.up2(h))
+        """Return three means and a log-variance for each pixel, ``[S, 4, 32, 32]``."""
+        sizes = self.channels * _POINTS, self.channels * _CELLS, _CELLS
+        # Borders are where the largest of the sums are alike: a matter of their last digits.
+        with torch.autocast(w_sum.device.type, enabled=False):
+            mass, presence, noise = at_least_float32(w_sum).split(sizes, dim=1)
+            presence = presence.unflatten(1, (self.channels, _CELLS))
+            log_mass = torch.log(mass.abs() + _TINY).unflatten(1, (self.channels, _POINTS))
+            effect = self.effect(0.1 * log_mass.unsqueeze(-1).to(w_sum.dtype)).squeeze(-1)
+            log_mass = log_mass + effect * self._spread(presence, noise.unsqueeze(1))
+            field = self._interpolated(log_mass)
+            largest = field.amax(dim=-1, keepdim=True)
+            field = torch.cat([0.5 * (field - largest), 0.1 * largest], dim=-1)
+        h = F.relu(self.lin1(field.to(w_sum.dtype)) + self.z_lin(z)[:, None, None])
+        out = self.lin3(F.relu(self.lin2(h))).permute(0, 3, 1, 2)
+        return torch.cat([torch.sigmoid(out[:, :3]), 4.0 * out[:, 3:]], dim=1)
+
+    def _spread(self, presence: Tensor, noise: Tensor) -> Tensor:
+        """Return the noise of the nearest sites of each channel at each point, ``[S, C, P]``."""
+        log_kernel = 10.0 * at_least_float32(self.kernel(powers(self.offset))).squeeze(1)
+        log_kernel = log_kernel - 8.0 * self.offset.square().sum(dim=1)
+        # Few offsets are different.
+        kernel = torch.exp(log_kernel - log_kernel.max().detach())[self.index]
+        kernel = kernel.view(_POINTS, _CELLS).T
+        code = presence / (presence.sum(dim=1, keepdim=True).abs() + 1e-3)
+        return (code * noise) @ kernel / ((presence @ kernel).abs() + 1e-5)
+
+    def _interpolated(self, field: Tensor) -> Tensor:
+        """Return the values at pixels, ``[S, 32, 32, C]``, of those at points, ``[S, C, P]``."""
+        side, weight = _FINE // _GRID, at_least_float32(self.interpolation)
+        field = field.view(-1, self.channels, _GRID, _GRID, side, side)
+        field = field.permute(0, 2, 4, 3, 5, 1).reshape(-1, _FINE, _FINE, self.channels)
+        field = torch.einsum("yv,svuc->syuc", weight, field)
+        return torch.einsum("xu,syuc->syxc", weight, field)
 
 
-class GlimpseEmbedding(nn.Module):
-    """Features of images and of sites; those of a site include what the image shows around it."""
+def _by_cell(points: Tensor) -> Tensor:
+    """Return points ``[*, 16^2, 2]`` in the order of the mass: those of a cell are together."""
+    side = _FINE // _GRID
+    return points.view(-1, _GRID, side, _GRID, side, 2).transpose(2, 3).reshape(-1, _POINTS, 2)
 
-    corners: Tensor
-    frequencies: Tensor
-    glimpses: Tensor
 
-    def __init__(self, whole_channels: int, part_channels: int) -> None:
+def _interpolation() -> Tensor:
+    """Return the matrix of linear interpolation, and extrapolation, from points to pixels."""
+    step = IMAGE_SIZE // _FINE
+    out = torch.zeros(IMAGE_SIZE, _FINE)
+    for pixel in range(IMAGE_SIZE):
+        place = (pixel - 0.5 * (step - 1)) / step
+        low = min(max(math.floor(place), 0), _FINE - 2)
+        out[pixel, low], out[pixel, low + 1] = 1.0 + low - place, place - low
+    return out
+
+
+class DifferenceEmbedding(nn.Module):
+    r"""Features of images, and of what they show around each site.
+
+    Both see what is left to explain: the difference to the image that the generative networks make
+    of a guess at the noise :math:`n`. That is a bounded step down the slope of the squared error
+    from the prior's mean, :math:`-g_0 / (2 + |g_0|)`, and the slopes :math:`g_0, g_1` before and
+    after it are features of the sites, as in iterative amortized inference (Marino et al., 2018).
+    No gradients of the loss flow through it.
+    """
+
+    cells: Tensor
+
+    def __init__(
+        self,
+        w_prior: SiteField,
+        decoder: FieldDecoder,
+        whole_channels: int,
+        part_channels: int,
+        hidden_channels: int = 48,
+    ) -> None:
         super().__init__()
-        self.grid = IMAGE_SIZE // 4
+        # In a tuple, they are not this module's own.
+        self.generative = (w_prior, decoder)
+        self.register_buffer("cells", places(_GRID), persistent=False)
         self.conv = nn.Sequential(
             *activated(
-                nn.Conv2d(3, 32, 4, stride=2, padding=1),
+                nn.Conv2d(6, 32, 4, stride=2, padding=1),
                 nn.Conv2d(32, 48, 4, stride=2, padding=1),
-                conv3x3(48, 32),
             )
         )
-        self.whole = nn.Sequential(
-            nn.Flatten(), *activated(nn.Linear(32 * self.grid**2, whole_channels))
-        )
+        self.whole = nn.Sequential(nn.Flatten(), *activated(nn.Linear(48 * _CELLS, whole_channels)))
+        self.look = nn.Linear(48, hidden_channels)
+        self.where = nn.Linear(4, hidden_channels)
+        self.gate = nn.Embedding(NUM_COLORS, 2 * hidden_channels)
         self.color = nn.Embedding(NUM_COLORS, 32)
-        frequencies = 0.5 * math.pi * 2.0 ** torch.arange(_NUM_FREQUENCIES)
-        self.register_buffer("frequencies", frequencies, persistent=False)
-        around = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-        self.register_buffer("glimpses", _REACH * around, persistent=False)
-        corners = torch.tensor([0, 1, self.grid, self.grid + 1])
-        self.register_buffer("corners", corners, persistent=False)
-        self.part = nn.Linear(32 + 2 + 4 * _NUM_FREQUENCIES + 4 * 32, part_channels)
+        self.part = nn.Linear(32 + 4 + 5 + 2 * hidden_channels, part_channels - 4)
 
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of images, ``[S, C_x]``, and of sites, ``[N, C_l]``."""
         color, pos = check_places(parts, NUM_COLORS, "color")
-        features = self.conv((2.0 * whole - 1.0).contiguous(memory_format=torch.channels_last))
-        seen = self._look_up(features, pos.unsqueeze(1) + self.glimpses, batch).flatten(1)
-        phase = (pos.unsqueeze(-1) * self.frequencies).flatten(1)
-        site = torch.cat([self.color(color), pos, phase.sin(), phase.cos(), seen], dim=-1)
-        return self.whole(features), self.part(site)
+        guess, slopes, image = self._guess(whole, {"color": color, "pos": pos}, batch)
+        seen = torch.cat([2.0 * whole - 1.0, 4.0 * (whole - image)], dim=1)
+        features = self.conv(seen.contiguous(memory_format=torch.channels_last))
+        at_cells = gather(self.look(features.flatten(2).transpose(1, 2)), batch)
+        offset = self.cells - pos.unsqueeze(1)
+        shift, factor = self.gate(color).unsqueeze(1).chunk(2, dim=-1)
+        h = F.relu(at_cells * factor + self.where(powers(offset)) + shift)
+        near = torch.exp(-4.0 * offset.square().sum(dim=-1, keepdim=True))
+        around = torch.cat([h.mean(dim=1), 4.0 * (h * near).mean(dim=1)], dim=1)
+        site = self.part(torch.cat([self.color(color), powers(pos), guess, slopes, around], dim=1))
+        log_noise = self.generative[0].log_noise.expand_as(guess)
+        return self.whole(features), torch.cat([site, guess, log_noise, pos], dim=1)
 
-    def _look_up(self, features: Tensor, at: Tensor, batch: Tensor) -> Tensor:
-        """Interpolate maps ``[S, C, G, G]`` at points ``[N, P, 2]`` of the sites' own images."""
-        grid = self.grid
-        rows = at_least_float32(features).permute(0, 2, 3, 1).flatten(0, 2)
-        pixel = (at_least_float32(at) + 1.0) * (0.5 * (IMAGE_SIZE - 1))
-        cell = ((pixel - 1.5) / 4.0).clamp(0.0, grid - 1.0)
-        low = cell.detach().floor().clamp(max=grid - 2.0)
-        right, down = (cell - low).unbind(dim=-1)
-        left, up = 1.0 - right, 1.0 - down
-        low = low.long()
-        first = batch.view(-1, 1) * grid**2 + low[..., 1] * grid + low[..., 0]
-        corners = first.unsqueeze(-1) + self.corners
-        values = gather(rows, corners.flatten()).unflatten(0, corners.shape)
-        weight = torch.stack([left * up, right * up, left * down, right * down], dim=-1)
-        return (weight.unsqueeze(-2) @ values).squeeze(-2).to(features.dtype)
+    @torch.compiler.disable  # of what it differentiates, no graph is made
+    def _guess(
+        self, whole: Tensor, sites: dict[str, Tensor], batch: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a guess at each site's noise, slopes, ``[N, 1]`` and ``[N, 4]``, and its image."""
+        w_prior, decoder = self.generative
+        # What was made in inference mode cannot be differentiated; its copies can.
+        with torch.inference_mode(False), torch.no_grad():
+            sites = {name: value.clone() for name, value in sites.items()}
+            whole, batch = whole.clone(), batch.clone()
+            cell = cell_of(sites["pos"], self.cells)
+            loc, _ = w_prior(sites).to(whole.dtype).chunk(2, dim=1)
+            w_sum = whole.new_zeros(len(whole), loc.shape[1]).index_add(0, batch, loc)
+            z = whole.new_zeros(len(whole), decoder.z_channels)
+            guess, slopes = cell.new_zeros(len(cell), 1), list[Tensor]()
+            for again in (True, False):
+                with torch.enable_grad():
+                    noise = F.pad(cell * guess.requires_grad_(), (loc.shape[1] - _CELLS, 0))
+                    image = decoder(w_sum.index_add(0, batch, noise.to(whole.dtype)), z)[:, :3]
+                    error = at_least_float32(whole - image).square().sum()
+                    (slope,) = torch.autograd.grad(error, guess)
+                slopes += [slope / (1.0 + slope.abs()), torch.log1p(slope.abs())]
+                guess = -slope / (2.0 + slope.abs()) if again else guess.detach()
+        return guess, torch.cat(slopes, dim=1), image.detach().to(whole.dtype)
 
 
 @check_options
 def build_dots_small(
-    channels: int = 8,
-    grid: int = 8,
-    hidden_channels: int = 128,
+    channels: int = 6,
+    hidden_channels: int = 96,
     part_channels: int = 64,
-    whole_channels: int = 64,
-    z_channels: int = 16,
+    whole_channels: int = 32,
+    z_channels: int = 4,
     num_blocks: int = 2,
-    coupling: Coupling = "scaled",
-    min_scale: float = 0.005,
     min_pixel_scale: float = 0.02,
     aggr: str = "sum",
 ) -> CompVAE:
     """Build the networks that a laptop trains within minutes.
 
     Args:
-        channels: Channels of the field that is a site's latent, of ``channels * grid**2`` numbers.
-        grid: Cells of the field along each side.
+        channels: Channels of the mass and the presence of a site, whose latent has 320 numbers for
+            each, and 64 of noise.
         hidden_channels: As all others, see :class:`~compvae_pyg.models.CompVAEEncoder`.
-        min_scale: Smallest standard deviation of the priors.
         min_pixel_scale: Smallest standard deviation of a pixel; 0.005 in the paper, where images of
             one colour, which can be learned to that precision, outweigh all others.
     """
-    w_channels = channels * grid**2
+    w_prior, decoder = SiteField(channels), FieldDecoder(channels, z_channels)
+    w_channels = channels * (_POINTS + _CELLS) + _CELLS
     model = gaussian_compvae(
         encoder=CompVAEEncoder(
             whole_channels,
@@ -205,20 +378,17 @@ def build_dots_small(
             w_channels,
             z_channels,
             num_blocks=num_blocks,
-            coupling=coupling,
             part_noise=False,
             z_head=whole_posterior(whole_channels, z_channels),
             aggr=aggr,
-            posterior_init="prior",
+            w_head=NoiseHead(hidden_channels, channels),
         ),
-        z_prior=nn.Sequential(
-            *activated(nn.Linear(w_channels, 128)), ZeroLinear(128, 2 * z_channels)
-        ),
-        w_prior=SiteField(channels, grid),
-        decoder=FieldDecoder(channels, grid, z_channels),
-        embedding=GlimpseEmbedding(whole_channels, part_channels),
+        z_prior=StandardNormal(z_channels),
+        w_prior=w_prior,
+        decoder=decoder,
+        embedding=DifferenceEmbedding(w_prior, decoder, whole_channels, part_channels),
         event_shape=(3, IMAGE_SIZE, IMAGE_SIZE),
-        min_scale=min_scale,
+        min_scale=_TINY,
         min_whole_scale=min_pixel_scale,
         residual_posterior=True,
     )

@@ -49,9 +49,26 @@ class Dots(Problem):
         "paper": build_dots_paper,
     }
     training: ClassVar[dict[str, Any]] = {
-        "num_steps": 5_500,
-        "batch_size": 192,
-        "initial_rate": 1.8e-3,
+        "num_steps": 5_000,
+        "batch_size": 64,
+        "initial_rate": 3e-3,
+        "stages": (
+            {"name": "labels", "share": 0.08, "inferred": "none", "loss": "squared_error"},
+            {
+                "name": "parts",
+                "share": 0.42,
+                "inferred": "parts",
+                "loss": "squared_error",
+                "beta_w": (0.05, 0.02),
+            },
+            {
+                "name": "whole",
+                "share": 0.5,
+                "beta_z": (10.0, 1.0),
+                "noise": (3.0, 1.0),
+                "anneal": 0.6,
+            },
+        ),
     }
     quantities: ClassVar = QUANTITIES
     value_range = (0.0, 1.0)

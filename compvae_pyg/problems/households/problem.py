@@ -30,8 +30,8 @@ _STAGES: dict[str, tuple[dict[str, Any], ...]] = {
         {"name": "whole", "share": 0.4, "beta_z": (10.0, 1.0), "anneal": 0.5},
     ),
     "hidden": (
-        {"name": "day", "share": 0.3, "inferred": "whole", "beta_z": (0.2, 1.0), "anneal": 0.5},
-        {"name": "whole", "share": 0.7, "beta_w": (0.02, 1.0), "anneal": 0.6},
+        {"name": "day", "share": 0.5, "inferred": "whole", "beta_z": (0.02, 1.0), "anneal": 0.7},
+        {"name": "whole", "share": 0.5, "beta_w": (2.0, 1.0), "anneal": 0.4},
     ),
 }
 

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
 from torch.testing import assert_close
 
 from compvae_pyg import Dots, Sines
-from compvae_pyg.problems.dots.networks import FieldDecoder, GlimpseEmbedding, SiteField
+from compvae_pyg.problems.dots.networks import FieldDecoder, SiteField, _by_cell, places
 
 
 @pytest.fixture
@@ -15,59 +14,84 @@ def model():
     return Dots().build("small")
 
 
-def test_the_field_of_a_site_moves_along_with_it():
-    """One cell is 8/31 in the pixels' coordinates: a site shifted by it has its field shifted."""
+def test_the_mass_of_a_site_moves_along_with_it():
+    """One cell is 8/31 in the pixels' coordinates: a site shifted by it has its mass shifted."""
     torch.manual_seed(0)
-    field = SiteField(channels=3, grid=8)
+    field = SiteField(channels=3)
     pos = torch.tensor([[-0.3, 0.1]])
     step = torch.tensor([[8 / 31, 0.0]])
     color = torch.tensor([2])
-    here, there = (field({"color": color, "pos": p}).view(6, 8, 8) for p in (pos, pos + step))
+    here, there = (
+        field({"color": color, "pos": p})[:, : 3 * 256].view(3, 8, 8, 4) for p in (pos, pos + step)
+    )
     assert_close(there[:, :, 1:], here[:, :, :-1], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(there, here, atol=1e-3)
 
 
-def test_the_first_coordinate_runs_to_the_right_and_the_second_down():
+def test_the_noise_of_a_site_is_one_number_in_its_cell(model):
+    # x runs to the right, y downwards; cells are 8/31 wide, from half a pixel beyond -1 on.
+    pos = torch.tensor([[0.8, -0.8], [-0.3, 0.1], [-3.0, 3.0]])
+    drawn = model.generator.w_prior({"color": torch.tensor([0, 3, 1]), "pos": pos})
+    variance = drawn.variance[:, -64:].view(3, 8, 8)
+    for site, (row, column) in enumerate([(0, 7), (4, 2), (7, 0)]):
+        assert variance[site, row, column].item() == pytest.approx(1.0, rel=1e-4)
+        assert variance[site].sum().item() == pytest.approx(1.0, rel=1e-4)
+    presence = drawn.mean[:, -7 * 64 : -64].view(3, 6, 64)
+    assert_close(presence.sum(dim=(1, 2)), torch.ones(3))
+    assert torch.equal(presence.sum(dim=1).argmax(dim=1), variance.flatten(1).argmax(dim=1))
+
+
+def test_all_but_the_noise_of_a_site_is_known_from_its_label(model):
+    data = Dots().sample(torch.tensor([1, 3, 5]), torch.Generator().manual_seed(1))
+    parts = Dots().pack(data)
+    prior = model.generator.prior_w(parts)
+    posterior = model.posterior(data.whole, parts, w_prior=prior)
+    known = slice(None, -64)
+    assert_close(posterior.w.mean[:, known], prior.mean[:, known])
+    assert_close(posterior.w.stddev[:, known], prior.stddev[:, known])
+    by_number = posterior.w.kl_to_prior()
+    assert by_number[:, known].abs().max() < 1e-4
+    assert (by_number[:, -64:].sum(dim=1) > 0.1).all()
+
+
+def test_the_first_guess_at_the_noise_explains_some_of_the_image(model):
+    data = Dots().sample(torch.full((32,), 4), torch.Generator().manual_seed(1))
+    embedding, parts = model.embedding, Dots().parts(data)
+    guess, slopes, image = embedding._guess(data.whole, parts, data.batch)
+    assert guess.abs().max() <= 1.0 and slopes.isfinite().all()
+    before = model.generator.likelihood(
+        Dots().pack(data).sum(model.generator.prior_w(Dots().pack(data)).mean), torch.zeros(32, 4)
+    ).mean
+    errors = [(data.whole - x).square().mean() for x in (image, before)]
+    assert errors[0] < errors[1]
+
+
+def test_points_are_interpolated_to_pixels_and_extrapolated_to_the_border():
+    decoder = FieldDecoder(channels=1, z_channels=2)
+    x = torch.linspace(-1.0, 1.0, 32)
+    points = places(16).sum(dim=1)  # a plane
+    field = decoder._interpolated(
+        _by_cell(torch.stack([points, points], dim=1))[:, :, 0].view(1, 1, -1)
+    )
+    assert_close(field[0, :, :, 0], x + x[:, None], rtol=1e-5, atol=1e-5)
+
+
+def test_the_noise_is_spread_from_the_nearest_site_of_a_channel():
     torch.manual_seed(0)
-    field = SiteField(channels=1, grid=8)
+    decoder = FieldDecoder(channels=2, z_channels=2)
+    presence, noise = torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 8, 8)
+    presence[0, 0, 0, 0] = presence[0, 0, 7, 7] = presence[0, 1, 0, 7] = 1.0
+    noise[0, 0, 0, 0], noise[0, 0, 7, 7], noise[0, 0, 0, 7] = 1.0, -1.0, 3.0
     with torch.no_grad():
-        # Read nothing but the narrowest bump: the mean is largest in the cell of the site.
-        for lin in (field.lin1, field.lin2, field.lin3):
-            lin.weight.zero_()
-            lin.bias.zero_()
-        field.color.weight.zero_()
-        field.lin1.weight[0, 4] = field.lin2.weight[0, 0] = field.lin3.weight[0, 0] = 1.0
-    out = field({"color": torch.tensor([0]), "pos": torch.tensor([[0.8, -0.8]])})
-    row, column = divmod(int(out[0, :64].argmax()), 8)
-    assert (row, column) == (0, 7)
-
-
-def test_glimpses_interpolate_as_grid_sample_does():
-    torch.manual_seed(0)
-    embedding = GlimpseEmbedding(4, 4)
-    features = torch.randn(2, 5, 8, 8)
-    at = torch.rand(6, 4, 2) * 1.8 - 0.9
-    batch = torch.tensor([0, 0, 1, 1, 1, 1])
-    seen = embedding._look_up(features, at, batch)
-    # grid_sample with corners not aligned takes -1 and 1 for the borders of the outer cells,
-    # which lie half a pixel beyond the outer pixels' centres.
-    scaled = at * 31 / 32
-    for i, image in enumerate(batch.tolist()):
-        expected = F.grid_sample(
-            features[image : image + 1],
-            scaled[i].view(1, 1, 4, 2),
-            padding_mode="border",
-            align_corners=False,
-        )
-        assert_close(seen[i], expected[0, :, 0].T, rtol=1e-4, atol=1e-5)
-
-
-def test_glimpses_beyond_the_border_see_the_border():
-    embedding = GlimpseEmbedding(4, 4)
-    features = torch.arange(64.0).view(1, 1, 8, 8)
-    at = torch.tensor([[[-5.0, -5.0], [5.0, 5.0], [5.0, -5.0]]])
-    seen = embedding._look_up(features, at, torch.tensor([0]))
-    assert seen.flatten().tolist() == [0.0, 63.0, 7.0]
+        for layer in decoder.kernel:
+            if hasattr(layer, "weight"):
+                layer.weight.zero_()
+        decoder.kernel[-1].bias.zero_()
+        spread = decoder._spread(presence.flatten(2), noise.flatten(2))
+    spread = spread.view(2, 8, 8, 4)
+    assert_close(spread[0, 0, 0], torch.ones(4), rtol=0.01, atol=0.0)
+    assert_close(spread[0, 7, 7], -torch.ones(4), rtol=0.01, atol=0.0)
+    assert_close(spread[1, 0, 6], torch.full((4,), 3.0), rtol=0.01, atol=0.0)
 
 
 def test_untrained_networks_hold_z_back(model):
@@ -76,9 +100,9 @@ def test_untrained_networks_hold_z_back(model):
     parts = Dots().parts(data)
     terms = model.elbo(data.whole, parts, data.batch)
     assert_close(terms.kl_z, torch.zeros(3))
-    w_sum = torch.randn(2, 512)
+    w_sum = torch.randn(2, 6 * 320 + 64)
     decoder = model.generator.decoder
-    assert_close(decoder(w_sum, torch.zeros(2, 16)).mean, decoder(w_sum, torch.randn(2, 16)).mean)
+    assert_close(decoder(w_sum, torch.zeros(2, 4)).mean, decoder(w_sum, torch.randn(2, 4)).mean)
 
 
 @pytest.mark.parametrize("problem", [Dots(), Sines()], ids=["dots", "sines"])
@@ -99,8 +123,8 @@ def test_the_posterior_begins_near_the_prior(model):
 
 def test_an_image_is_read_from_its_own_field_alone():
     torch.manual_seed(0)
-    decoder = FieldDecoder(channels=2, grid=8, z_channels=3)
-    w_sum, z = torch.randn(3, 128), torch.randn(3, 3)
+    decoder = FieldDecoder(channels=2, z_channels=3)
+    w_sum, z = torch.randn(3, 2 * 320 + 64), torch.randn(3, 3)
     out = decoder(w_sum, z)
     assert out.shape == (3, 4, 32, 32)
     assert_close(out[1:2], decoder(w_sum[1:2], z[1:2]), rtol=1e-4, atol=1e-5)
