@@ -337,7 +337,7 @@ class Stateful(nn.ELU):
 
 
 def head(model):
-    return model.encoder.w_head
+    return model.encoder.w_head.lin
 
 
 def with_weight(dtype):
@@ -363,22 +363,22 @@ CHANGES = {
     "event_shape": lambda m: setattr(m, "event_shape", (3, 16, 16)),
     "encoder.coupling": lambda m: setattr(m.encoder, "coupling", "paper"),
     "generator.w_prior.min_scale": lambda m: setattr(m.generator.w_prior, "min_scale", 0.5),
-    "encoder.w_head.note": lambda m: setattr(head(m), "note", 3),
-    "encoder.w_head.forward": lambda m: setattr(head(m), "forward", lambda x: x),
+    "encoder.w_head.lin.note": lambda m: setattr(head(m), "note", 3),
+    "encoder.w_head.lin.forward": lambda m: setattr(head(m), "forward", lambda x: x),
     "encoder.act": lambda m: setattr(m.encoder, "act", nn.Tanh()),
     "generator": lambda m: setattr(m, "generator", nn.Sequential(m.generator)),
-    "encoder.w_head: adapter": lambda m: setattr(m.encoder, "w_head", LowRank(head(m))),
-    "encoder.w_head: class": lambda m: setattr(head(m), "__class__", MyLinear),
-    "encoder.w_head: parametrised": lambda m: parametrizations.weight_norm(head(m)),
-    "encoder.w_head.weight: pruned": lambda m: prune.l1_unstructured(head(m), "weight", 0.5),
-    "encoder.w_head.weight: int8": with_weight(torch.int8),
-    "encoder.w_head.weight: complex": with_weight(torch.complex64),
-    "encoder.w_head.weight: float8": with_weight(torch.float8_e4m3fn),
-    "encoder.w_head.weight: sparse": lambda m: setattr(
+    "encoder.w_head.lin: adapter": lambda m: setattr(m.encoder.w_head, "lin", LowRank(head(m))),
+    "encoder.w_head.lin: class": lambda m: setattr(head(m), "__class__", MyLinear),
+    "encoder.w_head.lin: parametrised": lambda m: parametrizations.weight_norm(head(m)),
+    "encoder.w_head.lin.weight: pruned": lambda m: prune.l1_unstructured(head(m), "weight", 0.5),
+    "encoder.w_head.lin.weight: int8": with_weight(torch.int8),
+    "encoder.w_head.lin.weight: complex": with_weight(torch.complex64),
+    "encoder.w_head.lin.weight: float8": with_weight(torch.float8_e4m3fn),
+    "encoder.w_head.lin.weight: sparse": lambda m: setattr(
         head(m), "weight", nn.Parameter(head(m).weight.detach().to_sparse())
     ),
-    "encoder.w_head.bias": lambda m: setattr(head(m), "bias", None),
-    "encoder.w_head.steps": lambda m: head(m).register_buffer("steps", torch.zeros(2)),
+    "encoder.w_head.lin.bias": lambda m: setattr(head(m), "bias", None),
+    "encoder.w_head.lin.steps": lambda m: head(m).register_buffer("steps", torch.zeros(2)),
     "encoder.blocks.2": lambda m: m.encoder.blocks.append(nn.Identity()),
     "encoder.act._extra_state": lambda m: setattr(m.encoder, "act", Stateful()),
     "tied": tie,
@@ -483,8 +483,8 @@ def test_saving_that_fails_leaves_the_last_model(saved, monkeypatch):
 )
 def test_weights_that_are_not_real_numbers_are_not_loaded(saved, refuses, dtype):
     model, folder = saved
-    edit(folder, **{"encoder.w_head.bias": model.encoder.w_head.bias.detach().to(dtype)})
-    with refuses(ValueError, "encoder.w_head.bias"):
+    edit(folder, **{"encoder.w_head.lin.bias": model.encoder.w_head.lin.bias.detach().to(dtype)})
+    with refuses(ValueError, "encoder.w_head.lin.bias"):
         CompVAE.from_pretrained(folder)
 
 
@@ -651,7 +651,7 @@ def test_other_ends_of_lines_are_no_damage(saved):
 
 def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(saved, tmp_path, refuses):
     model, folder = saved
-    name = "encoder.w_head.weight"
+    name = "encoder.w_head.lin.weight"
     broken = model.state_dict()[name].clone()
     broken[0, 0] = float("nan")
     edit(folder, **{name: broken})
