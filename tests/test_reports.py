@@ -56,8 +56,8 @@ def test_no_problem_and_unknown_ones_are_refused(refuses, tmp_path):
     with refuses(TypeError, "problem"):
         write_report(model, "dots", tmp_path / "none")
     assert not (tmp_path / "none").exists()
-    model.config = {"problem": "households", "parameters": {}, "options": {}}
-    with refuses(ValueError, "households"):
+    model.config = {"problem": "nowhere", "parameters": {}, "options": {}}
+    with refuses(ValueError, "nowhere"):
         problem_of(model)
     model.config = None
     with refuses(ValueError, "problem"):

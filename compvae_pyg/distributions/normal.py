@@ -27,9 +27,11 @@ from compvae_pyg.nn.rows import at_least_float32
 __all__ = [
     "LogVarianceNormal",
     "NormalNetwork",
+    "StandardNormal",
     "floor_log_variance",
     "normal_sample",
     "sample",
+    "soft_minimum",
     "standard_normal",
 ]
 
@@ -294,3 +296,25 @@ def sample_each(distribution: Distribution, seeds: Sequence[int]) -> Tensor:
     device = distribution.mean.device
     with DrawFrom([torch.Generator(device).manual_seed(seed) for seed in seeds]):
         return distribution.sample()
+
+
+def soft_minimum(x: Tensor, largest: Tensor | float) -> Tensor:
+    r"""Bound from above, :math:`b - 1 - \mathrm{ELU}(b - 1 - x)`, the identity up to :math:`b - 1`.
+
+    Example:
+        >>> soft_minimum(torch.tensor([-20.0, 1e4]), 5.0)
+        tensor([-20.,   5.])
+    """
+    return largest - 1.0 - F.elu(largest - 1.0 - x)
+
+
+class StandardNormal(nn.Module):
+    """Mean and log-variance of a standard normal p(z), whatever the aggregate is."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, w_sum: Tensor) -> Tensor:
+        """Return means and log-variances, ``[S, 2 D_z]``, of aggregates ``[S, D_w]``."""
+        return w_sum.new_zeros(w_sum.shape[0], 2 * self.channels)

@@ -104,8 +104,9 @@ def evaluate(
     check_counts(sizes, "num_parts")
     rows = []
     for size, tick in each_row(sizes, "evaluation"):
-        importance = stream(seed, size, "importance")
-        measure = _measure(model, problem, importance, num_weighted, num_samples)
+        # Wholes do not depend on what else is drawn.
+        streams = stream(seed, size, "importance"), stream(seed, size, "code distance")
+        measure = _measure(model, problem, *streams, num_weighted, num_samples)
         estimates, count = measure_row(model, problem, size, measure, tick=tick, **how)
         counts = {
             "num_parts": size,
@@ -127,7 +128,12 @@ def evaluate(
 
 
 def _measure(
-    model: CompVAE, problem: Problem, importance: torch.Generator, left: int, num_samples: int
+    model: CompVAE,
+    problem: Problem,
+    importance: torch.Generator,
+    of_codes: torch.Generator,
+    left: int,
+    num_samples: int,
 ) -> Measure:
     measures, compares = problem.has("measure"), problem.has("compare")
 
@@ -151,7 +157,7 @@ def _measure(
         }
         if terms.posterior is not None:
             w, packed = terms.posterior.w, model.generator.pack(parts)
-            values |= compare_codes(w, model.generator.prior_w(packed), packed, source)
+            values |= compare_codes(w, model.generator.prior_w(packed), packed, of_codes)
         if not (measures or compares):
             return values
         generated = model.generate(parts)

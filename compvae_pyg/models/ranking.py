@@ -113,11 +113,10 @@ def rank_parts(
 
     Example:
         >>> from compvae_pyg import CompVAE
-        >>> model = CompVAE.from_pretrained("dots-small")
-        >>> site = torch.zeros(1, 2)
-        >>> image = model.generate({"color": torch.tensor([2]), "pos": site})
-        >>> candidates = {"color": torch.arange(5), "pos": site.expand(5, 2)}
-        >>> int(rank_parts(model, image, candidates, torch.arange(5)).best)
+        >>> model = CompVAE.from_pretrained("sines-small")
+        >>> curve = model.generate({"category": torch.tensor([2])})
+        >>> candidates = {"category": torch.arange(5)}
+        >>> int(rank_parts(model, curve, candidates, torch.arange(5)).best)
         2
     """
     check_model(model)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compvae_pyg.distributions import NormalNetwork
+from compvae_pyg.distributions.normal import soft_minimum
 from compvae_pyg.models import CompVAE, CompVAEEncoder, CompVAEGenerator
 from compvae_pyg.networks.fields import FieldEmbedding
 from compvae_pyg.networks.normalization import DataUnits, Normalization
@@ -19,7 +19,6 @@ from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
 __all__ = [
     "AggregateNormal",
     "PartNormal",
-    "StandardNormal",
     "StyleHead",
     "activated",
     "compress",
@@ -27,7 +26,6 @@ __all__ = [
     "gaussian_compvae",
     "scale_of",
     "sizes_of",
-    "soft_minimum",
     "whole_posterior",
 ]
 
@@ -54,16 +52,6 @@ def scale_of(w_sum: Tensor) -> Tensor:
         tensor([[3.0551]])
     """
     return torch.sqrt(1.0 + w_sum.square().mean(dim=1, keepdim=True))
-
-
-def soft_minimum(x: Tensor, largest: Tensor | float) -> Tensor:
-    r"""Bound from above, :math:`b - 1 - \mathrm{ELU}(b - 1 - x)`, the identity up to :math:`b - 1`.
-
-    Example:
-        >>> soft_minimum(torch.tensor([-20.0, 1e4]), 5.0)
-        tensor([-20.,   5.])
-    """
-    return largest - 1.0 - F.elu(largest - 1.0 - x)
 
 
 def sizes_of(batch: Tensor, batch_size: int, like: Tensor) -> Tensor:
@@ -176,18 +164,6 @@ def activated(*layers: nn.Module) -> list[nn.Module]:
 def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
     """Return a convolution that keeps the size of the image."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1)
-
-
-class StandardNormal(nn.Module):
-    """Mean and log-variance of a standard normal p(z), whatever the aggregate is."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, w_sum: Tensor) -> Tensor:
-        """Return means and log-variances, ``[S, 2 D_z]``, of aggregates ``[S, D_w]``."""
-        return w_sum.new_zeros(w_sum.shape[0], 2 * self.channels)
 
 
 def whole_posterior(whole_channels: int, z_channels: int) -> nn.Sequential:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch_geometric.nn.inits import reset
 
 from compvae_pyg.distributions import Coupling
+from compvae_pyg.distributions.normal import soft_minimum
 from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
 from compvae_pyg.models.encoder import PosteriorInit
 from compvae_pyg.networks.building_blocks import (
@@ -30,7 +31,6 @@ from compvae_pyg.networks.building_blocks import (
     gaussian_compvae,
     scale_of,
     sizes_of,
-    soft_minimum,
     whole_posterior,
 )
 from compvae_pyg.networks.fields import FieldEmbedding, read_fields

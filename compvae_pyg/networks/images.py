@@ -20,15 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from compvae_pyg.distributions import Coupling
+from compvae_pyg.distributions.normal import StandardNormal, soft_minimum
 from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
 from compvae_pyg.networks.building_blocks import (
-    StandardNormal,
     activated,
     compress,
     conv3x3,
     gaussian_compvae,
     scale_of,
-    soft_minimum,
     whole_posterior,
 )
 from compvae_pyg.networks.fields import FieldEmbedding, read_fields

@@ -29,9 +29,9 @@ from torch.distributions import Distribution
 from torch_geometric.nn.inits import reset
 
 from compvae_pyg.distributions import Family, NormalNetwork, observation
+from compvae_pyg.distributions.normal import StandardNormal
 from compvae_pyg.models import CompVAE, CompVAEEncoder, CompVAEGenerator, register_architecture
 from compvae_pyg.networks.building_blocks import (
-    StandardNormal,
     StyleHead,
     activated,
     whole_posterior,

@@ -108,7 +108,7 @@ def test_a_folder_goes_before_the_hub(hub, model, monkeypatch):
     folder, asked = hub
     monkeypatch.chdir(folder)
     model.save_pretrained("me/dots")
-    assert CompVAE.from_pretrained("me/dots").encoder.w_channels == 2 * 64
+    assert CompVAE.from_pretrained("me/dots").encoder.w_channels == model.encoder.w_channels
     assert asked == []
 
 

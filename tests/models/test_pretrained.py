@@ -361,7 +361,7 @@ def tie_memory(model):
 CHANGES = {
     "residual_posterior": lambda m: setattr(m, "residual_posterior", False),
     "event_shape": lambda m: setattr(m, "event_shape", (3, 16, 16)),
-    "encoder.coupling": lambda m: setattr(m.encoder, "coupling", "paper"),
+    "encoder.coupling": lambda m: setattr(m.encoder, "coupling", "scaled"),
     "generator.w_prior.min_scale": lambda m: setattr(m.generator.w_prior, "min_scale", 0.5),
     "encoder.w_head.lin.note": lambda m: setattr(head(m), "note", 3),
     "encoder.w_head.lin.forward": lambda m: setattr(head(m), "forward", lambda x: x),
@@ -685,8 +685,8 @@ def test_an_architecture_is_registered_by_a_call_or_a_decorator(tmp_path):
 
 def pair():
     """Two models of the same shapes that differ in weights and config."""
-    models = [small(seed, coupling=name) for seed, name in ((1, "paper"), (2, "scaled"))]
-    return {model.encoder.coupling: model for model in models}
+    models = [small(seed, aggr=name) for seed, name in ((1, "sum"), (2, "mean"))]
+    return {model.encoder.blocks[0].aggr: model for model in models}
 
 
 def read_while(busy, folder, models):
@@ -694,14 +694,14 @@ def read_while(busy, folder, models):
     count = 0
     while busy() or count == 0:
         model = CompVAE.from_pretrained(folder)
-        assert same(model, models[model.encoder.coupling])
+        assert same(model, models[model.encoder.blocks[0].aggr])
         count += 1
     return count
 
 
 def test_threads_that_write_one_folder_never_mix_their_files(tmp_path):
     models, errors = pair(), []
-    models["paper"].save_pretrained(tmp_path)
+    models["sum"].save_pretrained(tmp_path)
 
     def write(model):
         try:
@@ -726,7 +726,7 @@ def test_threads_that_write_one_folder_never_mix_their_files(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_processes_that_write_one_folder_never_mix_their_files(tmp_path):
     models = pair()
-    models["paper"].save_pretrained(tmp_path)
+    models["sum"].save_pretrained(tmp_path)
 
     def write(model):
         for _ in range(10):
@@ -767,9 +767,9 @@ def test_a_reader_waits_for_a_writer_between_its_two_files(tmp_path):
 def test_files_of_two_models_are_refused(tmp_path, refuses):
     for name, model in pair().items():
         model.save_pretrained(tmp_path / name)
-    (tmp_path / "paper" / FILES[1]).replace(tmp_path / "scaled" / FILES[1])
+    (tmp_path / "sum" / FILES[1]).replace(tmp_path / "mean" / FILES[1])
     with refuses(ValueError, "config.json"):
-        CompVAE.from_pretrained(tmp_path / "scaled")
+        CompVAE.from_pretrained(tmp_path / "mean")
 
 
 def test_folders_that_cannot_be_locked_are_written(tmp_path, monkeypatch):

@@ -38,11 +38,12 @@ def size(values):
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_parameters_are_drawn_anew_as_those_of_a_fresh_model(name):
-    built = []
+    models = []
     for seed in (1, 2, 3):
         torch.manual_seed(seed)
-        built.append(dict(BUILDERS[name]().named_parameters()))
-    first, *others = built
+        models.append(BUILDERS[name]())
+    first, *others = (dict(model.named_parameters()) for model in models)
+    tables = [dict(model.named_buffers()) for model in models]
     torch.manual_seed(3)
     model = BUILDERS[name]()
     buffers = {key: value.clone() for key, value in model.named_buffers()}
@@ -68,10 +69,11 @@ def test_parameters_are_drawn_anew_as_those_of_a_fresh_model(name):
                 assert size(own).item() == pytest.approx(size(fresh).item(), rel=0.3), key
             elif size(fresh) == 0.0:
                 assert size(own) == 0.0, key
-            else:
+            elif fresh.numel() >= 8:  # of fewer, sizes say little
                 assert size(own) < 5.0 * size(fresh), key
     for key, value in model.named_buffers():
-        assert torch.equal(value, buffers[key]), key
+        if torch.equal(tables[0][key], tables[1][key]):  # others are drawn, as parameters are
+            assert torch.equal(value, buffers[key]), key
 
 
 @pytest.mark.parametrize("name", ["dots", "sines", "images", "curves", "vectors"])
@@ -88,9 +90,14 @@ def test_a_model_that_was_reset_gives_what_an_untrained_one_gives(name):
     terms = model.elbo(whole, fields, torch.tensor([0, 0, 1]))
     # Until training gives z a use it costs nothing.
     torch.testing.assert_close(terms.kl_z, torch.zeros(2))
-    fresh = BUILDERS[name]().elbo(whole, fields, torch.tensor([0, 0, 1]))
-    torch.testing.assert_close(terms.kl_w, fresh.kl_w, rtol=0.5, atol=0.0)
-    torch.testing.assert_close(terms.elbo, fresh.elbo, rtol=0.5, atol=0.0)
+    # As far apart as two untrained models are, each of other weights.
+    fresh = [BUILDERS[name]().elbo(whole, fields, torch.tensor([0, 0, 1])) for _ in range(20)]
+    for term in ("kl_w", "elbo"):
+        drawn = torch.stack([getattr(each, term) for each in fresh])
+        margin = drawn.amax(dim=0) - drawn.amin(dim=0)
+        found = getattr(terms, term)
+        assert (found > drawn.amin(dim=0) - margin).all(), term
+        assert (found < drawn.amax(dim=0) + margin).all(), term
 
 
 def test_networks_of_users_are_reset_as_well(small_model):

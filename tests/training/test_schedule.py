@@ -75,17 +75,15 @@ def test_the_published_schedule_of_a_problem_is_that_of_section_4_3():
 
 
 def test_the_staged_schedule_of_the_dots_learns_labels_parts_and_whole():
-    schedule = Schedule.of(Dots())
-    assert schedule == Schedule.staged(5_500, 192, max_parts=8, initial_rate=1.8e-3)
-    assert [(stage.name, stage.share) for stage in schedule.stages] == [
-        ("labels", 0.2),
-        ("parts", 0.5),
-        ("whole", 0.3),
-    ]
-    assert schedule.at(0).stage.loss == "squared_error"
-    assert schedule.at(1_100)[:3] == (schedule.stages[1], 4.0, 1.0)
-    assert schedule.at(3_850)[:3] == (schedule.stages[2], 1.0, 10.0)
-    assert {schedule.curriculum.max_parts(step) for step in (0, 5_499)} == {8}
+    schedule = Schedule.of(Dots(), num_steps=1000)
+    labels, parts, whole = schedule.stages
+    assert [stage.name for stage in schedule.stages] == ["labels", "parts", "whole"]
+    assert [stage.inferred for stage in schedule.stages] == ["none", "parts", "all"]
+    assert labels.loss == parts.loss == "squared_error"
+    assert whole.loss == "likelihood"
+    assert schedule.at(0).stage is labels
+    assert schedule.at(999).beta_z == pytest.approx(1.0, rel=0.02)
+    assert {schedule.curriculum.max_parts(step) for step in (0, 999)} == {8}
 
 
 def test_the_staged_schedule_of_the_sines_ends_with_the_negative_elbo_and_matched_codes():

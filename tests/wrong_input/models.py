@@ -113,7 +113,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             "parts": SINES,
             "weight": options["weight"],
             "generator": GENERATOR,
-            "observation_noise": {"text": always("yes"), "a number": always(1), **MISSING},
+            "observation_noise": {"text": always("yes"), "a number": always(1)},
         },
         {"parts": ("counts", "category")},
     )

@@ -25,12 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
+from compvae_pyg.distributions.normal import StandardNormal, soft_minimum
 from compvae_pyg.models import CompVAE, CompVAEEncoder
 from compvae_pyg.networks.building_blocks import (
-    StandardNormal,
     activated,
     gaussian_compvae,
-    soft_minimum,
     whole_posterior,
 )
 from compvae_pyg.nn import Fields, ZeroLinear
@@ -186,11 +185,13 @@ class FieldDecoder(nn.Module):
     def __init__(self, channels: int, z_channels: int, hidden_channels: int = 32) -> None:
         super().__init__()
         self.channels, self.z_channels = channels, z_channels
-        offset = places(_GRID) - _by_cell(places(_FINE).unsqueeze(0)).view(-1, 1, 2)
-        steps = (offset.view(-1, 2) * (IMAGE_SIZE - 1)).round()
-        steps, index = torch.unique(steps, dim=0, return_inverse=True)
-        self.register_buffer("offset", steps / (IMAGE_SIZE - 1), persistent=False)
-        self.register_buffer("index", index, persistent=False)
+        device = torch.get_default_device()
+        with torch.device("cpu"):  # networks are also built on the meta device, without numbers
+            offset = places(_GRID) - _by_cell(places(_FINE).unsqueeze(0)).view(-1, 1, 2)
+            steps = (offset.view(-1, 2) * (IMAGE_SIZE - 1)).round()
+            steps, index = torch.unique(steps, dim=0, return_inverse=True)
+        self.register_buffer("offset", (steps / (IMAGE_SIZE - 1)).to(device), persistent=False)
+        self.register_buffer("index", index.to(device), persistent=False)
         self.register_buffer("interpolation", _interpolation(), persistent=False)
         self.kernel = nn.Sequential(
             *activated(nn.Linear(4, 32), nn.Linear(32, 32)), nn.Linear(32, 1)
@@ -291,7 +292,7 @@ class DifferenceEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         # In a tuple, they are not this module's own.
-        self.generative = (w_prior, decoder)
+        self._generative = (w_prior, decoder)
         self.register_buffer("cells", places(_GRID), persistent=False)
         self.conv = nn.Sequential(
             *activated(
@@ -319,7 +320,7 @@ class DifferenceEmbedding(nn.Module):
         near = torch.exp(-4.0 * offset.square().sum(dim=-1, keepdim=True))
         around = torch.cat([h.mean(dim=1), 4.0 * (h * near).mean(dim=1)], dim=1)
         site = self.part(torch.cat([self.color(color), powers(pos), guess, slopes, around], dim=1))
-        log_noise = self.generative[0].log_noise.expand_as(guess)
+        log_noise = self._generative[0].log_noise.expand_as(guess)
         return self.whole(features), torch.cat([site, guess, log_noise, pos], dim=1)
 
     @torch.compiler.disable  # of what it differentiates, no graph is made
@@ -327,7 +328,7 @@ class DifferenceEmbedding(nn.Module):
         self, whole: Tensor, sites: dict[str, Tensor], batch: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a guess at each site's noise, slopes, ``[N, 1]`` and ``[N, 4]``, and its image."""
-        w_prior, decoder = self.generative
+        w_prior, decoder = self._generative
         # What was made in inference mode cannot be differentiated; its copies can.
         with torch.inference_mode(False), torch.no_grad():
             sites = {name: value.clone() for name, value in sites.items()}
