@@ -49,7 +49,7 @@ class Dots(Problem):
         "paper": build_dots_paper,
     }
     training: ClassVar[dict[str, Any]] = {
-        "num_steps": 5_000,
+        "num_steps": 2_000,
         "batch_size": 64,
         "initial_rate": 3e-3,
         "stages": (
