@@ -19,7 +19,7 @@ __all__ = ["Pictures"]
 
 
 class Pictures(L.Callback):
-    """Draws a problem's own figures in the course of training, each time over those before.
+    """Draws a problem's own figures during training, each time over those before.
 
     They are drawn once early on, and whenever a stage ends; a line says where they are. What is
     trained does not depend on it.
