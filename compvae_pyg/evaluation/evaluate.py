@@ -42,8 +42,8 @@ def evaluate(
     mean ELBO and what importance samples add to it; and ``reconstruction_rmse``, the root mean
     squared difference of a whole to the mean of :math:`p(x \mid z, \tilde w)`.
 
-    How well codes fill the prior that new wholes are drawn from (see :class:`CodesRow`) is said of
-    one part of each whole: ``code_variance``, 1 if they do, and ``generated_code_distance``, an
+    How well codes fill the prior that new wholes are drawn from (see :class:`CodesRow`) is measured
+    of one part of each whole: ``code_variance``, 1 if they do, and ``generated_code_distance``, an
     energy distance to the prior beside ``true_code_distance``, of as many draws from it.
 
     Then samples are compared. ``generated_NAME`` compares generated wholes with true ones, and

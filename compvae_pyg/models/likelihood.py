@@ -176,7 +176,7 @@ def _long_block(
     for rows, prior, w, log_q in stream(model, parts, known, w_eps):
         w_sum = w_sum + parts.rows(rows, slice(0, 1)).weighted_sum(w)
         log_ratio = log_ratio + log_q.sum() - prior.log_prob(w).double().sum()
-    # The bound needs no more of the posterior of the parts.
+    # The ELBO needs no more of the posterior of the parts.
     posterior: Any = Posterior(known.z_posterior, known.z, None)  # type: ignore[arg-type]
     latents = w_sum.to(known.z.dtype), log_ratio.to(known.z.dtype)
     return model.bound(whole, posterior, *latents, parts.context).elbo.view(1, 1)

@@ -44,12 +44,12 @@ class Ranking:
 
     Example:
         >>> from compvae_pyg import CompVAE
-        >>> model = CompVAE.from_pretrained("dots-small")
-        >>> whole = model.generate({"color": torch.tensor([0]), "pos": torch.zeros(1, 2)})
-        >>> colours = {"color": torch.arange(5), "pos": torch.zeros(5, 2)}
-        >>> ranking = rank_parts(model, whole, colours, torch.arange(5))
-        >>> ranking.best  # red, of the five colours
-        tensor([0])
+        >>> model = CompVAE.from_pretrained("sines-small")
+        >>> whole = model.generate({"category": torch.tensor([3])})
+        >>> waves = {"category": torch.arange(5)}
+        >>> ranking = rank_parts(model, whole, waves, torch.arange(5))
+        >>> ranking.best  # of five frequencies
+        tensor([3])
     """
 
     log_likelihood: Tensor

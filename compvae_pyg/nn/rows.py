@@ -87,7 +87,7 @@ class Segments:
 
 
 class Sets(Protocol):
-    """What a linear layer needs to know of sets."""
+    """What a linear layer needs of sets."""
 
     def broadcast(self, values: Tensor, dim: int = 0) -> Tensor:
         """Return what belongs to sets once for each of their rows."""

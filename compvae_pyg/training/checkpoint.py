@@ -185,7 +185,7 @@ class LastCheckpoint(Checkpoint):
         A run of more steps is no other run: it goes on where the first one ends.
 
         Raises:
-            ValueError: If it is damaged, of another kind, or of another run: what differs is said.
+            ValueError: If it is damaged, of another kind, or of another run, with the differences.
         """
         checkpoint = read_archive(self.path)
         try:

@@ -21,6 +21,7 @@ FIGURES = (
 )
 
 
+@pytest.mark.slow
 def test_the_example_leaves_all_that_it_promises(run_example, tmp_path):
     options = ("--steps", "6", "--num-wholes", "8", "--log-every", "2", "--num-parts", "1", "24")
     done = run_example("train_sines.py", *options, folder=tmp_path)

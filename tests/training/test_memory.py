@@ -20,6 +20,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
 def test_freed_memory_is_not_asked_of_the_system_again():
     faults = subprocess.check_output([sys.executable, "-c", SCRIPT], text=True)

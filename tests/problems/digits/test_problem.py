@@ -74,6 +74,7 @@ def test_true_canvases_are_read_and_untrained_ones_are_not():
     assert list(row.formatted())[1:5] == heads
 
 
+@pytest.mark.slow
 def test_the_example_leaves_all_that_it_promises(tmp_path, run_example):
     for package in ("lightning", "tyro", "matplotlib"):
         pytest.importorskip(package)
