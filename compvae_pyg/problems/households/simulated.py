@@ -19,7 +19,7 @@ __all__ = ["SimulatedPool", "heat_pumps"]
 Split = Literal["training", "held_out", "many"]
 
 _SIZES = torch.tensor([0.305, 0.265, 0.16, 0.145, 0.125])  # of homes by residents, made more even
-_HEAT_PUMPS = {"training": (20, 1), "held_out": (20, 2), "many": (40, 3)}  # a size and day; seed
+_HEAT_PUMPS = {"training": (20, 1), "held_out": (40, 2), "many": (200, 3)}  # a size and day; seed
 _ALIKE = 8  # days whose loads of appliances are taken together in training
 _NUM_RESIDENTS = 5
 _FLOOR = 0.005  # kW
@@ -116,7 +116,7 @@ class SimulatedPool:
 
     Args:
         split: Days: ``"training"``, 292; ``"held_out"``, every fifth of the year; ``"many"``, 12
-            of these with 40 homes of each size, for wholes of many homes.
+            of these with 200 homes of each size, for wholes of many homes.
 
     Attributes:
         fields: What describes a home: ``residents``, 1 to 5, and ``heat_pump``, 0 or 1.
