@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from compvae_pyg.distributions.blocks import Noise, split_rows
+from compvae_pyg.distributions.noise import Noise, split_rows
 from compvae_pyg.distributions.normal import (
     LogVarianceNormal,
     root,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from compvae_pyg.distributions.blocks import Noise
+from compvae_pyg.distributions.noise import Noise
 from compvae_pyg.models.chunks import Input, copies, shifted, split
 from compvae_pyg.models.encoder import Posterior
 from compvae_pyg.nn import PackedParts

@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributions import Bernoulli, Independent
 
 from compvae_pyg import Dots
-from compvae_pyg.distributions import blocks
+from compvae_pyg.distributions import noise
 from compvae_pyg.models import attribute, chunks, rank_parts
 
 DOTS = Dots()
@@ -88,7 +88,7 @@ def test_nor_do_blocks_of_a_decoder_that_draws_otherwise(model, drawn, chunk_siz
 def test_wholes_of_many_parts_are_added_up_in_blocks(model, drawn, monkeypatch):
     parts, sets = DOTS.parts(drawn), (drawn.batch, len(SIZES))
     weight = torch.randn(len(drawn.batch), generator=seeded(3))
-    monkeypatch.setattr(blocks, "_ROWS", 16)
+    monkeypatch.setattr(noise, "_ROWS", 16)
     expected = model.generator.w_sum_prior(parts, *sets, weight=weight)
     rows = []
     handle = model.generator.w_prior.register_forward_hook(lambda _, i, o: rows.append(o.loc.shape))
@@ -141,7 +141,7 @@ def test_a_whole_of_many_parts_passes_in_blocks(
             ranking = rank_parts(model, whole[:1], parts, *sets, generator=seeded(7), **given)
         return made.w, made.z, value, *shares[:2], ranking.log_likelihood
 
-    monkeypatch.setattr(blocks, "_ROWS", 16)
+    monkeypatch.setattr(noise, "_ROWS", 16)
     expected = results(100)
     rows = []
     for network in (model.encoder.w_head, model.generator.w_prior):

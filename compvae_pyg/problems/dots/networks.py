@@ -25,7 +25,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.inits import reset
 
-from compvae_pyg.distributions.blocks import in_blocks, split_rows
 from compvae_pyg.distributions.normal import StandardNormal, soft_minimum
 from compvae_pyg.models import CompVAE, CompVAEEncoder
 from compvae_pyg.networks.building_blocks import (
@@ -47,6 +46,7 @@ _LARGEST = 8.0  # logarithm of a mass, so that 16 bits hold it
 _TINY = 1e-13  # a mass that is none
 _SHARP = 1e-3  # standard deviation of mass and presence, relative to them
 _LEAST = 3e-7  # standard deviation of a presence that is none
+_AT_A_TIME = 4096  # sites, which bounds the memory
 _UNCOUPLED = -20.0  # coupling logit of what is not inferred
 
 
@@ -55,6 +55,14 @@ def places(size: int) -> Tensor:
     line = torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(size, -1).mean(dim=1)
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x, y], dim=-1).view(-1, 2)
+
+
+def _blocks(num_sites: int) -> list[slice]:
+    """Return which sites to look at together: some at a time, where no gradients flow."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return [slice(None)]
+    starts = range(0, max(1, num_sites), _AT_A_TIME)
+    return [slice(start, start + _AT_A_TIME) for start in starts]
 
 
 def cell_of(pos: Tensor, cells: Tensor) -> Tensor:
@@ -325,7 +333,8 @@ class DifferenceEmbedding(nn.Module):
             known = self.color(color[rows]), powers(pos[rows]), guess[rows], slopes[rows]
             return cast(Tensor, self.part(torch.cat([*known, *around], dim=1)))
 
-        site = in_blocks(of_sites, len(pos))
+        pieces = [of_sites(rows) for rows in _blocks(len(pos))]
+        site = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
         log_noise = self._generative[0].log_noise.expand_as(guess)
         return self.whole(features), torch.cat([site, guess, log_noise, pos], dim=1)
 
@@ -339,7 +348,7 @@ class DifferenceEmbedding(nn.Module):
         with torch.inference_mode(False), torch.no_grad():
             sites = {name: value.clone() for name, value in sites.items()}
             whole, batch = whole.clone(), batch.clone()
-            blocks = list(split_rows(len(batch)))
+            blocks = _blocks(len(batch))
             cells = [cell_of(sites["pos"][rows], self.cells) for rows in blocks]
             w_sum: Any = 0.0
             for rows in blocks:

@@ -1,8 +1,8 @@
-"""Blocks of rows, which bound the memory: noise of rows, and what networks make of them."""
+"""Standard normal noise of many rows, which are drawn when they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from compvae_pyg.distributions.normal import standard_normal
 from compvae_pyg.nn.checks import check_generator
 
-__all__ = ["Noise", "in_blocks", "split_rows"]
+__all__ = ["Noise", "split_rows"]
 
 _ROWS = 4096  # rows that are drawn, or pass networks, at a time
 
@@ -66,11 +66,3 @@ def split_rows(num_rows: int, size: int | None = None) -> Iterator[slice]:
     size = size or _ROWS
     for start in range(0, max(1, num_rows), size):
         yield slice(start, min(start + size, num_rows))
-
-
-def in_blocks(function: Callable[[slice], Tensor], num_rows: int) -> Tensor:
-    """Return what a function of rows makes of all, of some at a time where no gradients flow."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return function(slice(None))
-    pieces = [function(rows) for rows in split_rows(num_rows)]
-    return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
