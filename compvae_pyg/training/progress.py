@@ -41,6 +41,9 @@ class MetricsFile(L.Callback):
         path: The file, in UTF-8.
         lines_every: Least time, in seconds, from one row that is also printed to the next.
 
+    Raises:
+        ValueError: On resumption, if the file is there and the checkpoint has no rows of it.
+
     Example:
         >>> MetricsFile("outputs/mine/metrics.csv").lines.path.name
         'metrics.csv'
