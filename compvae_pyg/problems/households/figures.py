@@ -92,6 +92,8 @@ def plot_bands(samples: Mapping[str, tuple[Tensor, Tensor]], step_hours: float) 
         axes.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("kW")
+    for axes in grid.flat[max(0, len(samples) - columns) : len(samples)]:
+        axes.set_xlabel("hour of the day")
     style.legend_above(figure, grid[0, 0])
     return figure
 
