@@ -47,6 +47,10 @@ class Households(Problem):
         day: Whether the day is ``"given"`` to the model as the context of a whole, or ``"hidden"``:
             the latent of the whole then has to learn what homes share.
 
+    Raises:
+        TypeError: If ``pool`` is of another type.
+        ValueError: If ``day`` is unknown, or ``"given"`` and the pool has no conditions.
+
     Example:
         >>> homes = Households()
         >>> data = homes.sample(torch.tensor([3, 50]))

@@ -124,6 +124,9 @@ class SimulatedPool:
             hours, and whether it is on a weekend, ``[D, 4]``.
         names: Of the conditions.
 
+    Raises:
+        ValueError: If there is no such split.
+
     Example:
         >>> pool = SimulatedPool("held_out")
         >>> parts, load = pool.sample(torch.tensor([0]), torch.tensor([3]))
