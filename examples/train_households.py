@@ -50,11 +50,17 @@ def main(options: Options) -> None:
     # Imported here, so that --help answers at once.
     import torch
 
-    from compvae_pyg.evaluation import evaluate_ensembles, format_table, write_evaluation
+    from compvae_pyg.evaluation import (
+        evaluate_ensembles,
+        format_legend,
+        format_table,
+        write_evaluation,
+    )
     from compvae_pyg.networks import fit_normalization
     from compvae_pyg.plots import plot_losses, read_metrics
     from compvae_pyg.problems.households import Households, SimulatedPool
     from compvae_pyg.problems.households.figures import plot_diversity
+    from compvae_pyg.progress import progress
     from compvae_pyg.training import Schedule, train
 
     homes = source(options)
@@ -77,13 +83,15 @@ def main(options: Options) -> None:
     if simulated and not options.num_parts:  # of days with many homes
         many = Households(SimulatedPool("many"), options.day)
         rows += evaluate_ensembles(model, many, num_parts=(200,), **how)
-    print(format_table(rows))
+    print(format_table(rows), format_legend(rows), sep="\n\n")
     write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
-    figures = dict(homes.figures(model, seed=options.seed))
-    figures["diversity"] = plot_diversity(rows)
-    figures["losses"] = plot_losses(read_metrics(options.output / "metrics.csv"))
-    for name, figure in figures.items():
-        figure.savefig(options.output / f"{name}.png")
+    with progress(None, "figures", "files", delay=0.0) as bar:
+        figures = dict(homes.figures(model, seed=options.seed))
+        figures["diversity"] = plot_diversity(rows)
+        figures["losses"] = plot_losses(read_metrics(options.output / "metrics.csv"))
+        for name, figure in figures.items():
+            figure.savefig(options.output / f"{name}.png")
+            bar.update()
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
         f"evaluation.json, {', '.join(f'{name}.png' for name in figures)}"
