@@ -30,8 +30,8 @@ _STAGES: dict[str, tuple[dict[str, Any], ...]] = {
         {"name": "whole", "share": 0.4, "beta_z": (10.0, 1.0), "anneal": 0.5},
     ),
     "hidden": (
-        {"name": "day", "share": 0.3, "inferred": "whole"},
-        {"name": "whole", "share": 0.7, "beta_w": (0.1, 1.0), "anneal": 0.5},
+        {"name": "day", "share": 0.5, "inferred": "whole", "beta_z": (0.02, 1.0), "anneal": 0.7},
+        {"name": "whole", "share": 0.5, "beta_w": (2.0, 1.0), "anneal": 0.4},
     ),
 }
 
@@ -167,8 +167,7 @@ class Households(Problem):
 
         Numbers of homes are drawn uniformly in their logarithm: single homes are as common as
         streets of 32 to 64. A given day is read first and z is opened last, for what it does not
-        tell; of a hidden day z learns first, at its full cost, so that it does not learn single
-        homes, and the latents of homes are opened when it has.
+        tell; of a hidden day z learns first, and the latents of homes are opened when it has.
         """
         return {
             "num_steps": 4000 if self.day == "given" else 2000,
