@@ -149,15 +149,15 @@ class LoadPrior(nn.Module):
 
 
 class SharedPrior(nn.Module):
-    """Mean and log-variance of p(z) of a hidden day, learned, whatever the parts are.
+    r"""Mean and log-variance of p(z | K) of a hidden day, :math:`a + b / K` both, learned.
 
-    It starts as standard normal. A posterior that misses a fixed one by a fifth of a standard
-    deviation, all days taken together, makes generated means wrong by 6 %.
+    What is inferred of the day from few homes is theirs as well, and spreads further: with one
+    prior for all K, the days of many homes would be spread as those of one.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.moments = nn.Parameter(torch.zeros(2 * channels))
+        self.moments = nn.Parameter(torch.zeros(2, 2 * channels))
 
     def reset_parameters(self) -> None:
         """Make it standard normal."""
@@ -165,7 +165,8 @@ class SharedPrior(nn.Module):
 
     def forward(self, w_sum: Tensor) -> Tensor:
         """Return means and log-variances, ``[S, 2 D_z]``, of aggregates ``[S, D_w]``."""
-        return self.moments.expand(len(w_sum), -1)
+        many, one = self.moments
+        return many + one / w_sum[:, :1].clamp(min=1.0)
 
 
 class LoadDecoder(nn.Module):

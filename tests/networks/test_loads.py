@@ -85,6 +85,18 @@ def test_what_the_whole_shares_moves_kinds_as_their_codes_are_moved():
     torch.testing.assert_close(still, mean(0.0, 1.0))
 
 
+def test_what_few_parts_share_may_spread_further_than_what_many_do():
+    prior = build().generator.z_prior
+    prior.net.moments.data = torch.stack([torch.full((16,), 0.5), torch.full((16,), 1.0)])
+    w_sum = torch.zeros(3, 45)
+    w_sum[:, 0] = torch.tensor([1.0, 4.0, 10_000.0])
+    p = prior(w_sum)
+    expected = 0.5 + 1.0 / w_sum[:, 0]
+    torch.testing.assert_close(p.mean[:, 0], expected)
+    torch.testing.assert_close(p.stddev[:, 0], (expected / 2).exp())
+    assert not build(context_channels=1).generator.z_prior.net.state_dict()
+
+
 def test_loads_are_draws_unless_the_mean_is_asked_for():
     model = build()
     torch.manual_seed(0)
