@@ -34,7 +34,8 @@ class EnsembleRow(EvaluationRow):
         sample: ``"generated"``; ``"true"``, another true sample, the oracle; ``"independent"``,
             sums of true parts each on a day of its own; ``"independent generated"``; or
             ``"gaussian"``, of the mean and covariance of training wholes of the same parts.
-        num_parts, num_wholes: How many parts, and wholes.
+        num_parts: Number of parts of each whole.
+        num_wholes: Number of wholes.
         mean_error, q05_error, q50_error, q95_error: Of the mean and of quantiles at each point.
         variance_ratio: Of the variances of points, generated to true.
         energy_variance_ratio: Of the variances of the mean of a curve, as energy is of power.
