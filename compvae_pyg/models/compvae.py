@@ -300,7 +300,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, batch, batch_size, **options)
-        w_sum = chunks.draw_sums(self.generator, parts, generator)
+        w_sum = chunks.Sums(self.generator, parts, generator)
         return chunks.generate(self, w_sum, parts.context, chunk_size, observation_noise, generator)
 
     @torch.no_grad()
@@ -337,7 +337,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, weight=weight)
-        w_sum, context = chunks.draw_counts(self.generator, counts, parts, context, generator)
+        w_sum, context = chunks.sums_of_counts(self.generator, counts, parts, context, generator)
         return chunks.generate(self, w_sum, context, chunk_size, observation_noise, generator)
 
     def compose(

@@ -40,8 +40,7 @@ def objective(terms: Elbo, whole: Tensor, coefficients: Coefficients) -> Tensor:
         >>> objective(terms, whole, Coefficients(Stage("x", 1.0, loss="squared_error"), 10.0, 0.5))
         tensor([22.5000])
     """
-    squared = coefficients.stage.loss == "squared_error"
-    if squared:
+    if coefficients.stage.loss == "squared_error":
         reconstruction = squared_error(terms, whole)
     elif coefficients.noise == 1.0:
         reconstruction = -terms.log_likelihood

@@ -146,6 +146,12 @@ class Households(Problem):
 
         return draw_figures(model, self, seed)
 
+    def add_demo(self, gr: Any, app: Any, model: CompVAE) -> None:
+        """Add a tab to the page of the demo (extra ``demo``)."""
+        from compvae_pyg.problems.households.demo import add_tab
+
+        add_tab(gr, app, model, self)
+
     def _batch(
         self, day: Tensor, parts: Mapping[str, Tensor], load: Tensor, sizes: Tensor
     ) -> Batch:
@@ -182,7 +188,7 @@ class Households(Problem):
         if self._held_out is not None:
             return self._held_out
         if isinstance(self.pool, SimulatedPool):
-            return Households(SimulatedPool("held_out"), self.day)
+            return Households(SimulatedPool("held_out", self.pool.path), self.day)
         return self
 
     def split(self, every_day: int = 5, every_home: int = 0) -> Households:
