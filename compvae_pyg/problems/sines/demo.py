@@ -86,18 +86,13 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
         half = len(chosen) // 2
         pairs = zip(chosen[:half], chosen[half:], strict=True)
         number = [int(n) * on for on, n in pairs]
-        # A curve of K waves lies in [-K, K]: the axis does not stretch what is next to nothing.
-        bound = 1.05 * max(1, sum(number))
-        limits = [-bound, bound]
         one = pandas.DataFrame(draw_curves(model, number, seed))
         many = pandas.DataFrame(draw_curves(model, number, seed, NUM_DRAWN))
         many = many[many["curve"] != "ground truth"]
         text = ", ".join(f"{n} of frequency {k + 1}" for k, n in enumerate(number) if n)
-        return (
-            gr.LinePlot(value=one, y_lim=limits),
-            gr.LinePlot(value=many, y_lim=limits),
-            text or "no waves",
-        )
+        # Limits of the axes stay: those that change with what is shown can leave the page with what
+        # was shown before.
+        return one, many, text or "no waves"
 
     inputs, outputs = [seed, *present, *counts], [plot, draws, waves]
     quick: dict[str, Any] = {"show_progress": "hidden"}
