@@ -270,6 +270,7 @@ def test_a_street_follows_its_homes_and_its_weather(page, address):
     until(lambda: told(page, "street-day") != text, "the slider does not move by keyboard")
     enter(page, "temperature", "24")
     until(lambda: daylight() > 200.0)
+    time.sleep(2.0)  # what each key of the number asked for has been answered
     enter(page, "daylight", "15")
     until(lambda: "a guess" in element(page, "#street-said").text, "no word of a strange day")
     text = told(page, "street-day")
