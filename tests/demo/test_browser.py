@@ -195,6 +195,13 @@ def told(page, name):
     return text or ""
 
 
+def is_flat(page, name):
+    """Tell whether all lines of a plot are at one height."""
+    paths = page.find_elements("css selector", f"#{name} .mark-line path")
+    drawn = " ".join(path.get_attribute("d") for path in paths)
+    return len(set(re.findall(r"[-\d.e]+,([-\d.e]+)", drawn))) == 1
+
+
 def test_a_street_follows_its_homes_and_its_weather(page, address):
     picture(page, "model-image")
     open_tab(page, "Households")
@@ -219,17 +226,20 @@ def test_a_street_follows_its_homes_and_its_weather(page, address):
     colder = said("450 homes, 130 with")
 
     # On a warm day there is more light, and less to heat.
-    light = element(page, "#daylight input[type=number]").get_attribute("value")
+    def daylight():
+        return float(element(page, "#daylight input[type=number]").get_attribute("value") or 0)
+
+    assert daylight() < 80.0
     enter(page, "temperature", "12")
-    until(
-        lambda: element(page, "#daylight input[type=number]").get_attribute("value") != light,
-        "the daylight does not follow",
-    )
+    until(lambda: daylight() > 100.0, "the daylight does not follow")
     until(lambda: said("450 homes") < 0.8 * colder, "the peak does not follow the weather")
     # By keyboard, and for a day that no training has seen.
     text = told(page, "street-day")
     element(page, "#temperature input[type=range]").send_keys(webdriver.Keys.ARROW_LEFT)
     until(lambda: told(page, "street-day") != text, "the slider does not move by keyboard")
+    enter(page, "temperature", "24")
+    until(lambda: daylight() > 200.0)
+    time.sleep(2.0)  # what each key of the number asked for has been answered
     enter(page, "daylight", "15")
     until(lambda: "a guess" in element(page, "#street-said").text, "no word of a strange day")
     text = told(page, "street-day")
@@ -240,6 +250,8 @@ def test_a_street_follows_its_homes_and_its_weather(page, address):
         for pump in ("", "-pump"):
             enter(page, f"homes-{residents}{pump}", "0")
     until(lambda: "no homes" in told(page, "street-peak"), "the street is not empty")
+    for name in ("street-day", "street-peak"):
+        until(lambda name=name: is_flat(page, name), f"{name} shows a load without homes")
     assert own_errors(page, address) == []
 
 
@@ -251,7 +263,9 @@ def test_frequencies_make_another_curve(page, address):
         return element(page, "#curves svg, #curves canvas").screenshot_as_base64
 
     until(lambda: page.find_elements("css selector", "#curves svg path, #curves canvas"))
-    until(lambda: "frequency 2" in (element(page, "#curves").get_attribute("aria-label") or ""))
+    until(lambda: "frequency 2" in told(page, "curves"))
+    until(lambda: page.find_elements("css selector", "#curves .mark-line path"))
+    assert not is_flat(page, "curves")
     time.sleep(1.0)  # the plot draws itself
     before = curves()
     element(page, "#present-8 input").click()
@@ -267,7 +281,9 @@ def test_frequencies_make_another_curve(page, address):
     # Without any, the curves are flat.
     for category in (0, 1, 4, 8):
         element(page, f"#present-{category} input").click()
-    until(lambda: "no waves" in (element(page, "#curves").get_attribute("aria-label") or ""))
+    until(lambda: "no waves" in told(page, "curves"))
+    for name in ("curves", "draws"):
+        until(lambda name=name: is_flat(page, name), f"{name} are not flat without waves")
     names = [
         " ".join(each.text for each in page.find_elements("css selector", f"#count-{n} label"))
         for n in range(10)
