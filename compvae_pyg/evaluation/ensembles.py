@@ -35,7 +35,8 @@ class EnsembleRow(EvaluationRow):
             sums of true parts each on a day of its own; ``"independent generated"``;
             ``"training"``, training wholes of the same parts, which a model would generate that
             knew these by heart; or ``"gaussian"``, of their mean and covariance.
-        num_parts, num_wholes: How many parts, and wholes.
+        num_parts: Number of parts of each whole.
+        num_wholes: Number of wholes.
         mean_error, q05_error, q50_error, q95_error: Of the mean and of quantiles at each point.
         variance_ratio: Of the variances of points, generated to true.
         energy_variance_ratio: Of the variances of the mean of a curve, as energy is of power.
