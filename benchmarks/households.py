@@ -336,7 +336,10 @@ TABLES: dict[str, list[tuple[str, str, str, list[tuple[str, Entry]]]]] = {
             "energy distance / that of two true samples",
             "≤ 2.5",
             "{:.1f}",
-            sizes("distance_ratio", 1, 2, 4, 8, 16),
+            [
+                *sizes("distance_ratio", 1, 2, 4, 8, 16),
+                ("training days, K = 16", lambda run: run.ratio(16, "distance_ratio", "training")),
+            ],
         ),
         ("KL_z, bits", "–", "{:.1f}", [("", lambda run: run.last("kl_z_bits"))]),
     ],

@@ -72,8 +72,8 @@ class EnsembleRow(EvaluationRow):
     mmd: float
 
     legend: ClassVar = {
-        "sample": "generated or true wholes; or sums of parts each on a day of its own; or a "
-        "Gaussian of the mean and covariance of training wholes",
+        "sample": "generated or true wholes; sums of parts each on a day of its own; training "
+        "wholes, and a Gaussian of their mean and covariance",
         "mean, q05, q50, q95 error": "of the mean and of quantiles at each point, relative",
         "variance": "of points, relative to the truth",
         "of energy": "variance of the mean of a curve, relative to the truth",
