@@ -16,6 +16,9 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 class TrainConfig:
     """How a training is run, with what ``--help`` shows; :func:`train` checks it.
 
+    Raises:
+        TypeError, ValueError: By :meth:`check`, if an option is of another type or out of range.
+
     Example:
         >>> TrainConfig(output="outputs/mine", seed=1).checkpoint.name
         'last.ckpt'

@@ -360,7 +360,11 @@ class ResidualSumControlledNormal(SumControlledNormal):
         shift: :math:`\hat\mu`, ``[N, D]``.
         log_variance: :math:`\hat\nu`, ``[N, D]``.
 
-    The others, and what is raised, are those of :class:`SumControlledNormal`.
+    The others are those of :class:`SumControlledNormal`.
+
+    Raises:
+        TypeError, ValueError: As :class:`SumControlledNormal`, or if ``prior`` is no Normal of such
+            a shape.
 
     Example:
         >>> zero = torch.zeros(2, 1)

@@ -72,6 +72,9 @@ def attribute(
     split, and whose arguments and errors these are; with the ``chunk_size`` of
     :meth:`CompVAE.infer <compvae_pyg.CompVAE.infer>`.
 
+    Raises:
+        TypeError, ValueError: As :class:`~compvae_pyg.CompVAE`, or if ``model`` is none.
+
     Example:
         >>> from compvae_pyg.problems import Dots
         >>> data = Dots().sample(torch.tensor([2, 3]))

@@ -33,6 +33,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     See ``compvae_pyg.files.write_archive``. A path is that of a file, whatever its name.
 
+    Raises:
+        OSError: If a file cannot be written or read.
+        ValueError: If a file is damaged, or was written by others.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +80,11 @@ class LastCheckpoint(Checkpoint):
     Attributes:
         stopped: The signal that ended training, or 0.
         step: The step of the file, or -1 if there is none yet.
+
+    Raises:
+        TypeError, ValueError: If a number is of another type or out of range.
+        BlockingIOError: When training begins, if another one writes to the folder.
+        ValueError: On resumption, if there are not as many devices as before.
 
     Example:
         >>> LastCheckpoint("outputs/mine/checkpoints/last.ckpt", every=500).step

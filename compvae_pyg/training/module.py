@@ -70,6 +70,11 @@ class CompVAEModule(L.LightningModule):
         guard: Counts the skipped steps.
         row: What was last logged, the stage by its name.
 
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range, torch cannot
+            compile, or a batch has no wholes.
+        TrainingDivergedError: In training, see ``patience``.
+
     Example:
         >>> from torch_geometric.loader import DataLoader
         >>> from compvae_pyg import Dots

@@ -28,6 +28,9 @@ def objective(terms: Elbo, whole: Tensor, coefficients: Coefficients) -> Tensor:
     With both coefficients at 1 the former is the negative ELBO, in nats. With ``noise`` :math:`f`,
     the standard deviation of :math:`p` is :math:`f` times as large.
 
+    Raises:
+        TypeError: If ``noise`` is not 1, and the likelihood is no Normal.
+
     Example:
         >>> from torch.distributions import Independent, Normal
         >>> from compvae_pyg.training import Stage

@@ -36,6 +36,9 @@ class MetricsFile(L.Callback):
     Args:
         path: The file, in UTF-8.
 
+    Raises:
+        ValueError: On resumption, if the file is there and the checkpoint has no rows of it.
+
     Example:
         >>> MetricsFile("outputs/mine/metrics.csv").lines.path.name
         'metrics.csv'

@@ -44,6 +44,9 @@ class Stage:
             posterior in each step, see there; 0 leaves it as it is.
         anneal: Share of the stage after which all of these have their last values, in (0, 1].
 
+    Raises:
+        TypeError, ValueError: If a value is of another type or out of range.
+
     Example:
         >>> Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)).loss
         'likelihood'
@@ -101,6 +104,10 @@ class Schedule:
         learning_rate: Learning rate of Adam.
         betas: Adam's decay rates.
         max_grad_norm: Bound on the norm of the gradient; ``None`` for none.
+
+    Raises:
+        TypeError, ValueError: If a value is of another type or out of range, or the shares of the
+            stages do not sum to 1; by :meth:`of`, if the problem has no numbers for training.
 
     Example:
         >>> schedule = Schedule(100, stages=(

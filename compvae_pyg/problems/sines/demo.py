@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from compvae_pyg.demo.alternative_text import alternative_text
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems.sines.problem import Sines
 
@@ -14,24 +15,10 @@ __all__ = ["add_tab", "draw_curves"]
 LARGEST_COUNT = 8
 NUM_DRAWN = 5
 
-# A plot has no text for those who do not see it: the hidden field says what it shows.
-DESCRIBE = """
-() => {
-  const describe = () => {
-    const field = document.querySelector("#waves textarea, #waves input");
-    for (const [id, what] of [
-      ["curves", "A curve of the model and a true one"],
-      ["draws", "Several curves of the model"],
-    ]) {
-      const plot = document.querySelector("#" + id);
-      if (!plot) continue;
-      plot.setAttribute("role", "img");
-      plot.setAttribute("aria-label", what + ", of " + (field?.value || "waves"));
-    }
-  };
-  setInterval(describe, 500);
+PLOTS = {
+    "curves": "A curve of the model and a true one, of",
+    "draws": "Several curves of the model, of",
 }
-"""
 
 
 @torch.no_grad()
@@ -84,7 +71,7 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
                     shown: dict[str, Any] = {"value": 1, "min_width": 120}
                     counts.append(gr.Slider(1, LARGEST_COUNT, step=1, **shown, **names))
         with gr.Column(scale=2):
-            look = {"x": "t", "y": "x", "color": "curve"}
+            look = {"x": "t", "y": "x", "color": "curve", "y_axis_format": "~g"}
             plot = gr.LinePlot(title="one draw of each", height=360, elem_id="curves", **look)
             draws = gr.LinePlot(
                 title=f"{NUM_DRAWN} draws of the model", height=260, elem_id="draws", **look
@@ -99,25 +86,21 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
         half = len(chosen) // 2
         pairs = zip(chosen[:half], chosen[half:], strict=True)
         number = [int(n) * on for on, n in pairs]
-        # A curve of K waves lies in [-K, K]: the axis does not stretch what is next to nothing.
-        bound = 1.05 * max(1, sum(number))
-        limits = [-bound, bound]
         one = pandas.DataFrame(draw_curves(model, number, seed))
         many = pandas.DataFrame(draw_curves(model, number, seed, NUM_DRAWN))
         many = many[many["curve"] != "ground truth"]
         text = ", ".join(f"{n} of frequency {k + 1}" for k, n in enumerate(number) if n)
-        return (
-            gr.LinePlot(value=one, y_lim=limits),
-            gr.LinePlot(value=many, y_lim=limits),
-            text or "no waves",
-        )
+        # Limits of the axes stay: those that change with what is shown can leave the page with what
+        # was shown before.
+        return one, many, text or "no waves"
 
     inputs, outputs = [seed, *present, *counts], [plot, draws, waves]
     quick: dict[str, Any] = {"show_progress": "hidden"}
     app.load(show, inputs, outputs)
-    app.load(None, js=DESCRIBE)
+    app.load(None, js=alternative_text("waves", PLOTS))
     for box, count in zip(present, counts, strict=True):
         box.change(show, inputs, outputs, **quick)
         # Who says how many waves there are says that there are some.
-        count.input(lambda: True, None, box, **quick).then(show, inputs, outputs, **quick)
+        given = count.input(lambda: True, None, box, trigger_mode="always_last", **quick)
+        given.then(show, inputs, outputs, **quick)
     again.click(lambda seed: seed + 1, seed, seed).then(show, inputs, outputs)
