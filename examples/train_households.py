@@ -39,6 +39,9 @@ class Options(RunOptions):
     zone: str = "UTC"
     """Of your own meters: time zone of the homes, such as Europe/London."""
 
+    num_wholes: int = 2000
+    """Number of wholes that each row of the evaluation comes from."""
+
     day: Literal["given", "hidden"] = "given"
     """Whether the model is given the conditions of the day, or has to learn what homes share."""
 
@@ -47,10 +50,17 @@ def main(options: Options) -> None:
     # Imported here, so that --help answers at once.
     import torch
 
-    from compvae_pyg.evaluation import evaluate_ensembles, format_table, write_evaluation
+    from compvae_pyg.evaluation import (
+        evaluate_ensembles,
+        format_legend,
+        format_table,
+        write_evaluation,
+    )
     from compvae_pyg.networks import fit_normalization
     from compvae_pyg.plots import plot_losses, read_metrics
+    from compvae_pyg.problems.households import Households, SimulatedPool
     from compvae_pyg.problems.households.figures import plot_diversity
+    from compvae_pyg.progress import progress
     from compvae_pyg.training import Schedule, train
 
     homes = source(options)
@@ -65,16 +75,23 @@ def main(options: Options) -> None:
         return
     model.save_pretrained(options.output)
 
-    sizes = [k for k in options.num_parts or (1, 4, 16, 50) if k <= held_out.pool.most_parts]
-    how = {"num_parts": sizes, "num_wholes": options.num_wholes, "seed": options.seed}
-    rows = evaluate_ensembles(model, held_out, training=homes, **how)
-    print(format_table(rows))
+    simulated = options.data == ("simulated",)
+    asked = options.num_parts or ((1, 4, 16, 50) if simulated else (1, 2, 4, 8, 16))
+    how = {"num_wholes": options.num_wholes, "seed": options.seed, "training": homes}
+    sizes = [k for k in asked if k <= held_out.pool.most_parts]
+    rows = evaluate_ensembles(model, held_out, num_parts=sizes, **how)
+    if simulated and not options.num_parts:  # of days with many homes
+        many = Households(SimulatedPool("many"), options.day)
+        rows += evaluate_ensembles(model, many, num_parts=(200,), **how)
+    print(format_table(rows), format_legend(rows), sep="\n\n")
     write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
-    figures = dict(homes.figures(model, seed=options.seed))
-    figures["diversity"] = plot_diversity(rows)
-    figures["losses"] = plot_losses(read_metrics(options.output / "metrics.csv"))
-    for name, figure in figures.items():
-        figure.savefig(options.output / f"{name}.png")
+    with progress(None, "figures", "files", delay=0.0) as bar:
+        figures = dict(homes.figures(model, seed=options.seed))
+        figures["diversity"] = plot_diversity(rows)
+        figures["losses"] = plot_losses(read_metrics(options.output / "metrics.csv"))
+        for name, figure in figures.items():
+            figure.savefig(options.output / f"{name}.png")
+            bar.update()
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
         f"evaluation.json, {', '.join(f'{name}.png' for name in figures)}"

@@ -140,7 +140,7 @@ def test_the_first_screen_of_the_readme_has_what_it_is_a_program_a_figure_and_tw
     screen = (ROOT / "README.md").read_text(encoding="utf-8").split("\n")[:60]
     assert max(map(len, screen)) <= 120
     text = "\n".join(screen)
-    for part in ("```python", "![", "× 191", "make dots", "make test"):
+    for part in ("```python", "![", "× 1.8", "make dots", "make test"):
         assert part in text
 
 

@@ -1,7 +1,6 @@
 """The demo in a real browser, the system's own, without a window."""
 
 import re
-import shutil
 import time
 from urllib.request import urlopen
 
@@ -10,21 +9,13 @@ import pytest
 pytest.importorskip("gradio")
 pytest.importorskip("selenium")
 
+from browser import needs_browser, open_browser, until
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 
 from compvae_pyg.problems.dots.demo import TOOLS
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None
-)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="needs Chrome or Chromium, and chromedriver"
-)
-
-PATIENCE = 180.0  # seconds
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +30,7 @@ def address():
 
 @pytest.fixture(params=[1280, 390], ids=["1280 px", "390 px"])
 def page(address, request):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,1000"):
-        options.add_argument(argument)
-    if request.param < 500:  # windows have a least width; a phone's has none
-        metrics = {"width": request.param, "height": 844, "pixelRatio": 2.0, "touch": True}
-        options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # The driver is named, so that Selenium looks for none and downloads none.
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = open_browser(request.param)
     driver.get(address)
     yield driver
     driver.quit()
@@ -60,19 +42,6 @@ def element(page, css):
 
 def picture(page, name):
     return element(page, f"#{name} img").get_attribute("src")
-
-
-def until(found, message="nothing came"):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            result = found()
-        except StaleElementReferenceException:  # the page has just drawn it anew
-            result = None
-        if result:
-            return result
-        time.sleep(0.1)
-    raise AssertionError(message)
 
 
 def choose(page, group, text):

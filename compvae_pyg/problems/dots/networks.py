@@ -18,7 +18,7 @@ None of this is in the paper.
 """
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,7 @@ _LARGEST = 8.0  # logarithm of a mass, so that 16 bits hold it
 _TINY = 1e-13  # a mass that is none
 _SHARP = 1e-3  # standard deviation of mass and presence, relative to them
 _LEAST = 3e-7  # standard deviation of a presence that is none
+_AT_A_TIME = 4096  # sites, which bounds the memory
 _UNCOUPLED = -20.0  # coupling logit of what is not inferred
 
 
@@ -54,6 +55,14 @@ def places(size: int) -> Tensor:
     line = torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(size, -1).mean(dim=1)
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x, y], dim=-1).view(-1, 2)
+
+
+def _blocks(num_sites: int) -> list[slice]:
+    """Return which sites to look at together: some at a time, where no gradients flow."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return [slice(None)]
+    starts = range(0, max(1, num_sites), _AT_A_TIME)
+    return [slice(start, start + _AT_A_TIME) for start in starts]
 
 
 def cell_of(pos: Tensor, cells: Tensor) -> Tensor:
@@ -313,13 +322,19 @@ class DifferenceEmbedding(nn.Module):
         guess, slopes, image = self._guess(whole, {"color": color, "pos": pos}, batch)
         seen = torch.cat([2.0 * whole - 1.0, 4.0 * (whole - image)], dim=1)
         features = self.conv(seen.contiguous(memory_format=torch.channels_last))
-        at_cells = gather(self.look(features.flatten(2).transpose(1, 2)), batch)
-        offset = self.cells - pos.unsqueeze(1)
-        shift, factor = self.gate(color).unsqueeze(1).chunk(2, dim=-1)
-        h = F.relu(at_cells * factor + self.where(powers(offset)) + shift)
-        near = torch.exp(-4.0 * offset.square().sum(dim=-1, keepdim=True))
-        around = torch.cat([h.mean(dim=1), 4.0 * (h * near).mean(dim=1)], dim=1)
-        site = self.part(torch.cat([self.color(color), powers(pos), guess, slopes, around], dim=1))
+        look = self.look(features.flatten(2).transpose(1, 2))
+
+        def of_sites(rows: slice) -> Tensor:
+            offset = self.cells - pos[rows].unsqueeze(1)
+            shift, factor = self.gate(color[rows]).unsqueeze(1).chunk(2, dim=-1)
+            h = gather(look, batch[rows]) * factor + self.where(powers(offset)) + shift
+            near, h = torch.exp(-4.0 * offset.square().sum(dim=-1, keepdim=True)), F.relu(h)
+            around = [h.mean(dim=1), 4.0 * (h * near).mean(dim=1)]
+            known = self.color(color[rows]), powers(pos[rows]), guess[rows], slopes[rows]
+            return cast(Tensor, self.part(torch.cat([*known, *around], dim=1)))
+
+        pieces = [of_sites(rows) for rows in _blocks(len(pos))]
+        site = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
         log_noise = self._generative[0].log_noise.expand_as(guess)
         return self.whole(features), torch.cat([site, guess, log_noise, pos], dim=1)
 
@@ -333,19 +348,30 @@ class DifferenceEmbedding(nn.Module):
         with torch.inference_mode(False), torch.no_grad():
             sites = {name: value.clone() for name, value in sites.items()}
             whole, batch = whole.clone(), batch.clone()
-            cell = cell_of(sites["pos"], self.cells)
-            loc, _ = w_prior(sites).to(whole.dtype).chunk(2, dim=1)
-            w_sum = whole.new_zeros(len(whole), loc.shape[1]).index_add(0, batch, loc)
+            blocks = _blocks(len(batch))
+            cells = [cell_of(sites["pos"][rows], self.cells) for rows in blocks]
+            w_sum: Any = 0.0
+            for rows in blocks:
+                some = {name: value[rows] for name, value in sites.items()}
+                loc, _ = w_prior(some).to(whole.dtype).chunk(2, dim=1)
+                none = whole.new_zeros(len(whole), loc.shape[1])
+                w_sum = w_sum + none.index_add_(0, batch[rows], loc)
             z = whole.new_zeros(len(whole), decoder.z_channels)
-            guess, slopes = cell.new_zeros(len(cell), 1), list[Tensor]()
+            guess, slopes = cells[0].new_zeros(len(batch), 1), list[Tensor]()
             for again in (True, False):
+                noise = whole.new_zeros(len(whole), _CELLS)
+                for rows, cell in zip(blocks, cells, strict=True):
+                    noise.index_add_(0, batch[rows], (cell * guess[rows]).to(whole.dtype))
+                total = w_sum + F.pad(noise, (w_sum.shape[1] - _CELLS, 0))
                 with torch.enable_grad():
-                    noise = F.pad(cell * guess.requires_grad_(), (loc.shape[1] - _CELLS, 0))
-                    image = decoder(w_sum.index_add(0, batch, noise.to(whole.dtype)), z)[:, :3]
+                    image = decoder(total.requires_grad_(), z)[:, :3]
                     error = at_least_float32(whole - image).square().sum()
-                    (slope,) = torch.autograd.grad(error, guess)
+                    down = torch.autograd.grad(error, total)[0][:, -_CELLS:].to(guess.dtype)
+                pairs = zip(blocks, cells, strict=True)
+                of_blocks = [(cell * down[batch[rows]]).sum(1, True) for rows, cell in pairs]
+                slope = torch.cat(of_blocks)
                 slopes += [slope / (1.0 + slope.abs()), torch.log1p(slope.abs())]
-                guess = -slope / (2.0 + slope.abs()) if again else guess.detach()
+                guess = -slope / (2.0 + slope.abs()) if again else guess
         return guess, torch.cat(slopes, dim=1), image.detach().to(whole.dtype)
 
 

@@ -47,6 +47,10 @@ class Households(Problem):
         day: Whether the day is ``"given"`` to the model as the context of a whole, or ``"hidden"``:
             the latent of the whole then has to learn what homes share.
 
+    Raises:
+        TypeError: If ``pool`` is of another type.
+        ValueError: If ``day`` is unknown, or ``"given"`` and the pool has no conditions.
+
     Example:
         >>> homes = Households()
         >>> data = homes.sample(torch.tensor([3, 50]))
@@ -166,7 +170,7 @@ class Households(Problem):
         tell; of a hidden day z learns first, and the latents of homes are opened when it has.
         """
         return {
-            "num_steps": 4000,
+            "num_steps": 4000 if self.day == "given" else 2000,
             "batch_size": 96,
             "initial_rate": 2e-3,
             "log_uniform": True,
