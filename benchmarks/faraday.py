@@ -26,7 +26,7 @@ from opensynth.models.faraday import FaradayModel, FaradayVAE
 from torch.utils.data import DataLoader, Dataset
 
 from compvae_pyg import CompVAE
-from compvae_pyg.evaluation import compare_curves
+from compvae_pyg.evaluation.ensembles import compare_curves
 from compvae_pyg.problems.households import Households
 
 LABELS = ("residents", "heat_pump", "temperature", "weekend")

@@ -35,7 +35,7 @@ def test_what_is_written_is_a_pool_in_kilowatts(load_example, weather, tmp_path,
     pool = SimulatedPool("held_out", path)
     day = torch.arange(4).repeat_interleave(5)
     parts = {"residents": torch.arange(1, 6).repeat(4), "heat_pump": torch.zeros(20).long()}
-    load = pool.draw(day, parts, day)
+    load = pool.draw(torch.arange(4), parts, day)
     light = torch.tensor(weather["irradiance"][pool.days].reshape(4, 48, 3).mean(-1))
     expected = 100 * parts["residents"] + 10 * pool.conditions[day, 3]
     expected = (expected.unsqueeze(1) + light[day]) / 1000

@@ -152,7 +152,7 @@ def add_tab(gr: Any, app: Any, model: CompVAE, problem: Households) -> None:
             said = gr.Markdown(elem_id="street-said")
             day = gr.LinePlot(
                 x="hour", y="kW", color="curve", title="the street's day", height=340,
-                x_lim=[0, 24], y_lim=[0, None], y_axis_format="~g",
+                x_lim=[0, 24], y_lim=[0, None], y_axis_format=".4~r",
                 color_map=COLORS, elem_id="street-day",
             )  # fmt: skip
             peak = gr.LinePlot(

@@ -71,7 +71,7 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
                     shown: dict[str, Any] = {"value": 1, "min_width": 120}
                     counts.append(gr.Slider(1, LARGEST_COUNT, step=1, **shown, **names))
         with gr.Column(scale=2):
-            look = {"x": "t", "y": "x", "color": "curve", "y_axis_format": "~g"}
+            look = {"x": "t", "y": "x", "color": "curve", "y_axis_format": ".4~r"}
             plot = gr.LinePlot(title="one draw of each", height=360, elem_id="curves", **look)
             draws = gr.LinePlot(
                 title=f"{NUM_DRAWN} draws of the model", height=260, elem_id="draws", **look
