@@ -302,12 +302,40 @@ def targets() -> str:
     return table(("", "K", *WAVES), lines)
 
 
+# Names of what benchmarks/ablate_sines.py takes out, in the order of the table.
+ABLATIONS = {
+    "nothing": "nothing: the reference",
+    "start": "the start of each category in a group of its own",
+    "groups": "one network for all groups: all are read at once",
+    "count": "the count of the parts in the sum",
+    "matching": "code matching",
+    "moments": "the prior that follows the posterior's moments",
+    "multiplicity": "the division by how many parts share a row",
+    "noise": "the noise that falls",
+    "few": "few waves more often than many",
+}
+
+
+def ablations() -> str:
+    lines = []
+    for name, shown in ABLATIONS.items():
+        path = RESULTS / "sines-ablations" / f"{name}.json"
+        if path.exists():
+            sizes = [row["num_parts"] for row in _json(path)["rows"]]
+            columns = list(zip(*waves_of(path, sizes), strict=True))
+            _, amplitude, sd, leak, distance, _, bits, elbo = (", ".join(c) for c in columns)
+            sd = re.sub(r" \(.*?\)", "", sd)
+            lines.append((shown, amplitude, sd, leak, distance, bits, elbo))
+    names = [name for name in WAVES if name != "C2ST"]
+    return table(("taken out", *names), lines) if lines else NOT_RUN
+
+
 SECTIONS = {
     **{f"published {problem}": (compared, problem) for problem in PUBLISHED},
     **{f"evaluated {problem}": (evaluated, problem) for problem in PUBLISHED},
     "figures": (figures,),
 }
-OF_SINES = {"targets": (targets,)}
+OF_SINES = {"targets": (targets,), "ablations": (ablations,)}
 
 
 def renewed(page: str, sections: Mapping[str, Any] = SECTIONS) -> str:
