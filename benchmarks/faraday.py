@@ -113,7 +113,7 @@ def main():
             shown = ("mean_error", "q95_error", "energy_variance_ratio", "admd", "true_admd")
             text = ", ".join(f"{key} {found[key]:.3f}" for key in (*shown, "energy_distance"))
             print(f"{kind:24s} {name:16s} n={len(sample):5d}  {text}", flush=True)
-    names = ("torch", "numpy", "opensynth-energy", "compvae-pyg")
+    names = ("torch", "numpy", "opensynth-energy")
     used = {name: version(name) for name in names}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     result = {"command": sys.argv, "versions": used, "rows": rows}
