@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch_geometric.utils import scatter
 
-from compvae_pyg.models.chunks import inputs
+from compvae_pyg.models.chunks import Input, inputs
 from compvae_pyg.nn.checks import check_model
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def attribute(
     batch: Tensor | None = None,
     batch_size: int | None = None,
     *,
-    chunk_size: int = 1024,
+    chunk_size: int = 512,
     generator: torch.Generator | None = None,
 ) -> Attribution:
     r"""Split the information about a whole by its parts.
@@ -83,19 +84,33 @@ def attribute(
     """
     check_model(model)
     whole, parts = model._enter(whole, parts, batch, batch_size)
-    alone, common = [], []
+    alone: Tensor | None = None
     for given in inputs(model, whole, parts, chunk_size, generator):
-        if given.is_long(model, chunk_size):
-            shared: Any = 0.0
-            for _, prior, _, joint, _ in given.long(model).posterior():
-                members = Normal(joint.loc[:-1], joint.stddev[:-1], validate_args=False)
-                alone.append(kl_divergence(members, prior).sum(dim=-1))
-                shared = shared + joint._correlation_terms()[:-1].double().sum()
-            shared = shared - joint.log_null.double().sum(dim=-1)
-            common.append(shared.to(joint.loc.dtype))
-            continue
+        for rows, of_parts, shared in _shares(model, given, chunk_size):
+            if alone is None:
+                alone = of_parts.new_empty(parts.num_parts)
+                common = shared.new_zeros(parts.batch_size)
+            alone[rows] = of_parts
+            common[given.sets] += shared
+    assert alone is not None
+    return Attribution(alone, common, parts.batch)
+
+
+def _shares(
+    model: CompVAE, given: Input, chunk_size: int
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield which rows, their information, and terms of what sets have in common."""
+    if not given.is_long(model, chunk_size):
         prior = model.generator.prior_w(given.parts)
         w = model._posterior(given.features, given.parts, prior, **given.eps).w
-        alone.append(kl_divergence(w.marginals, prior).sum(dim=-1))
-        common.append(w.total_correlation().sum(dim=-1))
-    return Attribution(torch.cat(alone), torch.cat(common), parts.batch)
+        of_parts = kl_divergence(w.marginals, prior).sum(dim=-1)
+        yield given.rows, of_parts, w.total_correlation().sum(dim=-1)
+        return
+    start = given.rows.start
+    for rows, prior, _, joint, _ in given.long(model).posterior():
+        members = Normal(joint.loc[:-1], joint.stddev[:-1], validate_args=False)
+        shared = joint._correlation_terms()[:-1].sum(dim=-1).double().sum()
+        if rows.start == 0:
+            shared = shared - joint.log_null.double().sum()
+        of_parts = kl_divergence(members, prior).sum(dim=-1)
+        yield slice(start + rows.start, start + rows.stop), of_parts, shared.to(of_parts.dtype)

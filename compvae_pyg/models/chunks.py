@@ -5,7 +5,7 @@ Noise does not depend on chunks: it comes in blocks of one size, or from a sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
@@ -58,6 +58,7 @@ __all__ = [
 
 AnySums: TypeAlias = Union[Tensor, "Sums", "CountSums"]
 
+_AT_A_TIME = 1024  # parts of a long whole that pass the networks together
 _PARTS = 8  # parts that may pass the networks for each whole that may
 
 
@@ -379,12 +380,12 @@ class LongWhole:
         self.part_eps = part_eps if encoder.part_noise else None
         self.z_posterior = encoder._z_posterior(features[0])
         self.z = self.z_posterior.loc + self.z_posterior.scale * z_eps
-        self.blocks = list(split_rows(parts.num_parts))
+        self.blocks = list(split_rows(parts.num_parts, _AT_A_TIME))
         sums: list[Tensor] = []  # of what the parts send, known block by block of the network
         for _ in encoder.blocks:
             found = [self._pass(sums, rows)[1].sums[len(sums)] for rows in self.blocks]
             sums.append(torch.stack(found).sum(dim=0))
-        self.states = [self._pass(sums, rows)[0] for rows in self.blocks]
+        self.states = _filled(parts.num_parts, (self._pass(sums, rows)[0] for rows in self.blocks))
 
     @staticmethod
     def takes(encoder: Any, parts: PackedParts, limit: int) -> bool:
@@ -399,18 +400,9 @@ class LongWhole:
 
     def posterior(self, noise: Callable[[slice], Tensor] | None = None) -> Iterator[Block]:
         """Yield the posterior of each block, given the noise of rows, ``[n, D_w]``, if any."""
-        sums = []
+        of_logits, of_noise, of_squares = _filled(len(self.blocks), self._sums(noise)).unbind(1)
         for k, rows in enumerate(self.blocks):
-            q = self._block(k)[1]
-            eps = torch.zeros_like(q.loc) if noise is None else noise(rows)
-            own, scale = eps, q.loc.new_ones(1, q.loc.shape[1])
-            if q.coupling == "scaled":
-                own, scale = q.scale * eps, q.scale
-            logits = q.coupling_logits.double().logsumexp(dim=0)
-            sums.append((logits, own.double().sum(dim=0), scale.double().square().sum(dim=0)))
-        of_logits, of_noise, of_squares = map(torch.stack, zip(*sums, strict=True))
-        for k, rows in enumerate(self.blocks):
-            prior, q = self._block(k)
+            prior, q = self._block(rows)
             block = torch.arange(len(self.blocks), device=of_noise.device).unsqueeze(1) == k
             logits = of_logits.masked_fill(block, -torch.inf).logsumexp(dim=0)
             others = of_noise.masked_fill(block, 0.0).sum(dim=0)
@@ -428,6 +420,18 @@ class LongWhole:
                 joint._noise_of_others = number.sqrt()
             yield Block(rows, prior, q, joint, eps)
 
+    def _sums(self, noise: Callable[[slice], Tensor] | None) -> Iterator[Tensor]:
+        """Yield what others need to know of each block, ``[1, 3, D_w]``."""
+        for rows in self.blocks:
+            q = self._block(rows)[1]
+            own = torch.zeros_like(q.loc) if noise is None else noise(rows)
+            scale = q.loc.new_ones(1, q.loc.shape[1])
+            if q.coupling == "scaled":
+                own, scale = q.scale * own, q.scale
+            logits = q.coupling_logits.double().logsumexp(dim=0)
+            rest = own.double().sum(dim=0), scale.double().square().sum(dim=0)
+            yield torch.stack([logits, *rest]).unsqueeze(0)
+
     def _part_features(self, rows: slice) -> Tensor:
         features = self.features[1][rows]
         return features if self.part_eps is None else features + self.part_eps(rows).to(features)
@@ -437,13 +441,23 @@ class LongWhole:
         features = self._part_features(rows)
         return self.model.encoder._states(self.features[0], self.z, features, window), window
 
-    def _block(self, number: int) -> tuple[Normal, SumControlledNormal]:
-        rows = self.blocks[number]
+    def _block(self, rows: slice) -> tuple[Normal, SumControlledNormal]:
         some = self.parts.rows(rows, slice(0, 1))
         prior = self.model.generator.prior_w(some)
         given = prior if self.model.residual_posterior else None
         features = self._part_features(rows)
-        return prior, self.model.encoder._w_posterior(self.states[number], features, some, given)
+        return prior, self.model.encoder._w_posterior(self.states[rows], features, some, given)
+
+
+def _filled(num_rows: int, pieces: Iterable[Tensor]) -> Tensor:
+    """Return pieces one after the other; what they leave in memory lies in one place."""
+    first = 0
+    for piece in pieces:
+        if first == 0:
+            out = piece.new_empty(num_rows, *piece.shape[1:])
+        out[first : first + len(piece)] = piece
+        first += len(piece)
+    return out
 
 
 class _Window(PackedParts):

@@ -375,7 +375,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         batch: Tensor | None = None,
         batch_size: int | None = None,
         *,
-        chunk_size: int = 1024,
+        chunk_size: int = 512,
         generator: torch.Generator | None = None,
         **options: Unpack[PartOptions],
     ) -> Composition:

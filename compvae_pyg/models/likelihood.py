@@ -95,7 +95,7 @@ def importance_log_weights(
     """
     check_count(chunk_size, "chunk_size")
     check_generator(generator, parts.device)
-    out = []
+    result: Tensor | None = None
     for sets, block in split(parts, _BLOCK):
         some_wholes = whole[sets] if owner is None else whole[owner[sets]]
         known, start = [], 0
@@ -125,10 +125,11 @@ def importance_log_weights(
                 else _block(model, *what, prior, drawn)
                 for what, prior in zip(known, priors, strict=True)
             ]
-            out.append((sets, m, torch.cat(pieces, dim=1)))
-    result = out[0][2].new_empty(num_samples, parts.batch_size)
-    for sets, m, values in out:
-        result[m : m + len(values), sets] = values
+            values = torch.cat(pieces, dim=1)
+            if result is None:
+                result = values.new_empty(num_samples, parts.batch_size)
+            result[m : m + len(values), sets] = values
+    assert result is not None
     return result
 
 

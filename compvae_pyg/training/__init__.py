@@ -1,5 +1,6 @@
 """Training with Lightning (extra ``train``)."""
 
+from compvae_pyg.checkpoint_io import AtomicCheckpointIO
 from compvae_pyg.config import TrainConfig
 from compvae_pyg.data.curriculum import Curriculum
 from compvae_pyg.data.generated import GeneratedData, GeneratedDataset
@@ -8,7 +9,7 @@ from compvae_pyg.data.stored_problem import StoredWholes
 from compvae_pyg.models.staged_elbo import staged_elbo
 from compvae_pyg.optim import LearningRate, NonFiniteGuard, TrainingDivergedError
 from compvae_pyg.progress_bar import Progress
-from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
+from compvae_pyg.training.checkpoint import LastCheckpoint
 from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.objective import objective
 from compvae_pyg.training.progress import MetricsFile

@@ -11,12 +11,11 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from compvae_pyg.files import locked, mark, read_archive, write_archive
+from compvae_pyg.files import locked, mark, read_archive
 from compvae_pyg.identity import compare, flat
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.runtime import StopSignals
@@ -25,39 +24,7 @@ from compvae_pyg.runtime import StopSignals
 _LENGTHS = ["schedule.num_steps", "schedule.curriculum.every"]
 _LENGTHS += [f"schedule.learning_rate.{name}" for name in ("halving", "hold", "warmup")]
 
-__all__ = ["AtomicCheckpointIO", "LastCheckpoint"]
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes Lightning's checkpoints as whole files with a digest, and reads these alone.
-
-    See ``compvae_pyg.files.write_archive``. A path is that of a file, whatever its name.
-
-    Raises:
-        OSError: If a file cannot be written or read.
-        ValueError: If a file is damaged, or was written by others.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     AtomicCheckpointIO().save_checkpoint({"step": 3}, f"{folder}/last.ckpt")
-        ...     AtomicCheckpointIO().load_checkpoint(f"{folder}/last.ckpt")
-        {'step': 3}
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
-        """Replace the file, or raise an OSError."""
-        write_archive(Path(path), checkpoint)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: Any = None
-    ) -> Any:
-        """Return what was saved, or raise a ValueError; by default no code in it is executed."""
-        return read_archive(Path(path), map_location, weights_only=weights_only is not False)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove the file, if it is there."""
-        Path(path).unlink(missing_ok=True)
+__all__ = ["LastCheckpoint"]
 
 
 class LastCheckpoint(Checkpoint):

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch_geometric.data import Data
 
 from compvae_pyg import runtime
+from compvae_pyg.checkpoint_io import AtomicCheckpointIO
 from compvae_pyg.config import TrainConfig
 from compvae_pyg.data.curriculum import Curriculum
 from compvae_pyg.data.generated import GeneratedData
@@ -27,7 +28,7 @@ from compvae_pyg.nn.checks import check_count, check_counts, check_model, check_
 from compvae_pyg.problems import Problem
 from compvae_pyg.progress_bar import shown
 from compvae_pyg.runtime import StopSignals, quietly, without_validation
-from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
+from compvae_pyg.training.checkpoint import LastCheckpoint
 from compvae_pyg.training.module import CompVAEModule
 from compvae_pyg.training.progress import MetricsFile
 from compvae_pyg.training.schedule import Schedule

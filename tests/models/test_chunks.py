@@ -141,7 +141,8 @@ def test_a_whole_of_many_parts_passes_in_blocks(
             ranking = rank_parts(model, whole[:1], parts, *sets, generator=seeded(7), **given)
         return made.w, made.z, value, *shares[:2], ranking.log_likelihood
 
-    monkeypatch.setattr(noise, "_ROWS", 16)
+    monkeypatch.setattr(noise, "_ROWS", 32)
+    monkeypatch.setattr(chunks, "_AT_A_TIME", 16)
     expected = results(100)
     rows = []
     for network in (model.encoder.w_head, model.generator.w_prior):
@@ -225,8 +226,28 @@ parts = {"color": batch % 5, "pos": torch.rand(len(batch), 2) - 0.5}
 with torch.no_grad():
     out = model.compose(parts, batch).decode().mean
 """,
+        """
+model = CompVAE.from_pretrained("sines-small")
+parts = {"category": torch.arange(10**6) % 10}
+out = model.log_likelihood(torch.randn(1, 200), parts, num_samples=1)
+""",
+        """
+from compvae_pyg.models import attribute
+model = CompVAE.from_pretrained("dots-small")
+parts = {"color": torch.arange(10**5) % 5, "pos": torch.rand(10**5, 2) - 0.5}
+out = attribute(model, torch.rand(1, 3, 32, 32), parts).parts
+""",
+        """
+model = CompVAE.from_pretrained("dots-small")
+batch = torch.arange(2_000).repeat_interleave(8)
+parts = {"color": batch % 5, "pos": torch.rand(len(batch), 2) - 0.5}
+out = model.infer(torch.rand(2_000, 3, 32, 32), parts, batch).w
+""",
     ],
-    ids=["wholes", "counts", "parts", "likelihood", "latents", "distribution"],
+    ids=[
+        *("wholes", "counts", "parts", "likelihood", "latents", "distribution"),
+        *("a million parts", "shares", "latents of wholes"),
+    ],
 )
 def test_memory_has_a_bound(code):
     assert peak_of(code) < 2.0
