@@ -13,9 +13,11 @@ It is to be installed, in an environment of its own, since it needs NumPy 2.0 or
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
+import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -67,8 +69,9 @@ def train(data, epochs, components):
     pl.Trainer(max_epochs=epochs, accelerator="cpu", **quiet).fit(
         vae, Batches(data, 500).train_dataloader()
     )
-    faraday = FaradayModel(vae.eval(), components, max_epochs=30)
-    faraday.train_gmm(Batches(data, min(len(data), 10_000)))
+    faraday = FaradayModel(vae.eval(), components, max_epochs=30, covariance_reg=1e-3)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # for its own logs
+        faraday.train_gmm(Batches(data, min(len(data), 10_000)))
     return faraday
 
 
@@ -110,7 +113,7 @@ def main():
             shown = ("mean_error", "q95_error", "energy_variance_ratio", "admd", "true_admd")
             text = ", ".join(f"{key} {found[key]:.3f}" for key in (*shown, "energy_distance"))
             print(f"{kind:24s} {name:16s} n={len(sample):5d}  {text}", flush=True)
-    names = ("torch", "numpy", "opensynth-energy", "compvae-pyg")
+    names = ("torch", "numpy", "opensynth-energy")
     used = {name: version(name) for name in names}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     result = {"command": sys.argv, "versions": used, "rows": rows}
