@@ -17,7 +17,7 @@ from torch.distributions import (
 )
 from torch.distributions.transforms import ExpTransform, Transform
 
-from compvae_pyg.nn.checks import check_choice, check_real, check_same_shape
+from compvae_pyg.nn.checks import check_choice, check_real, check_same_shape, check_type
 
 __all__ = ["CurveLogNormal", "Family", "from_noise", "observation"]
 
@@ -31,6 +31,9 @@ class CurveLogNormal(TransformedDistribution):
     Args:
         base: Distribution of the logarithms, a Gaussian over ``[S, T]`` of event shape ``[T]``.
 
+    Raises:
+        TypeError: If ``base`` is no distribution.
+
     Example:
         >>> zero, one = torch.zeros(2, 5), torch.ones(2, 5)
         >>> curves = CurveLogNormal(LowRankMultivariateNormal(zero, one.unsqueeze(2), one))
@@ -39,6 +42,7 @@ class CurveLogNormal(TransformedDistribution):
     """
 
     def __init__(self, base: Distribution) -> None:
+        check_type(base, "base", Distribution)
         super().__init__(base, ExpTransform(), validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> CurveLogNormal:
@@ -184,13 +188,16 @@ def from_noise(distribution: Distribution, noise: Tensor) -> Tensor:
         noise: Standard normal, ``[S, *event]``.
 
     Raises:
-        TypeError: If the distribution has neither an ``icdf`` nor a ``cdf``.
+        TypeError: If an argument is of another type, or the distribution has neither an ``icdf``
+            nor a ``cdf``.
 
     Example:
         >>> wait = torch.distributions.Exponential(torch.ones(3))
         >>> from_noise(wait, torch.tensor([-1.0, 0.0, 1.0]))  # the median is log 2
         tensor([0.1728, 0.6931, 1.8410])
     """
+    check_type(distribution, "distribution", Distribution)
+    check_real(noise, "noise")
     if isinstance(distribution, Independent):
         return from_noise(distribution.base_dist, noise)
     if isinstance(distribution, TransformedDistribution):

@@ -235,8 +235,14 @@ def nearest_distances(x: Tensor, reference: Tensor) -> Tensor:
     Generated curves of single homes that are nearer to those of training than held-out ones are
     give these away.
 
+    Raises:
+        TypeError, ValueError: If an argument is not as above.
+
     Example:
         >>> nearest_distances(torch.zeros(1, 2), torch.tensor([[3.0, 4.0], [6.0, 8.0]]))
         tensor([5.])
     """
+    for name, value in (("x", x), ("reference", reference)):
+        check_real(value, name)
+        check_shape(value, name, ("n", "T"))
     return torch.cat([torch.cdist(some, reference).amin(dim=1) for some in x.split(256)])
