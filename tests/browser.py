@@ -4,8 +4,9 @@ import shutil
 import time
 
 import pytest
-from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+
+webdriver = pytest.importorskip("selenium.webdriver")
+exceptions = pytest.importorskip("selenium.common.exceptions")
 
 BROWSER = next(
     filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None
@@ -38,7 +39,7 @@ def until(found, message="nothing came"):
     while time.monotonic() < end:
         try:
             result = found()
-        except StaleElementReferenceException:  # the page has just drawn it anew
+        except exceptions.StaleElementReferenceException:  # the page has just drawn it anew
             result = None
         if result:
             return result
