@@ -43,10 +43,10 @@ test: $(installed) ## run the tests and the docstrings' examples
 slow: $(installed) ## run the tests that take minutes
 	$(bin)/python -m pytest -m slow $(ARGS)
 
-browser: $(installed) ## test the demo in Chromium or Chrome, which is to be there with its driver
+browser: $(installed) ## test demo and site in Chromium or Chrome, which is to be there with its driver
 	command -v chromedriver
 	$(bin)/python -m pip install $(CONSTRAINTS) -e ".[browser]"
-	$(bin)/python -m pytest tests/demo $(ARGS)
+	$(bin)/python -m pytest tests/demo tests/site $(ARGS)
 
 lint: $(installed) ## check style and types
 	$(bin)/ruff check

@@ -422,6 +422,8 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9})
+    # Colours that colour-blind readers distinguish, with marks and lines that differ as well.
+    colors = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#222222", "#999999")
 
     def save(name: str) -> None:
         plt.tight_layout()
@@ -432,8 +434,6 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
         rows = [row for row in results["batching"]["rows"] if "edge list" in row["seconds"]]
         names = [name for name in rows[0]["seconds"] if "compiled" not in name]
         _, axis = plt.subplots(figsize=(8.0, 3.6))
-        # Colours that colour-blind readers distinguish, and a mark of its own for each.
-        colors = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#222222", "#999999")
         for k, name in enumerate(names):
             times = [row["seconds"][name] for row in rows]
             at = [i + 0.8 * (k - (len(names) - 1) / 2) / len(names) for i in range(len(rows))]
@@ -456,17 +456,18 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
         save("batching")
     if "block" in results:
         _, axis = plt.subplots(figsize=(5.0, 3.2))
-        for test in ("block", "encoder"):
+        for test, color, marks in (("block", colors[0], "o-"), ("encoder", colors[1], "s-")):
             rows = [row for row in results["block"]["rows"] if row["test"] == test]
             widths = [row["width"] for row in rows]
             low, middle, high = zip(*(inverse(r["ratio"]["products"]) for r in rows), strict=True)
-            axis.plot(widths, middle, "o-", label=test)
-            axis.fill_between(widths, low, high, alpha=0.2)
+            axis.plot(widths, middle, marks, color=color, label=test)
+            axis.fill_between(widths, low, high, color=color, alpha=0.2, linewidth=0.0)
         if all("compiled" in row["seconds"] for row in rows):
             seconds = [row["seconds"] for row in rows]
             middle = [s["compiled"][1] / s["products"][1] for s in seconds]
-            axis.plot(widths, middle, "s--", label="encoder, compiled")
+            axis.plot(widths, middle, "D--", color=colors[2], label="encoder, compiled")
         axis.axhline(1.0, color="k", linewidth=0.8)
+        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
         axis.set(xscale="log", xlabel="width", ylabel="time over the bare matrix products")
         axis.set_xticks(widths, [str(width) for width in widths])
         axis.minorticks_off()
@@ -474,13 +475,19 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
         save("block")
     if "scaling" in results:
         _, axes = plt.subplots(1, 2, figsize=(8.0, 3.2))
-        for axis_name, label in (("parts", "sets of 8"), ("one set", "one set")):
+        for axis_name, label, look in (
+            # The two are nearly equal: the first is broad, the second lies on it.
+            ("parts", "sets of 8", {"color": colors[0], "linewidth": 3.5, "markersize": 8.0}),
+            ("one set", "one set", {"color": colors[1], "linestyle": "--", "markersize": 4.0}),
+        ):
             rows = [row for row in results["scaling"]["rows"] if row["axis"] == axis_name]
             parts = [row["parts"] for row in rows]
-            axes[0].plot(parts, [row["seconds"]["packed"][1] for row in rows], "o-", label=label)
-            axes[1].plot(parts, [row["bytes"]["packed"] / 1e6 for row in rows], "o-", label=label)
+            look |= {"marker": "o", "label": label}
+            axes[0].plot(parts, [row["seconds"]["packed"][1] for row in rows], **look)
+            axes[1].plot(parts, [row["bytes"]["packed"] / 1e6 for row in rows], **look)
         for axis, label in zip(axes, ("seconds", "peak MB"), strict=True):
-            axis.set(xscale="log", yscale="log", xlabel="parts", ylabel=label)
+            axis.set(xscale="log", yscale="log", xlabel="parts in a batch", ylabel=label)
+            axis.grid(axis="y", color="#dddddd", linewidth=0.6)
         axes[0].legend(frameon=False)
         save("scaling")
 

@@ -16,6 +16,9 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true"]
 class TrainConfig:
     """How a training is run, with what ``--help`` shows; :func:`train` checks it.
 
+    Raises:
+        TypeError, ValueError: By :meth:`check`, if an option is of another type or out of range.
+
     Example:
         >>> TrainConfig(output="outputs/mine", seed=1).checkpoint.name
         'last.ckpt'
@@ -61,7 +64,8 @@ class TrainConfig:
             check_like(getattr(self, option.name), option.name, option.default)
         accelerators = AcceleratorRegistry.available_accelerators()
         check_choice(self.accelerator, "accelerator", ("auto", "gpu", *accelerators))
-        strategies = StrategyRegistry.available_strategies()
+        # Where weights are sharded, no rank has the norm of the whole gradient.
+        strategies = [n for n in StrategyRegistry.available_strategies() if n.startswith("ddp")]
         check_choice(self.strategy, "strategy", ("auto", *strategies))
         check_choice(self.precision, "precision", get_args(Precision))
 

@@ -16,7 +16,7 @@ import torch_geometric
 from torch import Tensor, nn
 from torch_geometric.data.data import BaseData
 
-__all__ = ["differences", "flat", "machine", "networks"]
+__all__ = ["compare", "differences", "flat", "machine", "networks"]
 
 # Compared by their texts; subclasses of strings are no plain ones.
 _TOLD = (str, torch.dtype, torch.device, np.dtype, PurePath, Enum, complex)
@@ -118,3 +118,16 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, 
         for name in dict.fromkeys([*there, *here])
         if there.get(name) != here.get(name)
     }
+
+
+def compare(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, str]:
+    """Return in a line what makes a run another one, and what may change its last bits.
+
+    Example:
+        >>> compare({"seed": 1, "machine.threads": 2}, {"seed": 3, "machine.threads": 2})
+        ('seed is 1 there and 3 here', '')
+    """
+    found = differences(there, here)
+    bits = [found.pop(name) for name in list(found) if name.startswith("machine.")]
+    others, more = list(found.values()), len(found) - 4
+    return "; ".join(others[:4] + [f"and {more} more"] * (more > 0)), "; ".join(bits)

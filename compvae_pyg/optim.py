@@ -35,6 +35,9 @@ class LearningRate:
         hold: Steps before the first interval begins.
         warmup: Steps during which the rate rises linearly from 0.
 
+    Raises:
+        TypeError, ValueError: If a number is of another type or out of range.
+
     Example:
         >>> rate = LearningRate(1e-3, final=1e-4, halving=100)
         >>> rate.at(0), rate.at(150), rate.at(10_000)
@@ -142,6 +145,10 @@ class NonFiniteGuard:
     Attributes:
         state: Steps skipped so far (``skipped``) and since the last good one (``run``), the first
             of them (``first``, or -1), and the loss of the last good step (``last_loss``).
+
+    Raises:
+        TypeError, ValueError: If ``patience`` is not a positive integer.
+        TrainingDivergedError: By :meth:`check`, after a run of so many bad steps.
 
     Example:
         >>> guard = NonFiniteGuard(patience=3)

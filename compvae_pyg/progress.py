@@ -12,6 +12,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 __all__ = ["progress"]
 
 _LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"
+_OPEN = "{desc}: {n_fmt} {unit}, {elapsed}{postfix}"  # it is not known of how many
 
 
 class _Lines:
@@ -37,11 +38,13 @@ def progress(
     *,
     total: float | None = None,
     shown: bool = True,
+    delay: float = 5.0,
 ) -> Any:
     """Return a ``tqdm`` bar over items, or with ``None`` one that is updated by hand.
 
-    Nothing is shown in the first five seconds. Where there is no terminal, a line comes every ten
-    seconds at most. ``update(0)`` says that there is still work at hand.
+    Nothing is shown in the first five seconds, or ``delay``: 0 where the first step may take
+    longer. Where there is no terminal, a line comes every ten seconds at most. ``update(0)`` says
+    that there is still work at hand.
 
     Example:
         >>> sum(progress(range(4), "sum", "number"))
@@ -50,5 +53,6 @@ def progress(
     options: dict[str, Any] = {"file": sys.stderr}
     if not sys.stderr.isatty():
         options = {"file": _Lines(), "mininterval": 10.0, "ncols": 100}
-        options["bar_format"] = _LINE if total or hasattr(items, "__len__") else None
-    return tqdm(items, task, total, unit=unit, delay=5.0, miniters=0, disable=not shown, **options)
+        options["bar_format"] = _LINE if total or hasattr(items, "__len__") else _OPEN
+    options |= {"unit": unit, "delay": delay, "miniters": 0, "disable": not shown}
+    return tqdm(items, task, total, **options)

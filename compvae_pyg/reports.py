@@ -10,6 +10,7 @@ from compvae_pyg.evaluation import ResultRow
 from compvae_pyg.models import CompVAE
 from compvae_pyg.nn.checks import check_type
 from compvae_pyg.problems import Problem
+from compvae_pyg.progress import progress
 
 __all__ = ["Report", "write_report"]
 
@@ -45,6 +46,10 @@ def write_report(
     the folder holds the ``metrics.csv`` of the training. They mark ``trained_to``, the largest
     number of parts in training, by default the problem's ``max_parts``.
 
+    Raises:
+        TypeError, ValueError: As :func:`~compvae_pyg.evaluation.evaluate`.
+        OSError: If a file cannot be written.
+
     Example:
         >>> import tempfile
         >>> from compvae_pyg import Sines
@@ -61,12 +66,14 @@ def write_report(
     how = {"num_wholes": num_wholes, "num_classified": num_classified, "seed": seed}
     rows = evaluation.evaluate(model, problem, num_parts=num_parts or None, **how)
     evaluation.write_evaluation(folder / "evaluation.json", rows, seed=seed)
-    figures = dict(problem.figures(model, seed=seed))
-    figures["quality"] = plots.plot_quality(rows, trained_to=trained_to)
-    if problem.has("draw"):
-        figures["energy_distances"] = plots.plot_energy_distances(rows, trained_to=trained_to)
-    if (folder / "metrics.csv").exists():
-        figures["losses"] = plots.plot_losses(plots.read_metrics(folder / "metrics.csv"))
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png")
+    with progress(None, "figures", "files", delay=0.0) as bar:
+        figures = dict(problem.figures(model, seed=seed))
+        figures["quality"] = plots.plot_quality(rows, trained_to=trained_to)
+        if problem.has("draw"):
+            figures["energy_distances"] = plots.plot_energy_distances(rows, trained_to=trained_to)
+        if (folder / "metrics.csv").exists():
+            figures["losses"] = plots.plot_losses(plots.read_metrics(folder / "metrics.csv"))
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png")
+            bar.update()
     return Report(rows, [folder / "evaluation.json", *(folder / f"{name}.png" for name in figures)])

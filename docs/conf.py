@@ -200,6 +200,12 @@ def align_rows(app, doctree) -> None:
             formula[:] = [nodes.Text(rf"\begin{{aligned}}{text}\end{{aligned}}")]
 
 
+def leave_out_results(app, doctree) -> None:
+    """Let folders of results stay out of the sidebar; the page of results lists them."""
+    if app.env.docname.startswith("results/"):
+        app.env.metadata[app.env.docname]["orphan"] = ""
+
+
 def copy_fonts(app, error) -> None:
     """Bring a font with all letters of formulas along, which many systems have none with."""
     import matplotlib
@@ -219,4 +225,5 @@ def setup(app) -> None:
     app.connect("source-read", fit_links)
     app.connect("build-finished", copy_fonts)
     app.connect("doctree-read", align_rows)
+    app.connect("doctree-read", leave_out_results)
     app.connect("missing-reference", find_by_short_name)

@@ -47,10 +47,16 @@ def main(options: Options) -> None:
     # Imported here, so that --help answers at once.
     import torch
 
-    from compvae_pyg.evaluation import evaluate_ensembles, format_table, write_evaluation
+    from compvae_pyg.evaluation import (
+        evaluate_ensembles,
+        format_legend,
+        format_table,
+        write_evaluation,
+    )
     from compvae_pyg.networks import fit_normalization
     from compvae_pyg.plots import plot_losses, read_metrics
     from compvae_pyg.problems.households.figures import plot_diversity
+    from compvae_pyg.progress import progress
     from compvae_pyg.training import Schedule, train
 
     homes = source(options)
@@ -68,13 +74,15 @@ def main(options: Options) -> None:
     sizes = [k for k in options.num_parts or (1, 4, 16, 50) if k <= held_out.pool.most_parts]
     how = {"num_parts": sizes, "num_wholes": options.num_wholes, "seed": options.seed}
     rows = evaluate_ensembles(model, held_out, training=homes, **how)
-    print(format_table(rows))
+    print(format_table(rows), format_legend(rows), sep="\n\n")
     write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
-    figures = dict(homes.figures(model, seed=options.seed))
-    figures["diversity"] = plot_diversity(rows)
-    figures["losses"] = plot_losses(read_metrics(options.output / "metrics.csv"))
-    for name, figure in figures.items():
-        figure.savefig(options.output / f"{name}.png")
+    with progress(None, "figures", "files", delay=0.0) as bar:
+        figures = dict(homes.figures(model, seed=options.seed))
+        figures["diversity"] = plot_diversity(rows)
+        figures["losses"] = plot_losses(read_metrics(options.output / "metrics.csv"))
+        for name, figure in figures.items():
+            figure.savefig(options.output / f"{name}.png")
+            bar.update()
     print(
         f"\nIn {options.output}: the model (config.json, model.safetensors), metrics.csv, "
         f"evaluation.json, {', '.join(f'{name}.png' for name in figures)}"

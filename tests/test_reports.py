@@ -20,7 +20,7 @@ METRICS = """step,stage,kl_w_nats,kl_z_nats,reconstruction_nats,elbo_nats
 
 
 @pytest.mark.parametrize("problem", [Dots(), Sines(num_categories=9)])
-def test_all_is_measured_and_drawn(problem, tmp_path):
+def test_all_is_measured_and_drawn(problem, tmp_path, capsys):
     model = problem.build("small")
     assert problem_of(model) == problem or isinstance(problem, Dots)
     assert type(problem_of(model)) is type(problem)
@@ -33,6 +33,8 @@ def test_all_is_measured_and_drawn(problem, tmp_path):
     for figure in figures:
         assert imread(figure)[..., :3].std() > 0.05, figure.name
     assert not (folder / "losses.png").exists()
+    # Figures are drawn from samples, which may take a while.
+    assert f"figures: {len(figures)} files" in capsys.readouterr().err
 
 
 def test_losses_are_drawn_where_the_metrics_of_the_training_are(tmp_path):

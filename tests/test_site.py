@@ -1,16 +1,17 @@
 """The documentation site and its pictures."""
 
+import ast
+import inspect
 import re
 import runpy
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 
 import pytest
 
-# Like the functions of the households, they need files of measured curves, or minutes.
-OF_ENSEMBLES = {"EnsembleRow", "evaluate_ensembles"}
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -42,17 +43,61 @@ def test_every_public_name_has_a_page_under_its_import_path(conf):
     assert known["compvae_pyg.models.CompVAE"] == "compvae_pyg.CompVAE"
 
 
-def test_every_public_name_has_an_example(conf):
-    without = [
-        f"{module.__name__}.{name}"
+@pytest.fixture(scope="module")
+def documented(conf):
+    """Public functions and classes, by their import path."""
+    found = {
+        f"{module.__name__}.{name}": getattr(module, name)
         for module in conf["public_modules"]()
         for name in conf["names_of"](module)
-        if isinstance(value := getattr(module, name), type | FunctionType)
-        and ">>> " not in (value.__doc__ or "")
-        and name not in OF_ENSEMBLES
-        and "households" not in module.__name__
-    ]
-    assert not without
+    }
+    return {path: v for path, v in found.items() if isinstance(v, type | FunctionType)}
+
+
+def test_every_public_name_has_an_example(documented):
+    assert not [path for path, value in documented.items() if ">>> " not in (value.__doc__ or "")]
+
+
+def raises(node):
+    """Whether code raises an error of its own: by a check, or itself."""
+    for inner in ast.walk(node):
+        called = ast.unparse(inner.func) if isinstance(inner, ast.Call) else ""
+        if called.rpartition(".")[2].startswith("check_"):
+            return True
+        if isinstance(inner, ast.Raise) and inner.exc is not None:
+            return True
+    return False
+
+
+@cache
+def sources(file):
+    """The functions and classes of a file, by name."""
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    return {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+
+
+def unsaid(value):
+    """Yield what raises errors of which no docstring speaks, its own or that of its class."""
+    tree = sources(inspect.getsourcefile(inspect.unwrap(value)))[value.__name__]
+    if "Raises:" in (ast.get_docstring(tree) or ""):
+        return
+    for node in tree.body if isinstance(tree, ast.ClassDef) else [tree]:
+        own = isinstance(node, ast.FunctionDef) and "Raises:" in (ast.get_docstring(node) or "")
+        if not own and raises(node):
+            yield getattr(node, "name", tree.name)
+
+
+def test_docstrings_say_what_is_raised(documented):
+    assert not {path: found for path, v in documented.items() if (found := [*unsaid(v)])}
+    assert [*unsaid(documented["compvae_pyg.PackedParts"])] == []
+    assert [*unsaid(raising)] == ["raising"]
+
+
+def raising(size):
+    """Return half of a size."""
+    if size < 0:
+        raise ValueError(f"size must not be negative (got {size})")
+    return size / 2
 
 
 @pytest.mark.slow

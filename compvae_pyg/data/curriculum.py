@@ -26,6 +26,10 @@ class Curriculum:
         per: One number for each ``"whole"``, or one for all of a ``"batch"`` (as in the paper).
         log_uniform: Whether few parts are drawn more often: uniformly in the logarithm.
 
+    Raises:
+        TypeError, ValueError: If a value is of another type or out of range, or ``first`` exceeds
+            ``last``.
+
     Example:
         >>> curriculum = Curriculum(first=2, last=8, every=3000)
         >>> [curriculum.max_parts(step) for step in (0, 3000, 100_000)]

@@ -37,6 +37,10 @@ class GeneratedDataset(Dataset[Batch]):
         device: Where batches are generated.
         accumulate: Number of batches in a step: item ``i`` is of step ``i // accumulate``.
 
+    Raises:
+        TypeError, ValueError: If ``seed`` is not an integer, or negative.
+        IndexError: If there is no such item.
+
     Example:
         >>> from compvae_pyg import Dots
         >>> from compvae_pyg.training import Schedule
@@ -86,6 +90,10 @@ class GeneratedData(L.LightningDataModule):
         schedule: Says how many wholes, of how many parts.
         seed: Seed of the whole run, not negative.
         device: Where batches are generated; by default where the model is trained.
+
+    Raises:
+        TypeError, ValueError: If ``seed`` is not an integer, or negative.
+        RuntimeError: If batches are asked for without a Trainer.
 
     Example:
         >>> from compvae_pyg import Dots

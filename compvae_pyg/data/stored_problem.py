@@ -32,6 +32,9 @@ class StoredWholes(Problem):
     Attributes:
         num_wholes: How many wholes there are of each number of parts.
 
+    Raises:
+        ValueError: By :meth:`sample`, if there is no whole of so many parts.
+
     Example:
         >>> from compvae_pyg import Dots
         >>> from compvae_pyg.training import StoredData

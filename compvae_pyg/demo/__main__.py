@@ -6,8 +6,9 @@ from compvae_pyg.command_line import one_line_errors
 
 USAGE = """usage: python -m compvae_pyg.demo
 
-Open the demo in a browser: images and curves made of parts, by the shipped models. Where it is
-served, Gradio's variables say: GRADIO_SERVER_NAME (127.0.0.1), GRADIO_SERVER_PORT (7860).
+Open the demo in a browser: images, curves and streets made of parts, by the shipped models.
+Where it is served, Gradio's variables say: GRADIO_SERVER_NAME (127.0.0.1), GRADIO_SERVER_PORT
+(7860).
 """
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def build_app(models: Sequence[str] | None = None) -> Any:
             raise ValueError(f"models must be of problems with a demo (got {problem.name!r})")
     # Nothing of the page or of its use goes to another host.
     with gr.Blocks(title="CompVAE", analytics_enabled=False) as app:
-        gr.Markdown("# Wholes made of parts\nThe model's wholes beside the ground truth.")
+        gr.Markdown("# Wholes made of parts\nWhat the shipped models generate of given parts.")
         for problem, model in zip(problems, loaded, strict=True):
             if problem.has("add_demo"):
                 with gr.Tab(problem.name.capitalize()):

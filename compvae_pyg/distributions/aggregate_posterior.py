@@ -47,6 +47,9 @@ def code_distance(
         num_codes: Number of codes that are compared, and of draws from the prior.
         generator: Source of the randomness; by default the global one.
 
+    Raises:
+        TypeError: If an argument is of another type.
+
     Example:
         >>> zero = torch.zeros(2000, 1)
         >>> parts, prior = PackedParts(zero, torch.arange(2000), 2000), Normal(zero, zero + 1.0)
@@ -87,6 +90,9 @@ def code_variance(w: SumControlledNormal, prior: Normal) -> Tensor:
 
     .. math::
         \mathbb{E}\bigl[\textstyle\sum_d (w_d - m_{\ell d})^2 / \sum_d s_{\ell d}^2 \bigr]
+
+    Raises:
+        TypeError: If an argument is of another type.
 
     Example:
         >>> zero = torch.zeros(2, 3)

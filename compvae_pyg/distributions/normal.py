@@ -56,6 +56,11 @@ class LogVarianceNormal(Normal):
         log_variance: :math:`\nu`, of a shape that broadcasts with that of ``loc``.
         validate_args: As in :class:`torch.distributions.Distribution`.
 
+    Raises:
+        TypeError: If a parameter or a value does not hold floating-point numbers.
+        ValueError: If shapes do not broadcast, or, with ``validate_args``, a number is out of
+            range.
+
     Example:
         >>> p = LogVarianceNormal(torch.zeros(2, 3), torch.zeros(2, 1))
         >>> p.log_prob(torch.ones(2, 3)).shape, p.stddev.shape

@@ -272,14 +272,16 @@ class SumControlledNormal(PackedDistribution):
             >>> SumControlledNormal(one, one, logits).total_correlation()  # log(5 / 3)
             tensor([[0.5108]])
         """
+        # A member alone has nothing in common with others, whose 1 - R may be no number.
+        several = self.sets.sizes(self.loc.dtype).unsqueeze(-1) > 1.0
+        return torch.where(several, self._sum(self._correlation_terms()) - self.log_null, 0.0)
+
+    def _correlation_terms(self) -> Tensor:
+        """Return what each member adds to the total correlation of its set, ``[N, D]``."""
         ratio = 1.0 + self._noise_of_others.square()
         minor = self.rho.masked_fill(self._is_major, 0.0)
         own = 0.5 * torch.log1p(minor * (minor * ratio - 2.0))
-        own = torch.where(self._is_major, (self.stddev / self.scale).log(), own)
-        # A member alone has nothing in common with others, whose 1 - R may be no number.
-        return torch.where(
-            self.sets.sizes(self.loc.dtype).unsqueeze(-1) > 1.0, self._sum(own) - self.log_null, 0.0
-        )
+        return torch.where(self._is_major, (self.stddev / self.scale).log(), own)
 
     # A member of rho > 1/2, of which a set has one at most, may keep next to nothing of its own
     # noise: what it keeps, and what the others are, is not formed as a difference.
@@ -358,7 +360,11 @@ class ResidualSumControlledNormal(SumControlledNormal):
         shift: :math:`\hat\mu`, ``[N, D]``.
         log_variance: :math:`\hat\nu`, ``[N, D]``.
 
-    The others, and what is raised, are those of :class:`SumControlledNormal`.
+    The others are those of :class:`SumControlledNormal`.
+
+    Raises:
+        TypeError, ValueError: As :class:`SumControlledNormal`, or if ``prior`` is no Normal of such
+            a shape.
 
     Example:
         >>> zero = torch.zeros(2, 1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm  # type: ignore[import-untyped]
 
+from compvae_pyg.evaluation.loop import each_row
 from compvae_pyg.evaluation.rows import EvaluationRow
 from compvae_pyg.evaluation.two_sample import energy_distance, maximum_mean_discrepancy
 from compvae_pyg.models import CompVAE
@@ -46,6 +46,11 @@ class EnsembleRow(EvaluationRow):
         energy_distance: Of the samples, for one part, with curves as far apart as the root of their
             mean squared difference.
         mmd: Their maximum mean discrepancy.
+
+    Example:
+        >>> row = EnsembleRow("generated", 4, 100, *9 * [1.0], -0.02, 0.001, 0.0002)
+        >>> row.formatted()["p99 peak"]
+        '-0.020'
     """
 
     sample: str
@@ -63,6 +68,19 @@ class EnsembleRow(EvaluationRow):
     peak_error: float
     energy_distance: float
     mmd: float
+
+    legend: ClassVar = {
+        "sample": "generated or true wholes; or sums of parts each on a day of its own; or a "
+        "Gaussian of the mean and covariance of training wholes",
+        "mean, q05, q50, q95 error": "of the mean and of quantiles at each point, relative",
+        "variance": "of points, relative to the truth",
+        "of energy": "variance of the mean of a curve, relative to the truth",
+        "same-day r": "correlation of the energies of two parts of a whole",
+        "ADMD (true)": "mean of the highest point, for one part; in brackets, of true wholes",
+        "p99 peak": "relative error of the 99 % quantile of highest points",
+        "energy distance": "of the sample to true wholes, for one part",
+        "MMD": "maximum mean discrepancy of the sample and true wholes",
+    }
 
     def formatted(self) -> dict[str, str]:
         """Return what :func:`format_table` shows, by heading."""
@@ -84,6 +102,10 @@ class EnsembleRow(EvaluationRow):
 
 def compare_curves(curves: Tensor, truth: Tensor, num_parts: int) -> dict[str, float]:
     """Compare curves with true ones, ``[S, T]`` both: what an :class:`EnsembleRow` holds of them.
+
+    Raises:
+        TypeError: If curves are no tensors of floating-point numbers.
+        ValueError: If their shapes do not fit.
 
     Example:
         >>> x = torch.rand(1000, 24, generator=torch.Generator().manual_seed(0))
@@ -139,13 +161,22 @@ def evaluate_ensembles(
     Raises:
         TypeError: If an argument is of another type.
         ValueError: If a number is out of range.
+
+    Example:
+        >>> from compvae_pyg.networks import Categorical
+        >>> from compvae_pyg.problems.households import Households, Pool
+        >>> load, home = torch.rand(5, 4, 24), {"home": torch.arange(5)}
+        >>> homes = Households(Pool("mine", load, home, {"home": Categorical(5)}), "hidden")
+        >>> model, few = homes.build("small"), {"num_parts": [1, 2], "num_wholes": 20}
+        >>> [row.sample for row in evaluate_ensembles(model, homes, **few)]
+        ['generated', 'true', 'generated', 'true', 'independent', 'independent generated']
     """
     check_evaluation(model, problem, Problem, seed=seed, num_wholes=num_wholes)
     check_counts(num_parts, "num_parts")
     rows = []
-    for size in tqdm(num_parts, desc="ensembles", unit="row", delay=5.0, disable=None):
+    for size, tick in each_row(num_parts, "ensembles"):
         with isolated(model, stream(seed, size, "ensembles")):
-            rows += _rows(model, problem, training, size, num_wholes, ensembles)
+            rows += _rows(model, problem, training, size, num_wholes, ensembles, tick)
     return rows
 
 
@@ -156,17 +187,22 @@ def _rows(
     size: int,
     number: int,
     options: dict[str, Any],
+    tick: Callable[[], Any],
 ) -> list[EnsembleRow]:
     truth = problem.ensembles(size, number, **options).whole
     other = problem.ensembles(size, number, **options)
+    tick()
     samples = {"generated": _generate(model, problem, other), "true": other.whole}
+    tick()
     alone: dict[str, Tensor] = {}
     if size > 1:
         few = max(200, number // 4)
         apart = problem.ensembles(size, few, own_days=True, **options)
         alone["independent"] = apart.whole.view(few, size, -1).sum(1)
+        tick()
         generated = _generate(model, problem, apart)
         alone["independent generated"] = generated.view(few, size, -1).sum(1)
+        tick()
     if training is not None:
         seen = training.ensembles(size, number, **options).whole
         factor = torch.linalg.cholesky(seen.T.cov() + 1e-6 * seen.var() * torch.eye(seen.shape[1]))
@@ -179,6 +215,7 @@ def _rows(
         if own in energy:
             r = float((energy[name] / energy[own] - 1.0) / (size - 1))
         found = compare_curves(x, truth, size)
+        tick()
         rows.append(EnsembleRow(name, size, len(x), same_day_r=r, **found))
     return rows
 

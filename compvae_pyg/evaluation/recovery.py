@@ -77,6 +77,9 @@ def evaluate_recovery(
     fewer where the field alone describes a part, since then order does not matter. ``num_samples``
     are those of each candidate; other arguments and errors are those of :func:`evaluate`.
 
+    Raises:
+        TypeError, ValueError: As :func:`evaluate`, or if the problem has no such field.
+
     Example:
         >>> from compvae_pyg import Dots
         >>> model = CompVAE.from_pretrained("dots-small")

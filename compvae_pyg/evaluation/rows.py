@@ -141,6 +141,9 @@ class ResultRow(EvaluationRow):
         estimates: Means over wholes by name, see :func:`evaluate` and :func:`evaluate_removal`.
         quantities: How quantities are shown, of a problem; not written to files.
 
+    Raises:
+        AttributeError: If there is neither a count nor an estimate of a name.
+
     Example:
         >>> row = ResultRow({"num_parts": 4, "num_wholes": 9}, {"peak": Estimate(0.5, 0.1)})
         >>> row.num_parts, row.peak
@@ -238,6 +241,9 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
 
     Divergences and ELBOs are in nats per whole, and in bits where it says so.
 
+    Raises:
+        TypeError, ValueError: If these are not rows of an evaluation result, or none.
+
     Example:
         >>> counts = {"num_parts": 4, "num_wholes": 100}
         >>> print(format_table([ResultRow(counts, {"peak": Estimate(1.0, 0.1)})]))
@@ -262,6 +268,9 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
 def format_legend(rows: Sequence[EvaluationRow]) -> str:
     """Return what the columns of :func:`format_table` mean, a line each.
 
+    Raises:
+        TypeError, ValueError: As :func:`format_table`.
+
     Example:
         >>> counts = {"num_parts": 4, "num_wholes": 100}
         >>> print(format_legend([ResultRow(counts, {"peak": Estimate(1.0, 0.1)})]))
@@ -280,6 +289,10 @@ def write_evaluation(path: str | os.PathLike[str], rows: Sequence[Any], *, seed:
     """Write rows, or other dataclasses, as JSON, with their seed, the versions and the machine.
 
     Each estimate is an object of ``mean`` and ``standard_error``; what is not a number is ``null``.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        OSError: If the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -324,6 +337,11 @@ def read_evaluation(
     """Read rows of a kind that :func:`write_evaluation` wrote.
 
     ``quantities``, those of a problem, say how measured rows are shown.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        OSError: If the file cannot be read.
+        ValueError: If it holds anything but rows of this kind.
 
     Example:
         >>> import tempfile

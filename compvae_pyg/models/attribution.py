@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Normal, kl_divergence
 from torch_geometric.utils import scatter
 
 from compvae_pyg.models.chunks import inputs
@@ -69,7 +69,10 @@ def attribute(
 
     At one draw of :math:`z`, as :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`, whose ``kl_w`` is
     split, and whose arguments and errors these are; with the ``chunk_size`` of
-    :meth:`CompVAE.infer <compvae_pyg.CompVAE.infer>`. The parts of one whole pass together.
+    :meth:`CompVAE.infer <compvae_pyg.CompVAE.infer>`.
+
+    Raises:
+        TypeError, ValueError: As :class:`~compvae_pyg.CompVAE`, or if ``model`` is none.
 
     Example:
         >>> from compvae_pyg.problems import Dots
@@ -81,9 +84,18 @@ def attribute(
     check_model(model)
     whole, parts = model._enter(whole, parts, batch, batch_size)
     alone, common = [], []
-    for _, _, chunk, features, eps in inputs(model, whole, parts, chunk_size, generator):
-        prior = model.generator.prior_w(chunk)
-        w = model._posterior(features, chunk, prior, **eps).w
+    for given in inputs(model, whole, parts, chunk_size, generator):
+        if given.is_long(model, chunk_size):
+            shared: Any = 0.0
+            for _, prior, _, joint, _ in given.long(model).posterior():
+                members = Normal(joint.loc[:-1], joint.stddev[:-1], validate_args=False)
+                alone.append(kl_divergence(members, prior).sum(dim=-1))
+                shared = shared + joint._correlation_terms()[:-1].double().sum()
+            shared = shared - joint.log_null.double().sum(dim=-1)
+            common.append(shared.to(joint.loc.dtype))
+            continue
+        prior = model.generator.prior_w(given.parts)
+        w = model._posterior(given.features, given.parts, prior, **given.eps).w
         alone.append(kl_divergence(w.marginals, prior).sum(dim=-1))
         common.append(w.total_correlation().sum(dim=-1))
     return Attribution(torch.cat(alone), torch.cat(common), parts.batch)

@@ -1,27 +1,29 @@
 """Work on many wholes in chunks, whose size does not change what is drawn.
 
-Noise is drawn before chunks are formed, in blocks of one size, or from a source for each whole.
+Noise does not depend on chunks: it comes in blocks of one size, or from a source for each whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from compvae_pyg.distributions.noise import Noise, split_rows
 from compvae_pyg.distributions.normal import (
     LogVarianceNormal,
-    normal_sample,
+    root,
     sample_each,
     standard_normal,
 )
 from compvae_pyg.distributions.sum_controlled_normal import SumControlledNormal
 from compvae_pyg.models.encoder import CompVAEEncoder, Posterior
-from compvae_pyg.nn import Fields, PackedParts
+from compvae_pyg.nn import Fields, GraphBlock, PackedParts
 from compvae_pyg.nn.checks import (
     check_count,
     check_counts_matrix,
@@ -36,24 +38,26 @@ if TYPE_CHECKING:
     from compvae_pyg.models.generator import CompVAEGenerator
 
 __all__ = [
+    "Block",
+    "CountSums",
+    "Input",
+    "LongWhole",
+    "Sums",
     "check_chunks",
     "copies",
     "decode",
     "decode_all",
-    "draw_counts",
-    "draw_sums",
     "draw_w",
-    "encode_long",
     "generate",
     "infer",
     "inputs",
-    "is_long",
+    "shifted",
     "split",
-    "split_rows",
-    "stream",
+    "sums_of_counts",
 ]
 
-_ROWS = 4096  # rows of noise that are drawn at a time
+AnySums: TypeAlias = Union[Tensor, "Sums", "CountSums"]
+
 _PARTS = 8  # parts that may pass the networks for each whole that may
 
 
@@ -69,74 +73,115 @@ def copies(parts: PackedParts, chunk_size: int) -> int:
     return max(1, chunk_size // size)
 
 
-def split_rows(num_rows: int, size: int) -> Iterator[slice]:
-    """Yield slices of so many rows; one, which is empty, of none."""
-    for start in range(0, max(1, num_rows), size):
-        yield slice(start, min(start + size, num_rows))
-
-
 def draw_w(
     network: CompVAEGenerator, parts: PackedParts, generator: torch.Generator | None
 ) -> Tensor:
-    """Draw the latents of parts, with gradients, the same as :func:`draw_sums` does."""
-    if not torch.is_grad_enabled() and parts.num_parts > _ROWS:
-        return torch.cat([w for _, w in _draw_blocks(network, parts, generator)])
-    prior = network.prior_w(parts)
-    blocks = [standard_normal(rows, generator) for rows in prior.mean.split(_ROWS)]
-    return prior.mean + prior.stddev * (torch.cat(blocks) if len(blocks) > 1 else blocks[0])
+    """Draw the latents of parts, with gradients, the same as those of :class:`Sums`."""
+    blocks = [slice(None)] if torch.is_grad_enabled() else list(split_rows(parts.num_parts))
+    noise: Noise | None = None
+    for rows in blocks:
+        some = parts if len(blocks) == 1 else parts.rows(rows, slice(0, parts.batch_size))
+        prior = network.prior_w(some)
+        noise = noise or Noise(parts.num_parts, prior.mean, generator)
+        w = prior.mean + prior.stddev * noise[rows]
+        if len(blocks) == 1:
+            return w
+        if rows.start == 0:
+            out = w.new_empty(parts.num_parts, w.shape[1])
+        out[rows] = w
+    return out
 
 
-def draw_sums(
-    network: CompVAEGenerator, parts: PackedParts, generator: torch.Generator | None
-) -> Tensor:
-    """Draw the latents of parts and return their sums, ``[S, D_w]``."""
-    if parts.num_parts <= _ROWS:
-        return parts.weighted_sum(draw_w(network, parts, generator))
-    total: Tensor | None = None
-    for block, w in _draw_blocks(network, parts, generator):
-        if total is None:
-            total = w.new_zeros(parts.batch_size, w.shape[1], dtype=torch.float64)
-        first = int(parts.batch[block.start])
-        some = parts.rows(block)
-        total[first : first + some.batch_size] += some.weighted_sum(w)
-        dtype = w.dtype
-    assert total is not None
-    return total.to(dtype)
+class Sums:
+    """Sums of the latents of parts, ``[S, D_w]``, drawn from the prior when they are asked for."""
+
+    def __init__(
+        self, network: CompVAEGenerator, parts: PackedParts, generator: torch.Generator | None
+    ) -> None:
+        self.network, self.parts, self.generator = network, parts, generator
+        self._noise: Noise | None = None
+
+    def __len__(self) -> int:
+        return self.parts.batch_size
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        sizes = torch.bincount(self.parts.batch, minlength=len(self))
+        return [0, *sizes.cumsum(0).tolist()]
+
+    def __getitem__(self, sets: slice) -> Tensor:
+        """Return the sums of consecutive sets."""
+        chunk, first = self.parts, 0
+        if sets != slice(0, len(self)):
+            first, end = self._starts[sets.start], self._starts[sets.stop]
+            chunk = chunk.rows(slice(first, end), sets)
+        blocks, total = list(split_rows(chunk.num_parts)), None
+        for rows in blocks:
+            some, start = chunk, 0
+            if len(blocks) > 1:
+                some, start = chunk.rows(rows), int(chunk.batch[rows.start])
+            prior = self.network.prior_w(some)
+            if self._noise is None:
+                self._noise = Noise(self.parts.num_parts, prior.mean, self.generator)
+            noise = self._noise[first + rows.start : first + rows.stop]
+            own = some.weighted_sum(prior.mean + prior.stddev * noise)
+            if len(blocks) == 1:
+                return own
+            if total is None:
+                total = own.new_zeros(chunk.batch_size, own.shape[1], dtype=torch.float64)
+            total[start : start + some.batch_size] += own
+        assert total is not None
+        return total.to(own.dtype)
 
 
-def _draw_blocks(
-    network: CompVAEGenerator, parts: PackedParts, generator: torch.Generator | None
-) -> Iterator[tuple[slice, Tensor]]:
-    for rows in split_rows(parts.num_parts, _ROWS):
-        prior = network.prior_w(parts.rows(rows))
-        yield rows, prior.mean + prior.stddev * standard_normal(prior.mean, generator)
+class CountSums:
+    """Sums of the latents of so many parts of each kind, likewise."""
+
+    def __init__(
+        self,
+        network: CompVAEGenerator,
+        counts: Tensor,
+        parts: PackedParts,
+        generator: torch.Generator | None,
+    ) -> None:
+        self.network, self.counts, self.parts = network, counts, parts
+        self.generator = generator
+        self._noise: Noise | None = None
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __getitem__(self, sets: slice) -> Tensor:
+        """Return the sums of consecutive sets."""
+        prior = self.network.counts_prior(self.counts[sets], self.parts)
+        if self._noise is None:
+            self._noise = Noise(len(self), prior.mean, self.generator)
+        return prior.mean + prior.stddev * self._noise[sets]
 
 
-def draw_counts(
+def sums_of_counts(
     network: CompVAEGenerator,
     counts: Tensor,
     parts: PackedParts,
     context: Fields | None,
     generator: torch.Generator | None,
-) -> tuple[Tensor, Fields | None]:
-    """Draw the sums of the latents of so many parts of each kind, ``[S, D_w]``.
+) -> tuple[Sums | CountSums, Fields | None]:
+    """Return the sums of the latents of so many parts of each kind.
 
     They come with the context of the wholes, checked, on which the latents of kinds may depend.
     """
     check_counts_matrix(counts, parts.num_parts, parts.device)
     if context is None:
-        some = (counts[rows] for rows in split_rows(len(counts), _ROWS))
-        drawn = [normal_sample(network.counts_prior(n, parts), generator) for n in some]
-        return torch.cat(drawn), None
+        return CountSums(network, counts, parts, generator), None
     rows = parts.repeat(len(counts))
     options: Any = {"count": counts.flatten(), "weight": rows.weight, "context": context}
     packed = network.pack(rows.fields, rows.batch, rows.batch_size, **options)
-    return draw_sums(network, packed, generator), packed.context
+    return Sums(network, packed, generator), packed.context
 
 
 def generate(
     model: Any,
-    w_sum: Tensor,
+    w_sum: AnySums,
     context: Fields | None,
     chunk_size: int,
     observation_noise: bool | None,
@@ -152,7 +197,7 @@ def generate(
 
 def decode(
     network: CompVAEGenerator,
-    w_sum: Tensor,
+    w_sum: AnySums,
     event_shape: tuple[int, ...] | None,
     *,
     context: Fields | None,
@@ -197,32 +242,62 @@ def decode(
     return out
 
 
+class Input(NamedTuple):
+    """What the encoder is called with for some wholes: features of them, and of their parts.
+
+    ``part_noise`` is that of the features of all parts, if the encoder takes any.
+    """
+
+    sets: slice
+    rows: slice
+    parts: PackedParts
+    features: tuple[Tensor, Tensor]
+    z_eps: Tensor | None = None
+    part_noise: Any = None
+
+    @property
+    def eps(self) -> dict[str, Tensor | None]:
+        """Noise, by the names of the encoder's arguments."""
+        more = {} if self.part_noise is None else {"part_eps": self.part_noise[self.rows]}
+        return {"z_eps": self.z_eps, **more}
+
+    def is_long(self, model: Any, chunk_size: int) -> bool:
+        """Return whether these are parts of one whole, too many to pass together."""
+        return LongWhole.takes(model.encoder, self.parts, _PARTS * chunk_size)
+
+    def long(self, model: Any) -> LongWhole:
+        """Return them as a whole that passes in blocks of parts."""
+        assert self.z_eps is not None
+        part_eps = None if self.part_noise is None else shifted(self.part_noise, self.rows.start)
+        return LongWhole(model, self.parts, self.features, self.z_eps, part_eps)
+
+
 def inputs(
     model: Any,
     whole: Tensor,
     parts: PackedParts,
     chunk_size: int,
     generator: torch.Generator | None,
-) -> Iterator[tuple[slice, slice, PackedParts, tuple[Tensor, Tensor], dict[str, Tensor]]]:
-    """Yield pieces: which wholes and rows, their parts, and what the encoder is called with.
-
-    That is features of wholes and parts, and noise, which is that of all when the first ones pass.
-    """
+) -> Iterator[Input]:
+    """Yield pieces, whose noise is that of all when the first ones pass."""
     check_count(chunk_size, "chunk_size")
     check_generator(generator, parts.device)
-    start, eps = 0, dict[str, Tensor]()
+    start, z_eps, noise = 0, None, None
     for sets, chunk in split(parts, chunk_size):
         rows = slice(start, start + chunk.num_parts)
         features = model._features(whole[sets], chunk)
-        if start == 0 and not eps:
+        if z_eps is None:
             like = at_least_float32(features[0]).new_empty(len(whole), model.encoder.z_channels)
-            eps["z_eps"] = standard_normal(like, generator)
+            z_eps = standard_normal(like, generator)
             if getattr(model.encoder, "part_noise", True):
-                like = features[1].new_empty(parts.num_parts, features[1].shape[1])
-                eps["part_eps"] = standard_normal(like, generator)
-        some = {name: v[sets if name == "z_eps" else rows] for name, v in eps.items()}
-        yield sets, rows, chunk, features, some
+                noise = Noise(parts.num_parts, features[1], generator)
+        yield Input(sets, rows, chunk, features, z_eps[sets], noise)
         start = rows.stop
+
+
+def shifted(noise: Any, start: int) -> Callable[[slice], Tensor]:
+    """Return a function from rows, numbered from where a chunk starts, to their noise."""
+    return lambda rows: noise[start + rows.start : start + rows.stop]
 
 
 def infer(
@@ -234,101 +309,167 @@ def infer(
 ) -> tuple[Tensor, Tensor]:
     """Draw the latents of parts, ``[N, D_w]``, and of wholes, ``[S, D_z]``, from the posterior."""
     w: Tensor | None = None
-    for sets, rows, chunk, features, eps in inputs(model, whole, parts, chunk_size, generator):
-        long = is_long(model.encoder, chunk, chunk_size)
-        q: Posterior | None = None
-        if not long:
-            q = model._posterior(features, chunk, model.generator.prior_w(chunk), **eps)
+    for given in inputs(model, whole, parts, chunk_size, generator):
+        long: LongWhole | None = None
+        if given.is_long(model, chunk_size):
+            long, width = given.long(model), model.encoder.w_channels
+            drawn = long.z
+        else:
+            prior = model.generator.prior_w(given.parts)
+            q: Posterior = model._posterior(given.features, given.parts, prior, **given.eps)
+            drawn, width = q.z_sample, q.w.loc.shape[1]
         if w is None:
-            width = model.encoder.w_channels if q is None else q.w.loc.shape[1]
-            z = eps["z_eps"].new_empty(len(whole), model.encoder.z_channels)
+            z = drawn.new_empty(len(whole), drawn.shape[1])
             w = standard_normal(z.new_empty(parts.num_parts, width), generator)
-        if q is not None:
-            w[rows], z[sets] = q.w.transform(w[rows]), q.z_sample
+        own, z[given.sets] = w[given.rows], drawn
+        if long is None:
+            own[:] = q.w.transform(own)
             continue
-        known, own = encode_long(model.encoder, features, chunk, **eps), w[rows]
-        for block, _, drawn, _ in stream(model, chunk, known, own):
-            own[block] = drawn
-        z[sets] = known.z
+        for block in long.posterior(own.__getitem__):
+            own[block.rows] = block.transform(own[block.rows])
     assert w is not None
     return w, z
 
 
-def is_long(encoder: Any, parts: PackedParts, chunk_size: int) -> bool:
-    """Return whether these are parts of one whole, too many to pass :func:`stream` together."""
-    hooked = bool(getattr(encoder, "_forward_hooks", True) or encoder._forward_pre_hooks)
-    own = type(encoder).forward is CompVAEEncoder.forward and not hooked
-    return own and parts.batch_size == 1 and parts.num_parts > _PARTS * chunk_size
+class Block(NamedTuple):
+    r"""The posterior of a block of the parts of a whole.
+
+    To the members of a block, all others are one more, the last one of ``joint``: of logit
+    :math:`\log \sum_j e^{\tilde\rho_j}`, with their noise, whose standard deviation is its scale.
+    """
+
+    rows: slice
+    prior: Normal
+    own: SumControlledNormal
+    joint: SumControlledNormal
+    noise_of_others: Tensor  # [1, D_w]
+
+    def transform(self, eps: Tensor) -> Tensor:
+        """Return the latents of the block by its noise."""
+        return self.joint.transform(torch.cat([eps, self.noise_of_others]))[:-1]
+
+    def log_prob_terms(self, eps: Tensor) -> Tensor:
+        """Return what the members add to the log-density of their latents, ``[n, D_w]``."""
+        return self.own._log_terms(eps, self.own._log_scale)
 
 
-class Encoded(NamedTuple):
-    """What is known of a whole of many parts before the latents of these are."""
+class LongWhole:
+    """The posterior of the latents of one whole and its parts, in blocks of parts.
 
-    z_posterior: Normal
-    z: Tensor
-    parts: Tensor
-    states: Tensor
-
-
-def encode_long(
-    encoder: CompVAEEncoder,
-    features: tuple[Tensor, Tensor],
-    sets: PackedParts,
-    z_eps: Tensor,
-    part_eps: Tensor | None = None,
-) -> Encoded:
-    """Return what :func:`stream` needs of features of a whole and its parts."""
-    whole, parts = features
-    z_posterior = encoder._z_posterior(whole)
-    z = z_posterior.loc + z_posterior.scale * z_eps
-    parts = parts if part_eps is None or not encoder.part_noise else parts + part_eps
-    return Encoded(z_posterior, z, parts, encoder._states(whole, z, parts, sets))
-
-
-def stream(
-    model: Any, parts: PackedParts, known: Encoded, eps: Tensor
-) -> Iterator[tuple[slice, Normal, Tensor, Tensor]]:
-    r"""Yield the latents of the parts of one whole in blocks of rows, which bounds the memory.
-
-    To the members of a block, all others are one more of logit
-    :math:`\log \sum_j e^{\tilde\rho_j}`, scale 1 and the sum of their noise.
+    That bounds the memory: states of all parts are held, and neither what makes them nor latents.
 
     Args:
         model: The model.
         parts: The parts of one whole.
-        known: What :func:`encode_long` returns.
-        eps: Noise of the latents, ``[N, D_w]``.
-
-    Yields:
-        Which rows, their prior, their latents, and the terms of their log-density, ``[D_w]``, of
-        which the last ones have that of the whole as well.
+        features: Those of the whole and of its parts.
+        z_eps: Noise of the latent of the whole, ``[1, D_z]``.
+        part_eps: From rows to the noise of their features, where the encoder takes any.
     """
-    encode = model.encoder._w_posterior
 
-    def infer(rows: slice) -> tuple[Normal, SumControlledNormal]:
-        some = parts.rows(rows, slice(0, 1))
-        prior = model.generator.prior_w(some)
-        given = prior if model.residual_posterior else None
-        return prior, encode(known.states[rows], known.parts[rows], some, given)
+    def __init__(
+        self,
+        model: Any,
+        parts: PackedParts,
+        features: tuple[Tensor, Tensor],
+        z_eps: Tensor,
+        part_eps: Callable[[slice], Tensor] | None,
+    ) -> None:
+        encoder = model.encoder
+        self.model, self.parts, self.features = model, parts, features
+        self.part_eps = part_eps if encoder.part_noise else None
+        self.z_posterior = encoder._z_posterior(features[0])
+        self.z = self.z_posterior.loc + self.z_posterior.scale * z_eps
+        self.blocks = list(split_rows(parts.num_parts))
+        sums: list[Tensor] = []  # of what the parts send, known block by block of the network
+        for _ in encoder.blocks:
+            found = [self._pass(sums, rows)[1].sums[len(sums)] for rows in self.blocks]
+            sums.append(torch.stack(found).sum(dim=0))
+        self.states = [self._pass(sums, rows)[0] for rows in self.blocks]
 
-    blocks, sums = list(split_rows(parts.num_parts, _ROWS)), []
-    for rows in blocks:
-        q = infer(rows)[1]
-        own = eps[rows] if q.coupling == "paper" else q.scale * eps[rows]
-        sums.append((q.coupling_logits.double().logsumexp(dim=0), own.double().sum(dim=0)))
-    logits, noise = (torch.stack(column) for column in zip(*sums, strict=True))
-    for k, rows in enumerate(blocks):
-        prior, q = infer(rows)
-        block = torch.arange(len(blocks), device=logits.device).unsqueeze(1) == k
-        others = logits.masked_fill(block, -torch.inf).logsumexp(dim=0), noise.sum(dim=0) - noise[k]
-        logit, other = (value.to(eps.dtype).unsqueeze(0) for value in others)
-        more = torch.zeros_like(other), torch.ones_like(other), logit
-        ours = zip((q.loc, q.scale, q.coupling_logits), more, strict=True)
-        loc, scale, logits_of = map(torch.cat, ours)
-        joint = SumControlledNormal(loc, scale, logits_of, None, 1, q.coupling, False)
-        w = joint.transform(torch.cat([eps[rows], other]))[:-1]
-        log_q = q._log_terms(eps[rows], q._log_scale).double().sum(dim=0)
-        yield rows, prior, w, log_q - joint.log_null[0] if rows is blocks[-1] else log_q
+    @staticmethod
+    def takes(encoder: Any, parts: PackedParts, limit: int) -> bool:
+        """Return whether parts are those of one whole, more than a limit, of such an encoder."""
+        if parts.batch_size != 1 or parts.num_parts <= limit:
+            return False
+        if type(encoder).forward is not CompVAEEncoder.forward:
+            return False
+        modules = [encoder, *encoder.blocks]
+        hooked = any(m._forward_hooks or m._forward_pre_hooks for m in modules)
+        return not hooked and all(type(b).forward is GraphBlock.forward for b in encoder.blocks)
+
+    def posterior(self, noise: Callable[[slice], Tensor] | None = None) -> Iterator[Block]:
+        """Yield the posterior of each block, given the noise of rows, ``[n, D_w]``, if any."""
+        sums = []
+        for k, rows in enumerate(self.blocks):
+            q = self._block(k)[1]
+            eps = torch.zeros_like(q.loc) if noise is None else noise(rows)
+            own, scale = eps, q.loc.new_ones(1, q.loc.shape[1])
+            if q.coupling == "scaled":
+                own, scale = q.scale * eps, q.scale
+            logits = q.coupling_logits.double().logsumexp(dim=0)
+            sums.append((logits, own.double().sum(dim=0), scale.double().square().sum(dim=0)))
+        of_logits, of_noise, of_squares = map(torch.stack, zip(*sums, strict=True))
+        for k, rows in enumerate(self.blocks):
+            prior, q = self._block(k)
+            block = torch.arange(len(self.blocks), device=of_noise.device).unsqueeze(1) == k
+            logits = of_logits.masked_fill(block, -torch.inf).logsumexp(dim=0)
+            others = of_noise.masked_fill(block, 0.0).sum(dim=0)
+            scale = root(of_squares.masked_fill(block, 0.0).sum(dim=0))
+            if q.coupling == "paper":
+                scale = torch.ones_like(scale)
+            scale = torch.where(scale > 0.0, scale, 1.0)  # where there are no others
+            more = torch.zeros_like(scale), scale, logits, others / scale
+            loc, scale, logits, eps = (v.to(q.loc.dtype).unsqueeze(0) for v in more)
+            pairs = (q.loc, loc), (q.scale, scale), (q.coupling_logits, logits)
+            values = [torch.cat(pair) for pair in pairs]
+            joint = SumControlledNormal(values[0], values[1], values[2], None, 1, q.coupling, False)
+            if q.coupling == "paper":  # where the others count one by one
+                number = scale.new_full((1, 1), self.parts.num_parts - 1.0)
+                joint._noise_of_others = number.sqrt()
+            yield Block(rows, prior, q, joint, eps)
+
+    def _part_features(self, rows: slice) -> Tensor:
+        features = self.features[1][rows]
+        return features if self.part_eps is None else features + self.part_eps(rows).to(features)
+
+    def _pass(self, sums: list[Tensor], rows: slice) -> tuple[Tensor, _Window]:
+        window = _Window(self.parts.rows(rows, slice(0, 1)), self.parts.num_parts, sums)
+        features = self._part_features(rows)
+        return self.model.encoder._states(self.features[0], self.z, features, window), window
+
+    def _block(self, number: int) -> tuple[Normal, SumControlledNormal]:
+        rows = self.blocks[number]
+        some = self.parts.rows(rows, slice(0, 1))
+        prior = self.model.generator.prior_w(some)
+        given = prior if self.model.residual_posterior else None
+        features = self._part_features(rows)
+        return prior, self.model.encoder._w_posterior(self.states[number], features, some, given)
+
+
+class _Window(PackedParts):
+    """Some parts of one whole, to layers that see of the others no more than sums over all.
+
+    Args:
+        parts: These parts.
+        num_all: Number of all parts.
+        known: The first sums over all parts, in the order in which layers ask for them; of the
+            others, those of these parts alone are to be had.
+    """
+
+    def __init__(self, parts: PackedParts, num_all: int, known: list[Tensor]) -> None:
+        super().__init__(parts.fields, parts.batch, 1, validate=False)
+        self.num_all, self.known, self.sums = num_all, known, list[Tensor]()
+
+    def sum(self, values: Tensor, dim: int = 0) -> Tensor:
+        """Return the sum over all parts."""
+        at = len(self.sums)
+        found = self.known[at] if at < len(self.known) else super().sum(values.double(), dim)
+        self.sums.append(found)
+        return found.to(values.dtype)
+
+    def sizes(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the number of all parts, ``[1]``."""
+        return torch.full((1,), self.num_all, dtype=dtype, device=self.device)
 
 
 def decode_all(

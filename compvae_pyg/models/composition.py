@@ -47,15 +47,17 @@ class Composition:
     to the end of their set. A whole that has lost all parts stays, with :math:`\tilde w = 0`.
 
     Parts and wholes are chosen by a mask, ``[N]`` or ``[S]``, or by their numbers, one or several.
-    Random numbers come from ``generator``, by default the global source. All methods raise a
-    ``TypeError`` or ``ValueError`` that names an argument of another type, or one that is out of
-    range or does not fit the others.
+    Random numbers come from ``generator``, by default the global source.
 
     Attributes:
         generator: The generative network whose latents these are.
         parts: The parts, with their counts and weights.
         w: Latents of the parts, ``[N, D_w]``; of a row that stands for several, their sum.
         z_eps: Noise :math:`\varepsilon_z` behind the latents of the wholes, ``[S, D_z]``.
+
+    Raises:
+        TypeError, ValueError: By all methods, with its name, if an argument is of another type, out
+            of range or does not fit the others.
 
     Example:
         >>> from compvae_pyg.problems import Dots

@@ -83,8 +83,7 @@ class CompVAE(PretrainedMixin, nn.Module):
       shared by their parts. A network that takes a ``context`` reads it; at least one must.
 
     Random numbers come from ``generator``, by default the global source. Real fields and wholes are
-    taken in any floating-point type. All methods raise a ``TypeError`` or ``ValueError`` that names
-    an argument of another type, or one that does not fit the others, the model, or is not finite.
+    taken in any floating-point type.
 
     Args:
         encoder: The message-passing inference network.
@@ -99,6 +98,11 @@ class CompVAE(PretrainedMixin, nn.Module):
             (see :meth:`CompVAEEncoder.forward`); not in the paper.
         observation_noise: Whether what is generated is drawn from :math:`p(x \mid z, \tilde w)`, or
             else its mean, where a call does not say.
+
+    Raises:
+        TypeError, ValueError: By all methods, with its name, if an argument is of another type,
+            does not fit the others or the model, or is not finite, or if a network returns what
+            does not fit.
 
     Example:
         >>> from compvae_pyg.problems import Dots
@@ -296,7 +300,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, batch, batch_size, **options)
-        w_sum = chunks.draw_sums(self.generator, parts, generator)
+        w_sum = chunks.Sums(self.generator, parts, generator)
         return chunks.generate(self, w_sum, parts.context, chunk_size, observation_noise, generator)
 
     @torch.no_grad()
@@ -333,7 +337,7 @@ class CompVAE(PretrainedMixin, nn.Module):
         """
         chunks.check_chunks(chunk_size, observation_noise)
         parts = self.generator.pack(parts, weight=weight)
-        w_sum, context = chunks.draw_counts(self.generator, counts, parts, context, generator)
+        w_sum, context = chunks.sums_of_counts(self.generator, counts, parts, context, generator)
         return chunks.generate(self, w_sum, context, chunk_size, observation_noise, generator)
 
     def compose(

@@ -20,6 +20,10 @@ class SeparateEmbedding(nn.Module):
         whole_embedding: :math:`\mathrm{pre}(x)`, from ``[S, *event]`` to ``[S, whole_channels]``.
         part_embedding: :math:`e(\ell_i)`, from parts to ``[N, part_channels]``.
 
+    Raises:
+        TypeError: If a network is no module.
+        ValueError: When called, if a network does not take what it is given.
+
     Example:
         >>> import torch
         >>> embedding = SeparateEmbedding(nn.Linear(20, 8), nn.Embedding(5, 6))

@@ -99,6 +99,10 @@ class CompVAEEncoder(nn.Module):
         - **input:** whole :math:`(S, C_x)`, parts :math:`(N, C_l)`, batch :math:`(N)`
         - **output:** a :class:`Posterior` over :math:`(S, D_z)` and :math:`(N, D_w)`
 
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range, or
+            ``posterior_init`` goes with a ``w_head``.
+
     Example:
         >>> encoder = CompVAEEncoder(16, 8, hidden_channels=32, w_channels=6, z_channels=4)
         >>> batch = torch.tensor([0, 0, 1])

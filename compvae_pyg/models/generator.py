@@ -46,6 +46,10 @@ class CompVAEGenerator(nn.Module):
             distribution of batch shape ``[S]`` over wholes ``[S, *event]``.
             :class:`~compvae_pyg.NormalNetwork` makes each of the three from a plain network.
 
+    Raises:
+        TypeError, ValueError: By all methods, if an argument is of another type or does not fit, or
+            a network returns anything but the above.
+
     Example:
         >>> from compvae_pyg import NormalNetwork
         >>> class Decoder(nn.Module):

@@ -147,13 +147,15 @@ class PretrainedMixin(nn.Module):
     """A module that can be saved in a folder, read from there, and shared on the hub.
 
     Methods and arguments have the names of those of ``huggingface_hub.PyTorchModelHubMixin``. A
-    subclass keeps the arguments of its constructor as attributes of the same names. All methods
-    raise a ``TypeError`` if an argument is of another type, and an ``ImportError`` if safetensors
-    or, where the hub is asked, its client is missing.
+    subclass keeps the arguments of its constructor as attributes of the same names.
 
     Attributes:
         config: Names of problem and preset, parameters of the problem and options of the networks,
             which rebuild the model; ``None`` unless a registered architecture built it.
+
+    Raises:
+        TypeError: By all methods, if an argument is of another type.
+        ImportError: If safetensors or, where the hub is asked, its client is missing.
 
     Example:
         >>> from compvae_pyg import CompVAE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from compvae_pyg.nn.checks import (
     check_model,
     check_real,
     check_values,
+    check_wholes,
 )
 
 __all__ = ["Ranking", "rank_parts"]
@@ -139,11 +141,16 @@ def rank_parts(
     check_given(log_prior, "log_prior", (num_candidates,), parts.device)
     if log_prior is not None:
         check_values(log_prior, log_prior < math.inf, "log_prior must be finite or -inf")
-    whole, parts = model._enter(whole[candidates.batch], parts, None, None)
+    check_wholes(whole, candidates, model.event_shape)
+    parts = model.generator.pack(parts)
+    if parts.count is not None:
+        check_values(parts.count, parts.count > 0, "count must be positive in what is observed")
+    whole = whole.to(torch.promote_types(model.generator.dtype, torch.float32))
     source = torch.device("cpu") if generator is None else generator.device
     seed = int(torch.randint(2**62, (), generator=generator, device=source))
     common = CommonNoise(seed, int(torch.bincount(parts.batch, minlength=1).max()))
-    weights = importance_log_weights(model, whole, parts, num_samples, chunk_size, common=common)
+    how: Any = {"owner": candidates.batch, "common": common}
+    weights = importance_log_weights(model, whole, parts, num_samples, chunk_size, **how)
     log_likelihood = log_mean_exp(weights)
     # Latents of parts that are far from having made the whole may overflow.
     log_joint = torch.where(log_likelihood.isnan(), -torch.inf, log_likelihood)

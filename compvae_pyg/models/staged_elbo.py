@@ -33,6 +33,10 @@ def staged_elbo(
     held, the parts' posterior is conditioned on standard normal noise, so that it cannot learn of
     the whole through z.
 
+    Raises:
+        TypeError, ValueError: As :meth:`CompVAE.elbo <compvae_pyg.CompVAE.elbo>`, or if
+            ``inferred`` is unknown.
+
     Example:
         >>> import torch
         >>> from compvae_pyg import Dots

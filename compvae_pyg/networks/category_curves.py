@@ -195,6 +195,9 @@ def build_category_curves(
         min_relative_scale: Smallest standard deviation of a sample of the curve, in units of the
             number of parts.
 
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range.
+
     Example:
         >>> model = build_category_curves(length=50, num_categories=3)
         >>> model.generate({"category": torch.tensor([0, 2])}).shape

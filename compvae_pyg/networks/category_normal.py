@@ -29,6 +29,9 @@ class CategoryNormal(nn.Module):
     over the parts counts them. At first each category is standard normal in one group, drawn at
     random, but for the group's first number, which is 1, and next to constant in all others.
 
+    Raises:
+        TypeError, ValueError: When called, if parts have no ``category``, or one is out of range.
+
     Example:
         >>> prior = CategoryNormal(num_categories=3, num_groups=2, channels=4)
         >>> prior({"category": torch.tensor([0, 2])}).shape

@@ -25,6 +25,9 @@ class Categorical(dict[str, int]):
     Args:
         num_categories: Number of categories; they are 0, 1, ….
 
+    Raises:
+        TypeError, ValueError: If the number is not a positive integer.
+
     Example:
         >>> Categorical(5)
         {'num_categories': 5}
@@ -43,6 +46,9 @@ class Continuous(dict[str, int]):
 
     Args:
         channels: How many numbers a part has.
+
+    Raises:
+        TypeError, ValueError: If the number is not a positive integer.
 
     Example:
         >>> Continuous(2)

@@ -96,6 +96,10 @@ class Conditions(Normalization):
         channels: How many numbers the context of a whole has.
         name: As in :class:`Normalization`.
 
+    Raises:
+        TypeError, ValueError: As :class:`Normalization`; when called, if the context is not ``[S,
+            channels]`` of floating-point numbers.
+
     Example:
         >>> weather = Conditions(1)
         >>> fit_normalization(weather, [Data(context=torch.tensor([[-8.0], [12.0]]))])

@@ -50,6 +50,10 @@ class GraphBlock(MessagePassing):
           batch :math:`(N)` *(optional)*, context :math:`(S, C_c)` *(if there is one)*
         - **output:** parts :math:`(N, C_{out})`
 
+    Raises:
+        TypeError, ValueError: If a size is not a positive integer, or ``aggr``, ``flow`` or
+            ``node_dim`` is unknown.
+
     Example:
         >>> block = GraphBlock(16, 32)
         >>> batch = torch.tensor([0, 0, 0, 1, 1])
@@ -189,6 +193,9 @@ class Residual(nn.Module):
     Shapes:
         - **input:** :math:`(*, C)`
         - **output:** :math:`(*, C)`
+
+    Raises:
+        TypeError, ValueError: If ``channels`` is not a positive integer.
 
     Example:
         >>> import torch

@@ -175,6 +175,10 @@ def pack(num_parts: Tensor, device: torch.device | None = None) -> tuple[Tensor,
     Sizes are integers, not negative; on the CPU they spare a synchronisation with the ``device`` of
     the result.
 
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If the sizes are not 64-bit integers, ``[S]``, or one is negative.
+
     Example:
         >>> pack(torch.tensor([2, 0, 1]))
         (tensor([0, 0, 2]), tensor([0, 2, 2, 3]))

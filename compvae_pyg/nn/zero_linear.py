@@ -13,6 +13,9 @@ class ZeroLinear(nn.Linear):
 
     What it is added to starts as if it were not there.
 
+    Raises:
+        TypeError, ValueError: If a size is not a positive integer.
+
     Example:
         >>> ZeroLinear(3, 2)(torch.ones(1, 3)).tolist()
         [[0.0, 0.0]]

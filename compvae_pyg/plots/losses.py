@@ -26,6 +26,10 @@ def read_metrics(path: str | PathLike[str]) -> dict[str, NDArray[Any]]:
 
     Columns of numbers are 64-bit floats, with ``nan`` where a field is empty; others hold strings.
 
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If a row has more or fewer columns than the first line.
+
     Example:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w") as file:
@@ -58,6 +62,9 @@ def plot_losses(metrics: Metrics) -> Figure:
     its prior's mean costs nothing and is not drawn; one that never costs 0.01 nats is only in the
     legend. Stages are shaded and named. Columns are ``step``, ``stage``, and ``kl_w``, ``kl_z``,
     ``reconstruction`` and ``elbo`` with the ending ``_nats``.
+
+    Raises:
+        ValueError: If a column is missing, or there is no row.
 
     Example:
         >>> metrics = dict.fromkeys(_COLUMNS, np.array([2.0, 3.0]))

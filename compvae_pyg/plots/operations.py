@@ -72,6 +72,9 @@ def plot_operations(
     those of the ground truth, broad. The first of the operations, at least one, is to do nothing.
     Below, under headings of their own, are series by name, wholes ``[n, C, H, W]`` or ``[n, T]``.
 
+    Raises:
+        ValueError: If there is no operation.
+
     Example:
         >>> nothing = Operation("observed", np.zeros(50), np.ones(50))
         >>> len(plot_operations([nothing, nothing], {"louder": np.ones((3, 50))}).axes)
@@ -130,6 +133,9 @@ def plot_attribution(
     which stands above them. Wholes are images, ``[S, 3, H, W]`` in [0, 1], or curves, ``[S, T]``,
     and ``attribution`` is the result of :func:`~compvae_pyg.models.attribute`. Each part, ``[N]``,
     has its name, the colour of its bar in RGB, and its position, ``[N, 2]``, to be marked.
+
+    Raises:
+        ValueError: If there is no whole, or a shape does not fit the others.
 
     Example:
         >>> import torch

@@ -25,6 +25,9 @@ def plot_quality(rows: Rows, *, trained_to: int | None = None) -> Figure:
     for those that are measured on any problem. Rows are at least one; ``trained_to`` marks the
     largest number of parts in training.
 
+    Raises:
+        ValueError: If there is no row, or it has nothing to draw.
+
     Example:
         >>> from compvae_pyg import Dots
         >>> from compvae_pyg.evaluation import evaluate
@@ -71,6 +74,9 @@ def plot_energy_distances(rows: Rows, *, trained_to: int | None = None) -> Figur
 
     On a log scale, without zeros: generated wholes, and sums of independent single parts, which is
     what a simulator makes that adds parts up. Otherwise like :func:`plot_quality`.
+
+    Raises:
+        ValueError: If there is no row, or it has no energy distances.
 
     Example:
         >>> names = ("true", "generated", "true_sum", "generated_sum")

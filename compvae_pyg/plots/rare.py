@@ -24,6 +24,9 @@ def plot_rare_curves(
     For simulations by name, ``tails``, a third panel has the probability of exceeding each of their
     levels; bars are 95 % confidence intervals of the last.
 
+    Raises:
+        ValueError: If curves are not of these shapes.
+
     Example:
         >>> plot_rare_curves(np.zeros((3, 50)), np.ones((2, 50)), level=0.9)
         <Figure size 1024x448 with 2 Axes>

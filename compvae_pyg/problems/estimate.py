@@ -18,6 +18,10 @@ __all__ = ["Estimate", "mean_square"]
 class Estimate:
     r"""A mean over independent wholes and its standard error, ``nan`` for a single whole.
 
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If there are no values, or a correction is not of 1 to all of them.
+
     Example:
         >>> import torch
         >>> Estimate.of(torch.tensor([1.0, 2.0, 3.0]))
@@ -106,6 +110,9 @@ class Estimate:
 @check_annotations
 def mean_square(difference: Tensor) -> Tensor:
     """Return the mean square of each whole's values, ``[S, *event]`` to ``[S]``.
+
+    Raises:
+        TypeError: If the argument is no tensor.
 
     Example:
         >>> import torch

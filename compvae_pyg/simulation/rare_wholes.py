@@ -72,6 +72,9 @@ def rare_wholes(
         probability: 1e-4 for the 99.99 % quantile of the score.
         chunk_size: Number of wholes that are decoded at once; bounds the memory.
 
+    Raises:
+        TypeError, ValueError: As :func:`subset_simulation` and :class:`WholeFromNoise`.
+
     Example:
         >>> from compvae_pyg import Sines
         >>> _ = torch.manual_seed(0)

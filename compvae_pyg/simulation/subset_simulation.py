@@ -338,8 +338,9 @@ class _Samples:
         """Return as many samples above a threshold, by Markov chains from those that are there."""
         num_samples, starts = len(above), above.nonzero().squeeze(1)
         num_chains = len(starts)
-        noise, score = self.noise[starts], self.score[starts]
-        noises, scores, accepted = [noise], [score], 0
+        noise, score, accepted = self.noise[starts], self.score[starts], 0
+        # In the place of the old ones, which are no longer needed.
+        self.noise[:num_chains], self.score[:num_chains] = noise, score
         step = _FIRST_STEP if math.isnan(self.step) else self.step
         for move, done in enumerate(range(num_chains, num_samples, num_chains), start=1):
             count = min(num_chains, num_samples - done)
@@ -348,8 +349,7 @@ class _Samples:
             accept = proposed > threshold
             noise = torch.where(accept.unsqueeze(1), proposal, noise[:count])
             score = torch.where(accept, proposed, score[:count])
-            noises.append(noise)
-            scores.append(score)
+            self.noise[done : done + count], self.score[done : done + count] = noise, score
             num_accepted = int(accept.sum())
             accepted += num_accepted
             # Ever smaller changes, so that the chains forget that the step depends on them.
@@ -357,8 +357,8 @@ class _Samples:
             step = min(1.0, step * math.exp(change))
         chain = torch.arange(num_samples, device=starts.device) % num_chains
         return _Samples(
-            noise=torch.cat(noises),
-            score=torch.cat(scores),
+            noise=self.noise,
+            score=self.score,
             num_chains=num_chains,
             ancestor=self.ancestor[starts][chain],
             acceptance=accepted / (num_samples - num_chains),

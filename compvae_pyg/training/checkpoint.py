@@ -17,16 +17,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from compvae_pyg.files import locked, mark, read_archive, write_archive
-from compvae_pyg.identity import differences, flat
+from compvae_pyg.identity import compare, flat
 from compvae_pyg.nn.checks import check_count
 from compvae_pyg.runtime import StopSignals
 
 # Numbers of a schedule that follow from how many steps it has.
-_LENGTHS = (
-    "schedule.num_steps",
-    "schedule.curriculum.every",
-    *(f"schedule.learning_rate.{name}" for name in ("halving", "hold", "warmup")),
-)
+_LENGTHS = ["schedule.num_steps", "schedule.curriculum.every"]
+_LENGTHS += [f"schedule.learning_rate.{name}" for name in ("halving", "hold", "warmup")]
 
 __all__ = ["AtomicCheckpointIO", "LastCheckpoint"]
 
@@ -35,6 +32,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes Lightning's checkpoints as whole files with a digest, and reads these alone.
 
     See ``compvae_pyg.files.write_archive``. A path is that of a file, whatever its name.
+
+    Raises:
+        OSError: If a file cannot be written or read.
+        ValueError: If a file is damaged, or was written by others.
 
     Example:
         >>> import tempfile
@@ -49,8 +50,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_archive(Path(path), checkpoint)
 
     def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
-    ) -> dict[str, Any]:
+        self, path: Any, map_location: Any = "cpu", weights_only: Any = None
+    ) -> Any:
         """Return what was saved, or raise a ValueError; by default no code in it is executed."""
         return read_archive(Path(path), map_location, weights_only=weights_only is not False)
 
@@ -79,6 +80,11 @@ class LastCheckpoint(Checkpoint):
     Attributes:
         stopped: The signal that ended training, or 0.
         step: The step of the file, or -1 if there is none yet.
+
+    Raises:
+        TypeError, ValueError: If a number is of another type or out of range.
+        BlockingIOError: When training begins, if another one writes to the folder.
+        ValueError: On resumption, if there are not as many devices as before.
 
     Example:
         >>> LastCheckpoint("outputs/mine/checkpoints/last.ckpt", every=500).step
@@ -158,9 +164,7 @@ class LastCheckpoint(Checkpoint):
 
     on_exception = teardown
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: Any) -> None:
         """Keep the identity and the states of all ranks; every rank must call this."""
         state = {"cpu": torch.get_rng_state()}
         if pl_module.device.type == "cuda":
@@ -170,9 +174,7 @@ class LastCheckpoint(Checkpoint):
             torch.distributed.all_gather_object(states, state)
         checkpoint.update(run=self.run, random_states=states)
 
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: Any) -> None:
         """Take this rank's state."""
         states, size = checkpoint["random_states"], trainer.world_size
         if len(states) != size:
@@ -193,21 +195,17 @@ class LastCheckpoint(Checkpoint):
             planned = checkpoint.get("hyper_parameters", {}).get("schedule", {}).get("num_steps")
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{self.path} is no checkpoint of a run of compvae_pyg") from error
-        found = differences(there, self.run)
-        if planned and self.run.get(_LENGTHS[0], 0) >= planned and _LENGTHS[0] in found:
-            for name in _LENGTHS:
-                if found.pop(name, None):
-                    self.run[name] = there[name]
-        bits = [found.pop(name) for name in list(found) if name.startswith("machine.")]
-        if found:
-            text = "; ".join(list(found.values())[:4])
-            text += f"; and {len(found) - 4} more" if len(found) > 4 else ""
-            if _LENGTHS[0] in found:
-                text += f"; to train on, ask for more than {planned} steps"
-            raise ValueError(f"{self.path} is the checkpoint of another run: {text}")
+        steps, first = (run.get("schedule.num_steps") for run in (self.run, there))
+        if planned and steps != first and steps >= planned:
+            self.run |= {name: there[name] for name in _LENGTHS if name in there}
+        other, bits = compare(there, self.run)
+        if other:
+            if "schedule.num_steps" in other:
+                other += f"; to train on, ask for more than {planned} steps"
+            raise ValueError(f"{self.path} is the checkpoint of another run: {other}")
         if bits:
-            text = f"the last bits may differ from here on: {'; '.join(bits)}"
-            rank_zero_warn(text, category=RuntimeWarning)
+            message = f"the last bits may differ from here on: {bits}"
+            rank_zero_warn(message, category=RuntimeWarning)
         return checkpoint
 
     def _save(self, trainer: L.Trainer) -> None:

@@ -70,6 +70,11 @@ class CompVAEModule(L.LightningModule):
         guard: Counts the skipped steps.
         row: What was last logged, the stage by its name.
 
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range, torch cannot
+            compile, or a batch has no wholes.
+        TrainingDivergedError: In training, see ``patience``.
+
     Example:
         >>> from torch_geometric.loader import DataLoader
         >>> from compvae_pyg import Dots
@@ -183,7 +188,7 @@ class CompVAEModule(L.LightningModule):
         return bool(ends or (every and (trainer.global_step + 1) % every == 0))
 
     def _log_row(self, rate: float) -> None:
-        count, *sums, _ = self.sum_over_ranks(self._sums).tolist()
+        count, *sums, _ = self._reduced().tolist()
         self._sums = torch.zeros_like(self._sums)
         stage, beta_w, beta_z, *_ = self.schedule.at(self.step - 1)
         logged = {
@@ -216,17 +221,15 @@ class CompVAEModule(L.LightningModule):
         noise, parts = torch.Generator(self.device).manual_seed(seed), self._pack(batch)
         terms = self.model.elbo(batch.whole, parts, generator=noise)
         values = measured(terms, batch.whole)
-        for name, value in self._codes(terms.posterior, parts).items():
-            self.log(f"{prefix}/{name}", value, False, batch_size=parts.batch_size, sync_dist=True)
+        more = self._codes(terms.posterior, parts)
         # Also for numbers of parts that do not occur: all ranks have to log the same names.
         chosen = {f"/K={k}": values[:, parts.sizes() == k] for k in self.by_num_parts}
         for ending, of_wholes in {"": values, **chosen}.items():
-            count = of_wholes.shape[1]
-            averages = named(*(of_wholes.sum(dim=1) / max(1, count)))
-            for name, value in averages.items():
-                on_bar = name + ending == "elbo"
-                name = f"{prefix}/{name}{ending}"
-                self.log(name, value, on_bar, batch_size=count, sync_dist=True)
+            averages = named(*(of_wholes.sum(dim=1) / max(1, of_wholes.shape[1])))
+            how: Any = {"batch_size": of_wholes.shape[1], "sync_dist": True}
+            for name, value in {**averages, **more}.items():
+                self.log(f"{prefix}/{name}{ending}", value, name + ending == "elbo", **how)
+            more = {}
 
     def _codes(self, posterior: Posterior | None, parts: Any = None) -> dict[str, Any]:
         if posterior is None or parts.num_parts == 0:
@@ -259,9 +262,9 @@ class CompVAEModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the step, the guard's counters and the sums of what is logged, over all ranks."""
-        guard = {name: value.cpu() for name, value in self.guard.state.items()}
-        state = {"step": self.step, "ended": self.ended, "guard": guard}
-        checkpoint["training"] = {**state, "sums": self.sum_over_ranks(self._sums).cpu()}
+        guard, sums = {n: value.cpu() for n, value in self.guard.state.items()}, self._reduced()
+        state = {"step": self.step, "ended": self.ended, "guard": guard, "sums": sums.cpu()}
+        checkpoint["training"] = state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up training where the checkpoint stood."""
@@ -270,9 +273,8 @@ class CompVAEModule(L.LightningModule):
         # The sums are those of all ranks together: one takes them on.
         self._sums = state["sums"] * (self.global_rank == 0)
 
-    def sum_over_ranks(self, value: Tensor) -> Tensor:
-        """Return the sum of the ranks' tensors; every rank must call this."""
-        return self.trainer.strategy.reduce(value.clone(), reduce_op="sum")
+    def _reduced(self) -> Tensor:  # every rank must call this
+        return self.trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
 
     def _pack(self, batch: Data) -> PackedParts:
         check_has_wholes(batch)

@@ -28,6 +28,9 @@ def objective(terms: Elbo, whole: Tensor, coefficients: Coefficients) -> Tensor:
     With both coefficients at 1 the former is the negative ELBO, in nats. With ``noise`` :math:`f`,
     the standard deviation of :math:`p` is :math:`f` times as large.
 
+    Raises:
+        TypeError: If ``noise`` is not 1, and the likelihood is no Normal.
+
     Example:
         >>> from torch.distributions import Independent, Normal
         >>> from compvae_pyg.training import Stage
@@ -37,8 +40,7 @@ def objective(terms: Elbo, whole: Tensor, coefficients: Coefficients) -> Tensor:
         >>> objective(terms, whole, Coefficients(Stage("x", 1.0, loss="squared_error"), 10.0, 0.5))
         tensor([22.5000])
     """
-    squared = coefficients.stage.loss == "squared_error"
-    if squared:
+    if coefficients.stage.loss == "squared_error":
         reconstruction = squared_error(terms, whole)
     elif coefficients.noise == 1.0:
         reconstruction = -terms.log_likelihood

@@ -1,11 +1,8 @@
-"""How training is doing: the rows of a file, some of which are printed."""
+"""How training is doing: the rows of a file."""
 
 from __future__ import annotations
 
-import math
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,11 @@ from compvae_pyg.files import Lines, csv_line
 
 __all__ = ["MetricsFile"]
 
-_NAMES = ("step", "stage", "max_parts", "learning_rate", "beta_w", "beta_z")
-_TERMS = [
-    name + unit for name in ("kl_w", "kl_z", "reconstruction", "elbo") for unit in ("", "_bits")
-]
-_COLUMNS = [*_NAMES, *(name if name.endswith("_bits") else f"{name}_nats" for name in _TERMS)]
-_COLUMNS += ["rmse", "code_variance", "code_distance", "skipped_steps", "seconds"]
+_TERMS = ("kl_w", "kl_z", "reconstruction", "elbo")
+# Of each column, the name that it has in logs.
+_COLUMNS = {n: n for n in ("step", "stage", "max_parts", "learning_rate", "beta_w", "beta_z")}
+_COLUMNS |= {f"{n}{unit or '_nats'}": n + unit for n in _TERMS for unit in ("", "_bits")}
+_COLUMNS |= {n: n for n in ("rmse", "code_variance", "code_distance", "skipped_steps", "seconds")}
 
 
 class MetricsFile(L.Callback):
@@ -39,19 +35,20 @@ class MetricsFile(L.Callback):
 
     Args:
         path: The file, in UTF-8.
-        lines_every: Least time, in seconds, from one row that is also printed to the next.
+
+    Raises:
+        ValueError: On resumption, if the file is there and the checkpoint has no rows of it.
 
     Example:
         >>> MetricsFile("outputs/mine/metrics.csv").lines.path.name
         'metrics.csv'
     """
 
-    def __init__(self, path: str | Path, lines_every: float = math.inf) -> None:
-        self.lines, self.lines_every = Lines(Path(path).absolute(), csv_line(_COLUMNS)), lines_every
+    def __init__(self, path: str | Path) -> None:
+        self.lines = Lines(Path(path).absolute(), csv_line(_COLUMNS))
         self._row: dict[str, Any] = {}
         self._begun = False
         self._seconds = self._since = 0.0
-        self._last_line = -1e9
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Begin the file, or make it as it was at the checkpoint."""
@@ -64,35 +61,23 @@ class MetricsFile(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
         """Write a row if there is a new one."""
-        row, seconds = pl_module.row, self._seconds + time.monotonic() - self._since
+        row = pl_module.row
         if row is self._row or not trainer.is_global_zero:
             return
-        self._row = row
-        values = [*(row[name] for name in _NAMES), *(row[name] for name in _TERMS)]
-        values += [
-            row["mse"] ** 0.5,
-            *(float(row[name]) for name in ("code_variance", "code_distance")),
-        ]
-        values += [row["skipped_steps"], seconds]
+        self._row, row = row, {**row, "rmse": row["mse"] ** 0.5, "seconds": self._time()}
+        values = (row[name] for name in _COLUMNS.values())
         # Nine digits tell all 32-bit floats apart.
         self.lines.append(csv_line(f"{v:.9g}" if isinstance(v, float) else v for v in values))
-        ends = row["step"] == pl_module.schedule.num_steps and self.lines_every < math.inf
-        if ends or seconds - self._last_line >= self.lines_every:
-            self._last_line = seconds
-            step = f"step {row['step']}/{pl_module.schedule.num_steps}  {row['stage']}"
-            terms = ", ".join(f"{n} {row[n]:.1f} nats" for n in ("elbo", "kl_w", "kl_z"))
-            skipped = f"{row['skipped_steps']} skipped"
-            with suppress(OSError):  # the terminal may be gone
-                text = f"{step}: {terms}, rmse {row['mse'] ** 0.5:.4f}, {skipped}"
-                print(text, file=sys.stderr, flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Bring the rows to the disk, and keep them and the time spent."""
         self.lines.sync()
-        seconds = self._seconds + time.monotonic() - self._since
-        return {"seconds": seconds, "rows": self.lines.text}
+        return {"seconds": self._time(), "rows": self.lines.text}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows and the time spent."""
         self._seconds, self.lines.text = state_dict["seconds"], state_dict["rows"]
         self._begun = True
+
+    def _time(self) -> float:
+        return self._seconds + time.monotonic() - self._since

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple, get_args
 
 from compvae_pyg.data.curriculum import Curriculum
@@ -22,7 +23,6 @@ from compvae_pyg.problems import Problem
 __all__ = ["Coefficients", "Schedule", "Stage"]
 
 Loss = Literal["likelihood", "squared_error"]
-Style = Literal["staged", "paper"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class Stage:
         fit_prior: Share of the way by which a :class:`CategoryNormal` follows the moments of the
             posterior in each step, see there; 0 leaves it as it is.
         anneal: Share of the stage after which all of these have their last values, in (0, 1].
+
+    Raises:
+        TypeError, ValueError: If a value is of another type or out of range.
 
     Example:
         >>> Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)).loss
@@ -102,6 +105,10 @@ class Schedule:
         betas: Adam's decay rates.
         max_grad_norm: Bound on the norm of the gradient; ``None`` for none.
 
+    Raises:
+        TypeError, ValueError: If a value is of another type or out of range, or the shares of the
+            stages do not sum to 1; by :meth:`of`, if the problem has no numbers for training.
+
     Example:
         >>> schedule = Schedule(100, stages=(
         ...     Stage("parts", 0.5, inferred="parts", beta_w=(4.0, 1.0)), Stage("whole", 0.5)))
@@ -120,11 +127,11 @@ class Schedule:
     def __post_init__(self) -> None:
         check_count(self.num_steps, "num_steps")
         check_count(self.batch_size, "batch_size")
-        check_type(self.stages, "stages", tuple)
+        kinds = {"stages": tuple, "curriculum": Curriculum, "learning_rate": LearningRate}
+        for name, kind in kinds.items():
+            check_type(getattr(self, name), name, kind)
         for stage in self.stages:
             check_type(stage, "stages", Stage)
-        check_type(self.curriculum, "curriculum", Curriculum)
-        check_type(self.learning_rate, "learning_rate", LearningRate)
         check_pair(self.betas, "betas")
         if not 0.0 <= min(self.betas) <= max(self.betas) < 1.0:
             raise ValueError(f"betas must lie in [0, 1) (got {self.betas})")
@@ -144,7 +151,6 @@ class Schedule:
         initial_rate: float,
         shares: tuple[float, float, float] = (0.2, 0.5, 0.3),
         beta_w: float = 4.0,
-        anneal: float = 1.0,
         rise: float = 0.0,
         log_uniform: bool = False,
         stages: Sequence[Mapping[str, Any]] = (),
@@ -153,9 +159,9 @@ class Schedule:
 
         In stage ``labels`` the decoder learns from the labels of the parts, with all latents at the
         means of their priors. In stage ``parts`` the latents of the parts are sampled from the
-        posterior, and :math:`\beta_w` moves from ``beta_w`` to 1 in the share ``anneal`` of it. In
-        stage ``whole`` that of the whole is as well, whose :math:`\beta_z` falls from 10 to 1: the
-        loss is the negative ELBO in the end.
+        posterior, and :math:`\beta_w` moves from ``beta_w`` to 1. In stage ``whole`` that of the
+        whole is as well, whose :math:`\beta_z` falls from 10 to 1: the loss is the negative ELBO in
+        the end.
 
         Args:
             max_parts: Wholes have 1 to so many parts.
@@ -174,26 +180,24 @@ class Schedule:
         check_count(max_parts, "max_parts")
         options: tuple[dict[str, Any], ...] = (
             {"name": "labels", "inferred": "none", "loss": "squared_error"},
-            {"name": "parts", "inferred": "parts", "beta_w": (beta_w, 1.0), "anneal": anneal},
+            {"name": "parts", "inferred": "parts", "beta_w": (beta_w, 1.0)},
             {"name": "whole", "beta_z": (10.0, 1.0)},
         )
-        usual = (Stage(share=s, **stage) for s, stage in zip(shares, options, strict=True) if s)
-        chosen = tuple(Stage(**stage) for stage in stages) if stages else tuple(usual)
+        usual = [{"share": s, **stage} for s, stage in zip(shares, options, strict=True) if s]
+        chosen = tuple(Stage(**stage) for stage in stages or usual)
         every = max(1, int(rise * num_steps / max_parts)) if rise else 0
         curriculum = Curriculum(1 if rise else max_parts, max_parts, every, log_uniform=log_uniform)
         rate = LearningRate.for_run(num_steps, initial_rate)
         return cls(num_steps, batch_size, chosen, curriculum, rate, betas=(0.9, 0.98))
 
     @classmethod
-    def of(
-        cls, problem: Problem, style: Style = "staged", num_steps: int | None = None
-    ) -> Schedule:
+    def of(cls, problem: Problem, style: str = "staged", num_steps: int | None = None) -> Schedule:
         """Return a schedule by the numbers of a problem, of another number of steps if given.
 
         The style is ``"staged"``, see :meth:`staged`, or ``"paper"``, as published: 500,000 steps.
         """
         check_type(problem, "problem", Problem)
-        check_choice(style, "style", get_args(Style))
+        check_choice(style, "style", ("staged", "paper"))
         numbers = problem.training if style == "staged" else {"num_steps": 500_000}
         if not numbers:
             raise ValueError(f"problem must have numbers for training (got {problem.name!r})")
@@ -217,37 +221,35 @@ class Schedule:
         last values. It is not the schedule that is made for so many steps.
 
         Raises:
-            ValueError: If there are not more steps.
+            ValueError: If there are fewer steps.
 
         Example:
             >>> schedule = Schedule(100, stages=(Stage("parts", 0.5), Stage("whole", 0.5)))
             >>> [stage.share for stage in schedule.extended(200).stages]
             [0.25, 0.75]
         """
-        check_count(num_steps, "num_steps", at_least=self.num_steps + 1)
-        stages, start, total = list[Stage](), 0, 0.0
-        for stage in self.stages:
-            total += stage.share
-            end = round(total * self.num_steps)
-            last = stage is self.stages[-1]
-            span = (num_steps if last else end) - start
+        check_count(num_steps, "num_steps", at_least=self.num_steps)
+        if num_steps == self.num_steps:
+            return self
+        stages, more = list[Stage](), num_steps - self.num_steps
+        for stage, start, end in self._spans():
+            span = end - start + (more if stage is self.stages[-1] else 0)
             if span:
                 anneal = stage.anneal * (end - start) / span
                 stages.append(replace(stage, share=span / num_steps, anneal=anneal or 1.0))
-            start = end
         return replace(self, num_steps=num_steps, stages=tuple(stages))
 
     def at(self, step: int) -> Coefficients:
         """Return the stage of a step, numbered from 0, and its coefficients."""
-        start, total = 0, 0.0
-        for stage in self.stages:
-            total += stage.share
-            # In whole steps: a sum of shares such as 0.1 + 0.2 is not exactly 0.3.
-            end = round(total * self.num_steps)
-            if step < end or stage is self.stages[-1]:
-                break
-            start = end
+        spans = self._spans()
+        stage, start, end = next((span for span in spans if step < span[2]), spans[-1])
         moved = min((step - start) / max(1.0, stage.anneal * (end - start)), 1.0)
         pairs = stage.beta_w, stage.beta_z, stage.noise, stage.code_matching
         values = (low * (high / low) ** moved if low else low for low, high in pairs)
         return Coefficients(stage, *values)
+
+    def _spans(self) -> list[tuple[Stage, int, int]]:
+        """Return each stage with its first step and that of the next one."""
+        # In whole steps: a sum of shares such as 0.1 + 0.2 is not exactly 0.3.
+        ends = [round(total * self.num_steps) for total in accumulate(s.share for s in self.stages)]
+        return list(zip(self.stages, [0, *ends], ends, strict=False))

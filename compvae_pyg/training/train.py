@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -25,9 +23,9 @@ from compvae_pyg.data.generated import GeneratedData
 from compvae_pyg.data.stored import StoredData
 from compvae_pyg.identity import machine, networks
 from compvae_pyg.models import CompVAE
-from compvae_pyg.nn.checks import check_model, check_type
+from compvae_pyg.nn.checks import check_count, check_counts, check_model, check_type
 from compvae_pyg.problems import Problem
-from compvae_pyg.progress_bar import Progress
+from compvae_pyg.progress_bar import shown
 from compvae_pyg.runtime import StopSignals, quietly, without_validation
 from compvae_pyg.training.checkpoint import AtomicCheckpointIO, LastCheckpoint
 from compvae_pyg.training.module import CompVAEModule
@@ -48,6 +46,8 @@ def train(
     *,
     callbacks: Sequence[L.Callback] = (),
     logger: Logger | Sequence[Logger] | bool = False,
+    by_num_parts: Sequence[int] = (),
+    validate_every: int | None = None,
 ) -> CompVAE:
     """Train a model on wholes that are generated or stored; return it in evaluation mode.
 
@@ -60,8 +60,8 @@ def train(
     Args:
         data: A problem, whose wholes are generated on the fly; or stored wholes, a
             :class:`StoredData` or what one is made of, which says how the schedule applies to them.
-            These are validated, if they have a split for it, at the end of each epoch, so that
-            callbacks can follow ``val/elbo``.
+            These are validated, if they have a split for it, so that callbacks can follow
+            ``val/elbo``.
         model: What is trained, in place; in the end it is on the CPU.
         schedule: The training schedule; each of several devices sees ``batch_size`` wholes a batch.
             A run that is resumed with more steps goes on in its last stage, see
@@ -69,6 +69,8 @@ def train(
         config: How the run is made.
         callbacks: Callbacks of Lightning; any checkpoint that they save can be resumed from.
         logger: Loggers of Lightning, which get what :class:`CompVAEModule` logs.
+        by_num_parts: Numbers of parts whose wholes are validated apart as well.
+        validate_every: Steps from one validation to the next; by default once in each epoch.
 
     Raises:
         ValueError: If torch cannot compile, or the checkpoint is damaged or that of another run.
@@ -93,6 +95,8 @@ def train(
     check_type(schedule, "schedule", Schedule)
     check_type(config, "config", TrainConfig)
     config.check()
+    check_counts(by_num_parts, "by_num_parts", at_least=0)
+    check_count(1 if validate_every is None else validate_every, "validate_every")
     path, signals = config.checkpoint, StopSignals()
     if isinstance(data, Problem):
         run = {"problem": data.name, "class": type(data), "parameters": vars(data)}
@@ -106,17 +110,19 @@ def train(
     last = LastCheckpoint(path, config.checkpoint_every, run, config.seed, signals)
     if path.exists() and not config.resume:
         raise FileExistsError(f"{path} is there: pass resume=True, or choose another folder")
-    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    shows = config.progress and not has_bar
-    bars = [Progress()] if shows and sys.stdout.isatty() else []
-    rows = MetricsFile(path.parents[1] / "metrics.csv", 30.0 if shows and not bars else math.inf)
+    if config.resume and not path.exists():
+        raise FileNotFoundError(f"{path} is not there: pass resume=False to start a run")
+    rows = MetricsFile(path.parents[1] / "metrics.csv")
+    everyone = [rows, *shown(config.progress, callbacks), last]
     if config.resume:
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is not there: pass resume=False to start a run")
         saved = last.read()
         planned = saved["hyper_parameters"]["schedule"]
         ended = saved["training"].get("ended") and schedule.num_steps == planned["num_steps"]
-        schedule = _resumed(planned, schedule.num_steps)
+        schedule = Schedule.from_dict(planned).extended(num_steps := schedule.num_steps)
+        if num_steps > planned["num_steps"]:
+            text = f"the run of {planned['num_steps']} steps goes on to {num_steps}, in its last "
+            text += "stage, with its last coefficients and learning rate"
+            rank_zero_warn(text, category=RuntimeWarning)
         if last.step == schedule.num_steps or ended:
             state = saved["state_dict"].items()
             model.load_state_dict({name.removeprefix("model."): v for name, v in state})
@@ -134,10 +140,9 @@ def train(
         strategy = DDPStrategy(find_unused_parameters=partial)
     if config.device == "cpu":
         runtime.keep_freed_memory()
-    source: Any = data
-    if isinstance(data, Problem):
-        source = GeneratedData(data, schedule, config.seed)
-    module = CompVAEModule(model.train(), schedule, data.parts, compile=config.compile)
+    source: Any = GeneratedData(data, schedule, config.seed) if isinstance(data, Problem) else data
+    options: Any = {"compile": config.compile, "by_num_parts": by_num_parts}
+    module = CompVAEModule(model.train(), schedule, data.parts, **options)
     with quietly("lightning.pytorch", _KNOWN), without_validation(config.compile):
         trainer = L.Trainer(
             accelerator=config.device,
@@ -148,16 +153,18 @@ def train(
             max_steps=schedule.num_steps,
             accumulate_grad_batches=config.accumulate,
             log_every_n_steps=config.log_every,
-            callbacks=[rows, *bars, *callbacks, last],
+            val_check_interval=validate_every and validate_every * config.accumulate,
+            check_val_every_n_epoch=None if validate_every else 1,
+            callbacks=everyone,
             plugins=[AtomicCheckpointIO()],
             default_root_dir=path.parents[1],
             logger=logger,
-            enable_progress_bar=has_bar or bool(bars),
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in everyone),
             enable_model_summary=False,
         )
-        start = path if config.resume else None
+        how: Any = {"ckpt_path": path if config.resume else None, "weights_only": True}
         with signals:
-            trainer.fit(module, datamodule=source, ckpt_path=start, weights_only=True)
+            trainer.fit(module, datamodule=source, **how)
     if stopped := last.stopped or signals.received:
         environment = getattr(trainer.strategy, "cluster_environment", None)
         if trainer.global_rank:
@@ -171,16 +178,3 @@ def train(
         trainer.save_checkpoint(path)
     model.zero_grad(set_to_none=True)
     return model.eval()
-
-
-def _resumed(planned: Mapping[str, Any], num_steps: int) -> Schedule:
-    """Return the schedule of a run that is resumed, longer if more steps are asked for."""
-    schedule = Schedule.from_dict(planned)
-    if num_steps < schedule.num_steps:
-        raise ValueError(f"num_steps must be at least {schedule.num_steps} (got {num_steps})")
-    if num_steps > schedule.num_steps:
-        text = f"the run of {schedule.num_steps} steps goes on to {num_steps}, in its last stage, "
-        text += "with its last coefficients and learning rate"
-        rank_zero_warn(text, category=RuntimeWarning)
-        schedule = schedule.extended(num_steps)
-    return schedule

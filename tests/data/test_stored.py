@@ -412,6 +412,21 @@ def test_early_stopping_and_the_best_checkpoint_follow_the_validation(tmp_path, 
     assert 0 < stop.stopped_epoch <= 4
 
 
+def test_train_validates_every_few_steps_and_by_the_number_of_parts(tmp_path, uninterrupted, build):
+    folder, expected, _ = uninterrupted
+    steps = []
+
+    class Look(L.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            steps.append(pl_module.step)
+            assert {"val/elbo", "val/elbo/K=2", "val/elbo/K=3"} <= set(trainer.callback_metrics)
+
+    how = {"validate_every": 5, "by_num_parts": (2, 3), "callbacks": [Look()]}
+    model = train(StoredData(folder), build(), SCHEDULE, options(tmp_path), **how)
+    assert steps == [0, 5, 10, 15, 20]  # before training, a few wholes to find mistakes early
+    assert same(model.state_dict(), expected)
+
+
 def join(rank, port, folder, output, model, crash, resume):
     """What torchrun would start."""
     tempfile.tempdir = str(output.parent / "scratch")

@@ -1,5 +1,6 @@
 """The demo in a real browser, the system's own, without a window."""
 
+import re
 import shutil
 import time
 from urllib.request import urlopen
@@ -12,6 +13,8 @@ pytest.importorskip("selenium")
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+from compvae_pyg.problems.dots.demo import TOOLS
 
 BROWSER = next(
     filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None
@@ -143,11 +146,15 @@ def test_sites_come_change_and_go(page, address):
     recolored = changed(page, "model-image", added)
 
     # A drag moves a site whatever the tool, with a mouse and with a finger.
-    drag(page, "model-image", (0.85, 0.85), (0.5, 0.85))
-    moved = changed(page, "model-image", recolored)
-    choose(page, "tool", "add")
-    drag(page, "true-image", (0.5, 0.85), (0.15, 0.85), kind="touch")
-    touched = changed(page, "model-image", moved)
+    ends, touched = [(0.85, 0.85), (0.15, 0.85)], recolored
+    for tool in TOOLS:
+        choose(page, "tool", tool)
+        for name, kind in (("model-image", "mouse"), ("true-image", "touch")):
+            drag(page, name, *ends, kind=kind)
+            touched = changed(page, "model-image", touched)
+            ends.reverse()
+    drag(page, "model-image", *ends)
+    touched = changed(page, "model-image", touched)
 
     # A click beside all sites deletes none.
     choose(page, "tool", "delete")
@@ -160,8 +167,10 @@ def test_sites_come_change_and_go(page, address):
     first, last = (urlopen(source).read() for source in (model, deleted))
     assert first == last
 
+    strip = picture(page, "samples")
     page.find_element("css selector", "#new-z button, button#new-z").click()
     redrawn = changed(page, "model-image", deleted)
+    changed(page, "samples", strip)
     truth = picture(page, "true-image")
     enter(page, "noise", "0")
     changed(page, "model-image", redrawn)
@@ -187,16 +196,82 @@ def test_sites_are_moved_by_keyboard_and_an_empty_scene_is_empty(page, address):
 
 def test_all_have_names_and_nothing_is_wider_than_the_page(page, address):
     picture(page, "model-image")
-    for name in ("model-image", "true-image", "samples"):
-        css = f"#{name} img"
-        until(lambda css=css: "1: red at (-0.50, -0.40)" in element(page, css).get_attribute("alt"))
-    labels = [
-        tuple(label.text.strip() for label in page.find_elements("css selector", f"#{name} label"))
-        for name in ("x", "y", "noise")
-    ]
-    assert len({label for label in labels if any(label)}) == 3
-    width = page.execute_script("return document.documentElement.clientWidth")
-    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    for tab, pictures, said in (
+        ("Dots", ("model-image", "true-image", "samples"), "1: red at (-0.50, -0.40)"),
+        ("Sines", ("curves", "draws"), "1 of frequency 2"),
+        ("Households", ("street-day", "street-peak"), "with a heat pump"),
+    ):
+        open_tab(page, tab)
+        for name in pictures:
+            until(lambda name=name, said=said: said in told(page, name), f"{name} has no text")
+        shown = page.find_elements("css selector", "[role=tabpanel] img")
+        assert all(image.get_attribute("alt") for image in shown if image.is_displayed())
+        assert all(
+            plot.find_elements("xpath", "ancestor-or-self::*[@role='img'][@aria-label]")
+            for plot in page.find_elements("css selector", "[role=tabpanel] .vega-embed")
+            if plot.is_displayed()
+        )
+        width = page.execute_script("return document.documentElement.clientWidth")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width, tab
+    sliders = page.find_elements("css selector", "input[type=range]")
+    labels = [slider.get_attribute("aria-label") for slider in sliders]
+    assert len(labels) == 25 and len(set(labels)) == 25 and all(labels), labels
+
+
+def told(page, name):
+    """Return the text of a picture or of a plot, for those who do not see it."""
+    plot = element(page, f"#{name}")
+    images = plot.find_elements("css selector", "img")
+    text = images[0].get_attribute("alt") if images else plot.get_attribute("aria-label")
+    return text or ""
+
+
+def test_a_street_follows_its_homes_and_its_weather(page, address):
+    picture(page, "model-image")
+    open_tab(page, "Households")
+
+    def said(text):
+        until(lambda: text in told(page, "street-day"), f"the street has not {text}")
+        return float(re.search(r"peak of ([\d.]+) kW", told(page, "street-day"))[1])
+
+    def plots():
+        return [
+            element(page, f"#{name} canvas, #{name} svg").screenshot_as_base64
+            for name in ("street-day", "street-peak")
+        ]
+
+    cold = said("300 homes, 80 with a heat pump")
+    time.sleep(1.0)  # the plots draw themselves
+    before = plots()
+    enter(page, "homes-1", "165")
+    assert said("400 homes, 80 with") > cold
+    until(lambda: all(a != b for a, b in zip(before, plots(), strict=True)), "plots stay")
+    enter(page, "homes-3-pump", "65")
+    colder = said("450 homes, 130 with")
+
+    # On a warm day there is more light, and less to heat.
+    light = element(page, "#daylight input[type=number]").get_attribute("value")
+    enter(page, "temperature", "12")
+    until(
+        lambda: element(page, "#daylight input[type=number]").get_attribute("value") != light,
+        "the daylight does not follow",
+    )
+    until(lambda: said("450 homes") < 0.8 * colder, "the peak does not follow the weather")
+    # By keyboard, and for a day that no training has seen.
+    text = told(page, "street-day")
+    element(page, "#temperature input[type=range]").send_keys(webdriver.Keys.ARROW_LEFT)
+    until(lambda: told(page, "street-day") != text, "the slider does not move by keyboard")
+    enter(page, "daylight", "15")
+    until(lambda: "a guess" in element(page, "#street-said").text, "no word of a strange day")
+    text = told(page, "street-day")
+    element(page, "#weekend input").click()
+    until(lambda: told(page, "street-day") != text, "the weekend changes nothing")
+
+    for residents in range(1, 6):
+        for pump in ("", "-pump"):
+            enter(page, f"homes-{residents}{pump}", "0")
+    until(lambda: "no homes" in told(page, "street-peak"), "the street is not empty")
+    assert own_errors(page, address) == []
 
 
 def test_frequencies_make_another_curve(page, address):

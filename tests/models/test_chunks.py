@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from torch import nn
 from torch.distributions import Bernoulli, Independent
 
 from compvae_pyg import Dots
-from compvae_pyg.models import attribute, chunks
+from compvae_pyg.distributions import noise
+from compvae_pyg.models import attribute, chunks, rank_parts
 
 DOTS = Dots()
 SIZES = torch.tensor([2, 0, 3, 1, 9, 1, 0, 4, 30, 1])
@@ -86,18 +88,24 @@ def test_nor_do_blocks_of_a_decoder_that_draws_otherwise(model, drawn, chunk_siz
 def test_wholes_of_many_parts_are_added_up_in_blocks(model, drawn, monkeypatch):
     parts, sets = DOTS.parts(drawn), (drawn.batch, len(SIZES))
     weight = torch.randn(len(drawn.batch), generator=seeded(3))
+    monkeypatch.setattr(noise, "_ROWS", 16)
     expected = model.generator.w_sum_prior(parts, *sets, weight=weight)
-    monkeypatch.setattr(chunks, "_ROWS", 16)
     rows = []
     handle = model.generator.w_prior.register_forward_hook(lambda _, i, o: rows.append(o.loc.shape))
     made = model.generate(parts, *sets, weight=weight, generator=seeded())
     handle.remove()
     assert max(shape[0] for shape in rows) <= 16 < len(drawn.batch)
-    composed = model.compose(parts, *sets, weight=weight, generator=seeded())
-    torch.testing.assert_close(made, composed.decode_mean(), rtol=1e-9, atol=1e-9)
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            composed = model.compose(parts, *sets, weight=weight, generator=seeded())
+        torch.testing.assert_close(made, composed.decode_mean(), rtol=1e-9, atol=1e-9)
+    few = model.generate(parts, *sets, weight=weight, generator=seeded(), chunk_size=3)
+    torch.testing.assert_close(made, few, rtol=1e-9, atol=1e-9)
     many = torch.stack(
         [
-            chunks.draw_sums(model.generator, model.generator.pack(parts, *sets, weight=weight), g)
+            chunks.Sums(model.generator, model.generator.pack(parts, *sets, weight=weight), g)[
+                0 : len(SIZES)
+            ]
             for g in map(seeded, range(150))
         ]
     )
@@ -106,9 +114,11 @@ def test_wholes_of_many_parts_are_added_up_in_blocks(model, drawn, monkeypatch):
 
 
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("coupling", ["paper", "scaled"])
-def test_a_whole_of_many_parts_passes_in_blocks(small_model, draw, monkeypatch, coupling, residual):
-    model = small_model(coupling=coupling, residual_posterior=residual)
+@pytest.mark.parametrize(("coupling", "aggr"), [("paper", "sum"), ("scaled", "mean")])
+def test_a_whole_of_many_parts_passes_in_blocks(
+    small_model, draw, monkeypatch, coupling, aggr, residual
+):
+    model = small_model(coupling=coupling, aggr=aggr, residual_posterior=residual)
     with torch.no_grad():
         # One coordinate has a member that takes nearly all of the noise, another nearly none.
         model.encoder.w_head.weight[8:].mul_(3.0)
@@ -123,10 +133,16 @@ def test_a_whole_of_many_parts_passes_in_blocks(small_model, draw, monkeypatch, 
         value = model.log_likelihood(
             whole, parts, *sets, num_samples=3, generator=seeded(5), **given
         )
-        return made.w, made.z, value
+        given.pop("weight")
+        shares = attribute(model, whole, parts, *sets, generator=seeded(6), **given)
+        given |= {"candidate_batch": torch.tensor([0, 0, 0]), "num_samples": 3}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ranking = rank_parts(model, whole[:1], parts, *sets, generator=seeded(7), **given)
+        return made.w, made.z, value, *shares[:2], ranking.log_likelihood
 
+    monkeypatch.setattr(noise, "_ROWS", 16)
     expected = results(100)
-    monkeypatch.setattr(chunks, "_ROWS", 16)
     rows = []
     for network in (model.encoder.w_head, model.generator.w_prior):
         network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))

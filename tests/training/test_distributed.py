@@ -35,7 +35,7 @@ torch.save({"weights": model.state_dict(), "kl_w": kl_w}, f"{output}/rank{rank}.
 def train_on_two(tiny, tmp_path):
     """Train in two processes, of which the second has the bad steps."""
 
-    def call(name, not_finite=(), crash=None, resume=False):
+    def call(name, not_finite=(), crash=None, resume=False, launcher=()):
         output = tmp_path / name
         options = {"not_finite": list(not_finite), "crash": crash, "resume": resume}
         script = tmp_path / "script.py"
@@ -43,7 +43,7 @@ def train_on_two(tiny, tmp_path):
         conftest = sys.modules[type(tiny).__module__].__file__
         root = str(Path(__file__).parents[2])
         done = subprocess.run(
-            [sys.executable, script, conftest, output, json.dumps(options)],
+            [sys.executable, *launcher, script, conftest, output, json.dumps(options)],
             env={**os.environ, "PYTHONPATH": root},
             capture_output=True,
             text=True,
@@ -88,4 +88,13 @@ def test_ranks_resume_each_from_its_own_random_state(train_on_two):
     train_on_two("crashed", resume=True)
     for number in (0, 1):
         here, there = rank(output, number)["weights"], rank(expected, number)["weights"]
+        assert all(torch.equal(value, there[name]) for name, value in here.items())
+
+
+@pytest.mark.slow
+def test_torchrun_gives_the_weights_of_the_program_s_own_processes(train_on_two):
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    outputs = train_on_two("own"), train_on_two("torchrun", launcher=launcher)
+    for number in (0, 1):
+        here, there = (rank(output, number)["weights"] for output in outputs)
         assert all(torch.equal(value, there[name]) for name, value in here.items())

@@ -149,34 +149,45 @@ def test_at_most_two_minutes_of_work_are_lost():
 # Several processes
 
 
-def environments():
-    """Those that torchrun gives to two processes."""
+def environments(num_nodes=1):
+    """Those that torchrun gives to two processes, on as many nodes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_PORT": port}
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": str(2 // num_nodes), "MASTER_PORT": port}
     common |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "none"}
-    return [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    places = (divmod(rank, 2 // num_nodes) for rank in range(2))
+    return [
+        {**common, "RANK": str(rank), "GROUP_RANK": str(node), "LOCAL_RANK": str(local)}
+        for rank, (node, local) in enumerate(places)
+    ]
 
 
-@pytest.mark.parametrize("asked", [(0, 1), (1,), (0,)])
-def test_two_processes_stop_together_whichever_is_asked(tmp_path, start, asked):
-    processes = []
-    for rank, environment in enumerate(environments()):
+@pytest.mark.parametrize(
+    ("asked", "name", "num_nodes"),
+    [((0, 1), "SIGTERM", 1), ((1,), "SIGHUP", 2), ((0,), "SIGINT", 1)],
+)
+def test_two_processes_stop_together_whichever_is_asked(tmp_path, start, asked, name, num_nodes):
+    processes, number = [], signal.Signals[name]
+    for rank, environment in enumerate(environments(num_nodes)):
         # Not at the same step: signals come when they come.
-        before = at_step(5 + 2 * rank, signal.SIGTERM) if rank in asked else at_step(-1)
-        processes.append(start(before, environment, f"err{rank}", devices=2))
+        before = at_step(5 + 2 * rank, number) if rank in asked else at_step(-1)
+        options = {"devices": 2 // num_nodes, "num_nodes": num_nodes}
+        options |= {"strategy": "ddp_find_unused_parameters_true"} if num_nodes > 1 else {}
+        processes.append(start(before, environment, f"err{rank}", **options))
     for process in processes:
         process.join(PATIENCE)
-    assert [process.exitcode for process in processes] == [143, 143]
+    assert [process.exitcode for process in processes] == [128 + number] * 2
     assert last_step(tmp_path / "out") == 6 + 2 * min(asked)
     lines = "".join((tmp_path / f"err{rank}").read_text() for rank in range(2)).splitlines()
-    assert sum("SIGTERM" in line for line in lines) == 1
+    assert sum("resume" in line for line in lines) == 1
 
 
 SCRIPT = """
-import importlib.util, sys, time, torch
+import importlib.util, os, sys, time, torch
 torch.set_num_threads(1)
+with open(sys.argv[2] + ".pid" + os.environ.get("LOCAL_RANK", "0"), "w") as file:
+    file.write(str(os.getpid()))
 spec = importlib.util.spec_from_file_location("tiny", sys.argv[1])
 tiny = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tiny)
@@ -194,14 +205,14 @@ with one_line_errors():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", range(10))
-@pytest.mark.parametrize("launcher", ["lightning", "both", "torchrun"])
+@pytest.mark.parametrize("launcher", ["lightning", "child", "both", "torchrun", "worker"])
 def test_sigterm_saves_whatever_starts_the_processes(tmp_path, tiny, launcher, moment):
     script, output = tmp_path / "script.py", tmp_path / "out"
     script.write_text(SCRIPT)
     arguments = [str(script), sys.modules[type(tiny).__module__].__file__, str(output)]
     common = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable]
-    if launcher == "torchrun":
+    if launcher in ("torchrun", "worker"):
         command += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     several = environments() if launcher == "both" else [{}]
     options = {"stderr": subprocess.PIPE, "text": True}
@@ -212,11 +223,14 @@ def test_sigterm_saves_whatever_starts_the_processes(tmp_path, tiny, launcher, m
     while not (rows.exists() and rows.read_bytes().count(b"\n") > 3 * moment + 1):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    for process in processes:
-        process.terminate()
+    if launcher in ("child", "worker"):  # one of the processes that were started by another
+        os.kill(int(Path(f"{output}.pid1").read_text()), signal.SIGTERM)
+    else:
+        for process in processes:
+            process.terminate()
     said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     # The agent of torchrun has a status of its own.
-    expected = 1 if launcher == "torchrun" else 143
+    expected = 1 if launcher in ("torchrun", "worker") else 143
     assert [process.returncode for process in processes] == [expected] * len(processes), said
     assert last_step(output) > 3 * moment
     assert "".join(said).count("SIGTERM: stopped at step") == 1

@@ -92,6 +92,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, trained, tiny, model
         ({"devices": 0}, "devices"),
         ({"num_nodes": 0}, "num_nodes"),
         ({"precision": "8-bit"}, "precision"),
+        ({"strategy": "fsdp"}, "strategy"),
         ({"seed": -1}, "seed"),
         ({"log_every": 0}, "log_every"),
         ({"checkpoint_every": 0}, "checkpoint_every"),

@@ -38,8 +38,9 @@ def trained(data: Any, model: Any, schedule: Any, **config: Any) -> Any:
 
     with tempfile.TemporaryDirectory() as folder:
         try:
+            more = {k: config.pop(k) for k in ("by_num_parts", "validate_every") if k in config}
             config = TrainConfig(**{"output": folder, **config})
-            return train(data, model, schedule, config)
+            return train(data, model, schedule, config, **more)
         except (TypeError, ValueError):
             if os.listdir(folder):
                 raise RuntimeError("training wrote before it refused") from None
@@ -77,6 +78,8 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
                 "data": {k: v for k, v in NO_WHOLES.items() if k != "one without a whole"},
                 "output": {**MISSING, "a number": always(3)},
                 "seed": count(0),
+                "by_num_parts": {"text": always("abc"), "negative": always([-1])},
+                "validate_every": {k: v for k, v in count(1).items() if k != "None"},
                 **{name: count(1) for name in counts},
                 **dict.fromkeys(("accelerator", "strategy", "precision"), choice),
                 **dict.fromkeys(("resume", "compile", "progress"), truth),
@@ -98,7 +101,6 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
             {
                 **{name: count(1) for name in ("num_steps", "batch_size", "max_parts")},
                 "beta_w": {**NO_NUMBER, **MISSING, "zero": always(0.0)},
-                "anneal": {**NO_NUMBER, **MISSING, "too large": always(1.5)},
             },
         ),
     }

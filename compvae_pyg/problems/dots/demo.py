@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compvae_pyg.demo.alternative_text import alternative_text
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems.dots.data import COLORS
 from compvae_pyg.problems.dots.drawing import draw_sites, position_of
@@ -23,7 +24,6 @@ HIT = 0.15  # how far a click or a finger may be from the site that it means
 
 # Gradio reports clicks of a mouse alone; a hidden field receives what any pointer does to a
 # picture. A pointer that goes up close to where it went down has clicked, else it has dragged.
-# Pictures get the text that describes them.
 WATCH_POINTERS = """
 () => {
   const pictures = "#model-image img, #true-image img";
@@ -58,22 +58,14 @@ WATCH_POINTERS = """
     field.dispatchEvent(new Event("input", { bubbles: true }));
     start = null;
   });
-  const describe = () => {
-    const field = document.querySelector("#described textarea, #described input");
-    for (const [id, what] of [
-      ["model-image", "The model's image"],
-      ["true-image", "The true image"],
-      ["samples", "Several images of the model, above as many true ones,"],
-    ]) {
-      const image = document.querySelector("#" + id + " img");
-      const text = what + " of " + (field?.value || "sites");
-      if (image && image.alt !== text) image.alt = text;
-    }
-  };
-  new MutationObserver(describe).observe(document.body, { childList: true, subtree: true });
-  setInterval(describe, 500);
 }
 """
+
+PICTURES = {
+    "model-image": "The model's image of",
+    "true-image": "The true image of",
+    "samples": "Several images of the model, above as many true ones, of",
+}
 
 
 def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
@@ -142,11 +134,14 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
     quick: dict[str, Any] = {"show_progress": "hidden"}
     app.load(start, noise, outputs)
     app.load(None, js=WATCH_POINTERS)
-    pointer.change(point, [scene, pointer, tool, color, noise, site], outputs, **quick)
+    app.load(None, js=alternative_text("described", PICTURES))
+    every: dict[str, Any] = {**quick, "trigger_mode": "multiple"}
+    last: dict[str, Any] = {**quick, "trigger_mode": "always_last"}
+    pointer.change(point, [scene, pointer, tool, color, noise, site], outputs, **every)
     for slider in (x, y):
-        slider.input(slide, [scene, x, y, noise, site], outputs, **quick)
-    site.input(show, [scene, noise, site], outputs, **quick)
-    noise.input(show, [scene, noise, site], outputs, **quick)
+        slider.input(slide, [scene, x, y, noise, site], outputs, **last)
+    site.input(show, [scene, noise, site], outputs, **last)
+    noise.input(show, [scene, noise, site], outputs, **last)
     for button, change in ((new_z, Scene.resample_z), (new_parts, Scene.resample_parts)):
         button.click(
             lambda scene, noise, site, change=change: show(change(scene), noise, site),

@@ -54,6 +54,9 @@ def plot_data(
     Images are ``[S, 3, H, W]`` in [0, 1], ``num_parts`` is ``[S]``; positions of the sites, packed,
     ``[N, 2]``, are marked, in their colours by number, ``[N]``.
 
+    Raises:
+        ValueError: If an array is not of this shape.
+
     Example:
         >>> figure = plot_data(np.zeros((3, 3, 32, 32)), [1, 1, 2], np.zeros((4, 2)))
         >>> figure.get_size_inches().round(1)

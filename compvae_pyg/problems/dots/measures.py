@@ -54,6 +54,10 @@ def sites_shown(images: Tensor, color: Tensor, pos: Tensor, batch: Tensor) -> Te
         pos: Position of each site, ``[N, 2]``: x, to the right, and y, downwards.
         batch: Image of each site, ``[N]``, in any order.
 
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If shapes or devices do not fit, or a colour or an image is not there.
+
     Example:
         >>> red = torch.zeros(1, 3, 32, 32)
         >>> red[:, 0] = 1.0
@@ -81,6 +85,9 @@ def site_accuracy(images: Tensor, color: Tensor, pos: Tensor, batch: Tensor) -> 
 
     Neighbours cover each other: what a generated image can reach is the accuracy of a ground-truth
     image of the same sites. Without sites the result is ``nan``.
+
+    Raises:
+        TypeError, ValueError: As :func:`sites_shown`.
 
     Example:
         >>> from compvae_pyg import Dots

@@ -50,6 +50,7 @@ _STEPS = 4  # of the guess at the noise of sites
 _TINY = 1e-13  # a mass that is none
 _SHARP = 1e-3  # standard deviation of mass and presence, relative to them
 _LEAST = 3e-7  # standard deviation of a presence that is none
+_AT_A_TIME = 4096  # sites, which bounds the memory
 _UNCOUPLED = -20.0  # coupling logit of what is not inferred
 
 
@@ -58,6 +59,14 @@ def places(size: int) -> Tensor:
     line = torch.linspace(-1.0, 1.0, IMAGE_SIZE).view(size, -1).mean(dim=1)
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x, y], dim=-1).view(-1, 2)
+
+
+def _blocks(num_sites: int) -> list[slice]:
+    """Return which sites to look at together: some at a time, where no gradients flow."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return [slice(None)]
+    starts = range(0, max(1, num_sites), _AT_A_TIME)
+    return [slice(start, start + _AT_A_TIME) for start in starts]
 
 
 def cell_of(pos: Tensor, cells: Tensor) -> Tensor:
@@ -339,13 +348,19 @@ class DifferenceEmbedding(nn.Module):
         guess, code, slopes, image = self._guess(whole, {"color": color, "pos": pos}, batch)
         seen = torch.cat([2.0 * whole - 1.0, 4.0 * (whole - image)], dim=1)
         features = self.conv(seen.contiguous(memory_format=torch.channels_last))
-        at_cells = gather(self.look(features.flatten(2).transpose(1, 2)), batch)
-        offset = self.cells - pos.unsqueeze(1)
-        shift, factor = self.gate(color).unsqueeze(1).chunk(2, dim=-1)
-        h = F.relu(at_cells * factor + self.where(powers(offset)) + shift)
-        near = torch.exp(-4.0 * offset.square().sum(dim=-1, keepdim=True))
-        around = torch.cat([h.mean(dim=1), 4.0 * (h * near).mean(dim=1)], dim=1)
-        site = self.part(torch.cat([self.color(color), powers(pos), guess, slopes, around], dim=1))
+        look = self.look(features.flatten(2).transpose(1, 2))
+
+        def of_sites(rows: slice) -> Tensor:
+            offset = self.cells - pos[rows].unsqueeze(1)
+            shift, factor = self.gate(color[rows]).unsqueeze(1).chunk(2, dim=-1)
+            h = gather(look, batch[rows]) * factor + self.where(powers(offset)) + shift
+            near, h = torch.exp(-4.0 * offset.square().sum(dim=-1, keepdim=True)), F.relu(h)
+            around = [h.mean(dim=1), 4.0 * (h * near).mean(dim=1)]
+            known = self.color(color[rows]), powers(pos[rows]), guess[rows], slopes[rows]
+            return cast(Tensor, self.part(torch.cat([*known, *around], dim=1)))
+
+        pieces = [of_sites(rows) for rows in _blocks(len(pos))]
+        site = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
         log_noise = self._generative[0].log_noise.expand_as(guess)
         return self.whole(features), torch.cat([site, guess, log_noise, pos, code], dim=1)
 
@@ -359,30 +374,43 @@ class DifferenceEmbedding(nn.Module):
         with torch.inference_mode(False), torch.no_grad():
             sites = {name: value.clone() for name, value in sites.items()}
             whole, batch = whole.clone(), batch.clone()
-            loc, _ = w_prior(sites).to(whole.dtype).chunk(2, dim=1)
-            w_sum = whole.new_zeros(len(whole), loc.shape[1]).index_add(0, batch, loc)
-            size = decoder.channels * _CELLS
-            presence = loc[:, -2 * size : -size]
-            code = presence.unflatten(1, (decoder.channels, _CELLS)).sum(dim=2)
+            blocks, codes = _blocks(len(batch)), list[Tensor]()
+            num_noise, w_sum = decoder.channels * _CELLS, torch.zeros(())
+            for rows in blocks:
+                some = {name: value[rows] for name, value in sites.items()}
+                loc, _ = w_prior(some).to(whole.dtype).chunk(2, dim=1)
+                none = whole.new_zeros(len(whole), loc.shape[1])
+                w_sum = w_sum + none.index_add_(0, batch[rows], loc)
+                presence = loc[:, -2 * num_noise : -num_noise]
+                codes.append(presence.unflatten(1, (decoder.channels, _CELLS)).sum(dim=2))
+            code, cell = torch.cat(codes), cell_of(sites["pos"], self.cells)
             z = whole.new_zeros(len(whole), decoder.z_channels)
             seen = F.avg_pool2d(at_least_float32(whole), IMAGE_SIZE // _FINE)
             seen = _by_cell(seen.permute(0, 2, 3, 1)).transpose(1, 2)
 
-            def with_noise(noise: Tensor) -> Tensor:
-                noise = F.pad(presence * noise, (loc.shape[1] - size, 0))
-                return w_sum.index_add(0, batch, noise.to(whole.dtype))
+            def shares(rows: slice) -> Tensor:
+                return (code[rows].unsqueeze(2) * cell[rows].unsqueeze(1)).flatten(1)
 
-            def slope_at(noise: Tensor) -> Tensor:
+            def with_noise(guess: Tensor) -> Tensor:
+                noise = whole.new_zeros(len(whole), num_noise)
+                for rows in blocks:
+                    noise.index_add_(0, batch[rows], (shares(rows) * guess[rows]).to(whole.dtype))
+                return w_sum + F.pad(noise, (w_sum.shape[1] - num_noise, 0))
+
+            def slope_at(guess: Tensor) -> Tensor:
+                total = with_noise(guess)
                 with torch.enable_grad():
-                    image = decoder.at_points(with_noise(noise.requires_grad_()), z)[:, :3]
+                    image = decoder.at_points(total.requires_grad_(), z)[:, :3]
                     error = (seen - at_least_float32(image)).square().sum()
-                    return (IMAGE_SIZE / _FINE) ** 2 * torch.autograd.grad(error, noise)[0]
+                    down = torch.autograd.grad(error, total)[0][:, -num_noise:].to(guess.dtype)
+                of_sites = [(shares(rows) * down[batch[rows]]).sum(1, True) for rows in blocks]
+                return (IMAGE_SIZE / _FINE) ** 2 * torch.cat(of_sites)
 
-            guess = loc.new_zeros(len(loc), 1, dtype=torch.float32)
+            guess = cell.new_zeros(len(batch), 1)
             first = slope = slope_at(guess)
             step = -slope / (2.0 + slope.abs())
             for _ in range(_STEPS):
-                guess = (guess + step).detach()
+                guess = guess + step
                 slope, before = slope_at(guess), slope
                 curvature = (slope - before) / step
                 small = -slope / (2.0 + slope.abs())
@@ -390,7 +418,7 @@ class DifferenceEmbedding(nn.Module):
                 step = torch.where(step.abs() > 1e-4, step, 1e-4)  # which the next is divided by
             image = decoder(with_noise(guess), z)[:, :3]
         slopes = [f for g in (first, slope) for f in (g / (1.0 + g.abs()), g.abs().log1p())]
-        return guess.detach(), code, torch.cat(slopes, dim=1), image.to(whole.dtype)
+        return guess, code, torch.cat(slopes, dim=1), image.to(whole.dtype)
 
 
 @check_options

@@ -32,6 +32,10 @@ class Dots(Problem):
     A part is a colour (one of five) and a position in :math:`[-0.9, 0.9]^2`; its intensity, uniform
     in [5, 10], is its intrinsic variety. A whole is the image, ``[3, 32, 32]``.
 
+    Raises:
+        TypeError, ValueError: By all methods, if an argument is of another type or does not fit the
+            others.
+
     Example:
         >>> dots = Dots()
         >>> data = dots.sample(torch.tensor([1, 4]), torch.Generator().manual_seed(0))

@@ -67,6 +67,9 @@ def recompose_dots(
     for each of ``num_samples`` series. Sites and latents are drawn from ``seed``; a site that is
     neither black nor white comes first, if there is one.
 
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range.
+
     Example:
         >>> from compvae_pyg import Dots
         >>> series = recompose_dots(Dots().build("small"), Dots(), num_parts=3, num_samples=2)
@@ -106,6 +109,9 @@ def reconstruct_dots(
     seed: int = 0,
 ) -> Reconstructions:
     """Reconstruct ``num_examples`` images of each number of sites, drawn from ``seed``.
+
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range.
 
     Example:
         >>> from compvae_pyg import Dots

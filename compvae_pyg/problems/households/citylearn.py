@@ -31,6 +31,12 @@ def read_citylearn(wheel: str | PathLike[str]) -> Pool:
     Raises:
         TypeError: If the argument is of another type.
         ValueError: If the file is not that wheel.
+
+    Example:
+        >>> read_citylearn("CityLearn-2.0.0-py3-none-any.whl")  # before it was downloaded
+        Traceback (most recent call last):
+            ...
+        ValueError: wheel must be that of CityLearn 2.0.0 (got ...
     """
     check_type(wheel, "wheel", str, PathLike)
     try:

@@ -28,7 +28,17 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 
 def draw_figures(model: CompVAE, problem: Households, seed: int) -> dict[str, Figure]:
-    """Draw bands of curves and the peaks of 50 homes on days that are held out."""
+    """Draw bands of curves and the peaks of 50 homes on days that are held out.
+
+    Example:
+        >>> import torch
+        >>> from compvae_pyg.networks import Categorical
+        >>> from compvae_pyg.problems.households import Pool
+        >>> load, home = torch.rand(5, 4, 24), {"home": torch.arange(5)}
+        >>> homes = Households(Pool("mine", load, home, {"home": Categorical(5)}), "hidden")
+        >>> sorted(draw_figures(homes.build("small"), homes, seed=0))
+        ['bands', 'peaks']
+    """
     held_out = problem.held_out()
     assert isinstance(held_out, Households)
     kinds = held_out.kinds(6)
@@ -53,7 +63,13 @@ def draw_figures(model: CompVAE, problem: Households, seed: int) -> dict[str, Fi
 
 
 def plot_bands(samples: Mapping[str, tuple[Tensor, Tensor]], step_hours: float) -> Figure:
-    """Draw 5, 50 and 95 % of true and generated curves, ``[S, T]`` both, of each kind."""
+    """Draw 5, 50 and 95 % of true and generated curves, ``[S, T]`` both, of each kind.
+
+    Example:
+        >>> load = np.random.default_rng(0).random((20, 48))
+        >>> len(plot_bands({"a home": (load, load), "50 homes": (load, load)}, 0.5).axes)
+        2
+    """
     columns = min(3, len(samples))
     rows = -(-len(samples) // columns)
     figure = style.chart(2.9 * columns, 2.1 * rows + 0.3)
@@ -76,12 +92,20 @@ def plot_bands(samples: Mapping[str, tuple[Tensor, Tensor]], step_hours: float) 
         axes.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("kW")
+    for axes in grid.flat[max(0, len(samples) - columns) : len(samples)]:
+        axes.set_xlabel("hour of the day")
     style.legend_above(figure, grid[0, 0])
     return figure
 
 
 def plot_diversity(rows: Sequence[EnsembleRow]) -> Figure:
-    """Draw what many homes on one day have in common, by their number: true, generated, simpler."""
+    """Draw what many homes on one day have in common, by their number: true, generated, simpler.
+
+    Example:
+        >>> rows = [EnsembleRow("true", size, 100, *12 * [1.0]) for size in (1, 4)]
+        >>> len(plot_diversity(rows).axes)
+        3
+    """
     figure = style.chart(8.6, 2.7)
     panels: Any = figure.subplots(1, 3)
     by_name = {
@@ -106,7 +130,13 @@ def plot_diversity(rows: Sequence[EnsembleRow]) -> Figure:
 
 
 def plot_peaks(wholes: Mapping[str, Tensor], num_parts: int) -> Figure:
-    """Draw the load-duration curve of so many homes, and how likely a day's peak is exceeded."""
+    """Draw the load-duration curve of so many homes, and how likely a day's peak is exceeded.
+
+    Example:
+        >>> load = np.random.default_rng(0).random((20, 48))
+        >>> len(plot_peaks({"true": load, "generated": load}, 50).axes)
+        2
+    """
     figure = style.chart(7.2, 2.8)
     panels: Any = figure.subplots(1, 2)
     for name, curves in wholes.items():

@@ -48,7 +48,7 @@ def read_meters(
     columns: tuple[str, str, str] | None = None,
     name: str = "meters",
 ) -> Pool:
-    """Read meters into a :class:`Pool`, in two passes over the files, a block at a time.
+    r"""Read meters into a :class:`Pool`, in two passes over the files, a block at a time.
 
     Memory is that of the result, 2 bytes a reading: 350 MB for 5,000 homes and two years of half
     hours. A home's day enters it if it is complete. Left out, counted and said in ``notes``, are:
@@ -79,6 +79,15 @@ def read_meters(
     Raises:
         TypeError: If an argument is of another type.
         ValueError: If a column is missing, nothing is left, or unit and column disagree.
+
+    Example:
+        >>> import tempfile
+        >>> rows = ["home,timestamp,kWh", *(f"a,2026-03-01 {h:02}:00,0.5" for h in range(24))]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (file := Path(folder) / "readings.csv").write_text("\n".join(rows))
+        ...     pool = read_meters(file, step_minutes=60)
+        >>> pool.load.shape, pool.days
+        (torch.Size([1, 1, 24]), ('2026-03-01',))
     """
     check_choice(unit, "unit", get_args(Unit))
     check_choice(clock, "clock", get_args(Clock))

@@ -47,6 +47,10 @@ class Households(Problem):
         day: Whether the day is ``"given"`` to the model as the context of a whole, or ``"hidden"``:
             the latent of the whole then has to learn what homes share.
 
+    Raises:
+        TypeError: If ``pool`` is of another type.
+        ValueError: If ``day`` is unknown, or ``"given"`` and the pool has no conditions.
+
     Example:
         >>> homes = Households()
         >>> data = homes.sample(torch.tensor([3, 50]))
@@ -142,6 +146,12 @@ class Households(Problem):
 
         return draw_figures(model, self, seed)
 
+    def add_demo(self, gr: Any, app: Any, model: CompVAE) -> None:
+        """Add a tab to the page of the demo (extra ``demo``)."""
+        from compvae_pyg.problems.households.demo import add_tab
+
+        add_tab(gr, app, model, self)
+
     def _batch(
         self, day: Tensor, parts: Mapping[str, Tensor], load: Tensor, sizes: Tensor
     ) -> Batch:
@@ -178,7 +188,7 @@ class Households(Problem):
         if self._held_out is not None:
             return self._held_out
         if isinstance(self.pool, SimulatedPool):
-            return Households(SimulatedPool("held_out"), self.day)
+            return Households(SimulatedPool("held_out", self.pool.path), self.day)
         return self
 
     def split(self, every_day: int = 5, every_home: int = 0) -> Households:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -19,7 +21,8 @@ __all__ = ["SimulatedPool", "heat_pumps"]
 Split = Literal["training", "held_out", "many"]
 
 _SIZES = torch.tensor([0.305, 0.265, 0.16, 0.145, 0.125])  # of homes by residents, made more even
-_HEAT_PUMPS = {"training": (20, 1), "held_out": (20, 2), "many": (40, 3)}  # a size and day; seed
+_SEEDS = {"training": 1, "held_out": 2, "many": 3}  # of the heat pumps
+_FEWEST = 20  # heat pumps of a size on a day
 _ALIKE = 8  # days whose loads of appliances are taken together in training
 _NUM_RESIDENTS = 5
 _FLOOR = 0.005  # kW
@@ -93,18 +96,43 @@ def heat_pumps(
 
 
 @cache
-def _stored() -> dict[str, np.ndarray]:
-    path = files("compvae_pyg.problems.households") / "data" / "simulated.npz"
-    with path.open("rb") as file, np.load(file) as archive:
-        return {name: archive[name] for name in archive.files}
+def stored_homes(path: Path | None = None) -> dict[str, np.ndarray]:
+    """Return the arrays of a pool, by default those that are shipped.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such archive.
+
+    Example:
+        >>> stored_homes()["training"].shape  # [day, residents, home, step]
+        (292, 5, 6, 48)
+    """
+    shipped = files("compvae_pyg.problems.households") / "data" / "simulated.npz"
+    with (shipped if path is None else path).open("rb") as file:
+        try:
+            with np.load(file) as archive:
+                stored = {name: archive[name] for name in archive.files}
+        except (ValueError, BadZipFile, EOFError) as error:
+            raise ValueError(f"path must be an archive of arrays (got {path}: {error})") from None
+    needed = {"temperature", "irradiance", "weekend"}
+    for split in _SEEDS:
+        needed |= {split, f"{split}_days"}
+    if missing := sorted(needed - set(stored)):
+        raise ValueError(f"path must hold arrays {sorted(needed)} (got {path}, without {missing})")
+    for split in _SEEDS:
+        shape = (len(stored[f"{split}_days"]), _NUM_RESIDENTS, stored[split].shape[2], 48)
+        if stored[split].shape != shape:
+            raise ValueError(f"{split} must have shape {shape} (got {stored[split].shape})")
+    return stored
 
 
 @cache
-def _heat(split: str) -> Tensor:
-    stored = _stored()
+def _heat(split: str, path: Path | None) -> Tensor:
+    stored = stored_homes(path)
     days = stored[f"{split}_days"].astype(np.int64)
     temperature, irradiance = (stored[name][days] for name in ("temperature", "irradiance"))
-    return torch.tensor(heat_pumps(temperature, irradiance, *_HEAT_PUMPS[split]))
+    homes = max(_FEWEST, stored[split].shape[2])
+    return torch.tensor(heat_pumps(temperature, irradiance, homes, _SEEDS[split]))
 
 
 class SimulatedPool:
@@ -117,12 +145,21 @@ class SimulatedPool:
     Args:
         split: Days: ``"training"``, 292; ``"held_out"``, every fifth of the year; ``"many"``, 12
             of these with 40 homes of each size, for wholes of many homes.
+        path: A file that ``examples/simulate_homes.py`` has written; by default that of the
+            package.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the split is another, or the file is none of these.
 
     Attributes:
         fields: What describes a home: ``residents``, 1 to 5, and ``heat_pump``, 0 or 1.
         conditions: Of each day: mean temperature in °C, mean irradiance in W/m², that of 16 to 22
             hours, and whether it is on a weekend, ``[D, 4]``.
         names: Of the conditions.
+
+    Raises:
+        ValueError: If there is no such split.
 
     Example:
         >>> pool = SimulatedPool("held_out")
@@ -137,17 +174,18 @@ class SimulatedPool:
     step_hours = 0.5
     most_parts = 400
 
-    def __init__(self, split: Split = "training") -> None:
-        check_choice(split, "split", ("training", "held_out", "many"))
-        stored = _stored()
+    def __init__(self, split: Split = "training", path: str | Path | None = None) -> None:
+        check_choice(split, "split", tuple(_SEEDS))
         self.split = split
+        self.path = None if path is None else Path(path)
+        stored = stored_homes(self.path)
         self.days = stored[f"{split}_days"].astype(np.int64)
         weather = [stored[n][self.days].astype(np.float64) for n in ("temperature", "irradiance")]
         evening = weather[1][:, 96:132].mean(1)
         weekend = stored["weekend"][self.days].astype(np.float64)
         conditions = np.stack([*(x.mean(1) for x in weather), evening, weekend], axis=1)
         self.conditions = torch.tensor(conditions, dtype=torch.float32)
-        self.heat = _heat(split)
+        self.heat = _heat(split, self.path)
         base = stored[split].astype(np.float32)
         alike = np.arange(len(base))[:, None]
         if split == "training":

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from compvae_pyg.demo.alternative_text import alternative_text
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems.sines.problem import Sines
 
@@ -14,24 +15,10 @@ __all__ = ["add_tab", "draw_curves"]
 LARGEST_COUNT = 8
 NUM_DRAWN = 5
 
-# A plot has no text for those who do not see it: the hidden field says what it shows.
-DESCRIBE = """
-() => {
-  const describe = () => {
-    const field = document.querySelector("#waves textarea, #waves input");
-    for (const [id, what] of [
-      ["curves", "A curve of the model and a true one"],
-      ["draws", "Several curves of the model"],
-    ]) {
-      const plot = document.querySelector("#" + id);
-      if (!plot) continue;
-      plot.setAttribute("role", "img");
-      plot.setAttribute("aria-label", what + ", of " + (field?.value || "waves"));
-    }
-  };
-  setInterval(describe, 500);
+PLOTS = {
+    "curves": "A curve of the model and a true one, of",
+    "draws": "Several curves of the model, of",
 }
-"""
 
 
 @torch.no_grad()
@@ -115,9 +102,10 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
     inputs, outputs = [seed, *present, *counts], [plot, draws, waves]
     quick: dict[str, Any] = {"show_progress": "hidden"}
     app.load(show, inputs, outputs)
-    app.load(None, js=DESCRIBE)
+    app.load(None, js=alternative_text("waves", PLOTS))
     for box, count in zip(present, counts, strict=True):
         box.change(show, inputs, outputs, **quick)
         # Who says how many waves there are says that there are some.
-        count.input(lambda: True, None, box, **quick).then(show, inputs, outputs, **quick)
+        given = count.input(lambda: True, None, box, trigger_mode="always_last", **quick)
+        given.then(show, inputs, outputs, **quick)
     again.click(lambda seed: seed + 1, seed, seed).then(show, inputs, outputs)

@@ -44,6 +44,9 @@ def draw_figures(model: CompVAE, problem: Sines, seed: int) -> dict[str, Figure]
 def plot_sum(recomposition: SinesRecomposition) -> Figure:
     """Draw a whole against the sum of its parts, true and inferred (paper, Fig. 2).
 
+    Raises:
+        ValueError: If curves are not of shapes that fit.
+
     Example:
         >>> model = Sines().build("small")
         >>> len(plot_sum(recompose_sines(model, Sines(), category=[0, 2])).axes)
@@ -67,6 +70,9 @@ def plot_sum(recomposition: SinesRecomposition) -> Figure:
 
 def plot_variety(variety: SinesVariety) -> Figure:
     """Draw many curves of one wave of each category, true and generated (paper, Fig. 5).
+
+    Raises:
+        ValueError: If curves are not of shapes that fit.
 
     Example:
         >>> type(plot_variety(sines_variety(Sines().build("small"), Sines()))).__name__
@@ -94,6 +100,9 @@ def plot_sines_recomposition(recomposition: SinesRecomposition) -> Figure:
     """Draw a curve's waves alone, added one by one, and left out one by one (paper, Fig. 6).
 
     The model's curves come from what it inferred from all waves, the lowest of the second column.
+
+    Raises:
+        ValueError: If curves are not of shapes that fit.
 
     Example:
         >>> model = Sines().build("small")
@@ -127,6 +136,9 @@ def plot_sines_recomposition(recomposition: SinesRecomposition) -> Figure:
 
 def plot_nonlinearity(result: SinesNonlinearity) -> Figure:
     """Draw ground-truth curves of the same waves that saturate more and more (paper, Fig. 10).
+
+    Raises:
+        ValueError: If curves are not of shapes that fit.
 
     Example:
         >>> type(plot_nonlinearity(sines_nonlinearity(Sines()))).__name__

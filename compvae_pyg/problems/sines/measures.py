@@ -103,6 +103,11 @@ def spectrum(
         period: :math:`T_0`, in samples.
         reach: Bound of :math:`|s| / K`.
 
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If shapes or devices do not fit, a number is out of range, or there are too few
+            samples for so many frequencies.
+
     Example:
         >>> from compvae_pyg.problems.sines import render_sines
         >>> waves = torch.tensor([0, 2]), torch.tensor([1.0, 0.5]), torch.tensor([0.0, 1.0])

@@ -87,6 +87,9 @@ def recompose_sines(
     are decoded as in :func:`~compvae_pyg.problems.dots.recompose_dots`, with the inferred
     :math:`\varepsilon` of :math:`z`. Amplitudes, phases and latents are drawn from ``seed``.
 
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range.
+
     Example:
         >>> from compvae_pyg import Sines
         >>> recompose_sines(Sines().build("small"), Sines(), category=[0, 2, 2]).without.shape
@@ -118,6 +121,9 @@ def sines_variety(
 ) -> SinesVariety:
     """Draw ``num_draws`` curves of one wave of each category from ``seed`` (paper, Fig. 5).
 
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range.
+
     Example:
         >>> from compvae_pyg import Sines
         >>> sines_variety(Sines().build("small"), Sines(), num_draws=5).generated.shape
@@ -145,6 +151,9 @@ def sines_nonlinearity(
 
     Amplitudes and phases are drawn from ``seed``; the other parameters are those of the problem.
     ``nonlinearity`` must hold positive numbers, and ``category`` at least one of the categories.
+
+    Raises:
+        TypeError, ValueError: If an argument is of another type or out of range.
 
     Example:
         >>> from compvae_pyg import Sines
