@@ -145,14 +145,16 @@ class SiteField(nn.Module):
 class NoiseHead(nn.Module):
     """Residual posterior of a site's noise, at first of low variance; all else is the prior.
 
-    The features of sites end in a guess at the noise, the logarithm of its scale, the position, and
-    the code: where a channel has little of it, the posterior is near the prior.
+    The features of sites end in a guess at the noise, the position, and the code: where a channel
+    has little of it, the posterior is near the prior. The scale of the prior is no feature: the
+    networks would learn it for its use to them, and not for the divergence.
     """
 
     cells: Tensor
 
-    def __init__(self, hidden_channels: int, channels: int) -> None:
+    def __init__(self, w_prior: SiteField, hidden_channels: int, channels: int) -> None:
         super().__init__()
+        self._w_prior = (w_prior,)  # in a tuple, it is not this module's own
         self.channels = channels
         self.known = channels * (_POINTS + _CELLS)  # numbers that are not inferred
         self.register_buffer("cells", places(_GRID), persistent=False)
@@ -171,8 +173,8 @@ class NoiseHead(nn.Module):
 
     def forward(self, h: Tensor, parts: Tensor) -> Tensor:
         """Return means, log-variances and coupling logits, ``[N, 3 D_w]``."""
-        sizes = 1, 1, 2, self.channels
-        guess, log_noise, pos, code = parts[:, -sum(sizes) :].split(sizes, dim=1)
+        sizes, log_noise = (1, 2, self.channels), self._w_prior[0].log_noise
+        guess, pos, code = parts[:, -sum(sizes) :].split(sizes, dim=1)
         share = (code.unsqueeze(2) * cell_of(pos, self.cells).unsqueeze(1)).flatten(1)
         correction, log_variance, logits = self.lin(h).split(1, dim=1)
         shift = (guess + correction) * torch.exp(-log_noise) * share
@@ -339,7 +341,7 @@ class DifferenceEmbedding(nn.Module):
         self.where = nn.Linear(4, hidden_channels)
         self.gate = nn.Embedding(NUM_COLORS, 2 * hidden_channels)
         self.color = nn.Embedding(NUM_COLORS, 32)
-        given = 4 + w_prior.code.embedding_dim
+        given = 3 + w_prior.code.embedding_dim
         self.part = nn.Linear(32 + 4 + 5 + 2 * hidden_channels, part_channels - given)
 
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -361,8 +363,7 @@ class DifferenceEmbedding(nn.Module):
 
         pieces = [of_sites(rows) for rows in _blocks(len(pos))]
         site = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-        log_noise = self._generative[0].log_noise.expand_as(guess)
-        return self.whole(features), torch.cat([site, guess, log_noise, pos, code], dim=1)
+        return self.whole(features), torch.cat([site, guess, pos, code], dim=1)
 
     @torch.compiler.disable  # of what it differentiates, no graph is made
     def _guess(
@@ -454,7 +455,7 @@ def build_dots_small(
             part_noise=False,
             z_head=whole_posterior(whole_channels, z_channels),
             aggr=aggr,
-            w_head=NoiseHead(hidden_channels, channels),
+            w_head=NoiseHead(w_prior, hidden_channels, channels),
         ),
         z_prior=StandardNormal(z_channels),
         w_prior=w_prior,
