@@ -39,6 +39,9 @@ class Options(RunOptions):
     zone: str = "UTC"
     """Of your own meters: time zone of the homes, such as Europe/London."""
 
+    num_wholes: int = 2000
+    """Number of wholes that each row of the evaluation comes from."""
+
     day: Literal["given", "hidden"] = "given"
     """Whether the model is given the conditions of the day, or has to learn what homes share."""
 
@@ -55,6 +58,7 @@ def main(options: Options) -> None:
     )
     from compvae_pyg.networks import fit_normalization
     from compvae_pyg.plots import plot_losses, read_metrics
+    from compvae_pyg.problems.households import Households, SimulatedPool
     from compvae_pyg.problems.households.figures import plot_diversity
     from compvae_pyg.progress import progress
     from compvae_pyg.training import Schedule, train
@@ -71,9 +75,14 @@ def main(options: Options) -> None:
         return
     model.save_pretrained(options.output)
 
-    sizes = [k for k in options.num_parts or (1, 4, 16, 50) if k <= held_out.pool.most_parts]
-    how = {"num_parts": sizes, "num_wholes": options.num_wholes, "seed": options.seed}
-    rows = evaluate_ensembles(model, held_out, training=homes, **how)
+    simulated = options.data == ("simulated",)
+    asked = options.num_parts or ((1, 4, 16, 50) if simulated else (1, 2, 4, 8, 16))
+    how = {"num_wholes": options.num_wholes, "seed": options.seed, "training": homes}
+    sizes = [k for k in asked if k <= held_out.pool.most_parts]
+    rows = evaluate_ensembles(model, held_out, num_parts=sizes, **how)
+    if simulated and not options.num_parts:  # of days with many homes
+        many = Households(SimulatedPool("many"), options.day)
+        rows += evaluate_ensembles(model, many, num_parts=(200,), **how)
     print(format_table(rows), format_legend(rows), sep="\n\n")
     write_evaluation(options.output / "evaluation.json", rows, seed=options.seed)
     with progress(None, "figures", "files", delay=0.0) as bar:

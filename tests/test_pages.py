@@ -60,7 +60,7 @@ def run(code, names, name):
             assert actual == shape, f"{name}: {line} has shape {actual}"
 
 
-# Trainings that a page shows whole and that are cut short here.
+# Trainings and simulations that a page shows whole and that are cut short here.
 SHORTER = {
     "docs/your-own-problem.md": (
         ("= 10_800,", "= 8,"),
@@ -68,6 +68,7 @@ SHORTER = {
         ("num_wholes=100, num_classified=200", "num_wholes=3, num_samples=2, num_classified=6"),
         ('"num_steps": 3_000', '"num_steps": 20'),
     ),
+    "docs/notebooks/street-peaks.ipynb": (("NUMBER = 2_000", "NUMBER = 200"), ("=500,", "=100,")),
     "docs/your-own-data.md": ((', group="day"), 4_000', ', group="day"), 26'),),
 }
 NEEDED = {

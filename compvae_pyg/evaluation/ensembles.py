@@ -32,9 +32,11 @@ class EnsembleRow(EvaluationRow):
 
     Attributes:
         sample: ``"generated"``; ``"true"``, another true sample, the oracle; ``"independent"``,
-            sums of true parts each on a day of its own; ``"independent generated"``; or
-            ``"gaussian"``, of the mean and covariance of training wholes of the same parts.
-        num_parts, num_wholes: How many parts, and wholes.
+            sums of true parts each on a day of its own; ``"independent generated"``;
+            ``"training"``, training wholes of the same parts, which a model would generate that
+            knew these by heart; or ``"gaussian"``, of their mean and covariance.
+        num_parts: Number of parts of each whole.
+        num_wholes: Number of wholes.
         mean_error, q05_error, q50_error, q95_error: Of the mean and of quantiles at each point.
         variance_ratio: Of the variances of points, generated to true.
         energy_variance_ratio: Of the variances of the mean of a curve, as energy is of power.
@@ -151,8 +153,8 @@ def evaluate_ensembles(
     Args:
         model: The model.
         problem: Where true wholes come from, :meth:`~compvae_pyg.Problem.ensembles`: held out.
-        training: Where the wholes come from whose mean and covariance the Gaussian has; without
-            it, there is none.
+        training: Where the wholes come from that are compared too, and whose mean and covariance
+            the Gaussian has; without it, there are none.
         num_parts: Numbers of parts, the first 1.
         num_wholes: Wholes of a sample.
         seed: Seed of all that is drawn.
@@ -206,6 +208,7 @@ def _rows(
     if training is not None:
         seen = training.ensembles(size, number, **options).whole
         factor = torch.linalg.cholesky(seen.T.cov() + 1e-6 * seen.var() * torch.eye(seen.shape[1]))
+        samples["training"] = seen
         samples["gaussian"] = seen.mean(0) + torch.randn_like(seen) @ factor.T
     energy = {name: x.mean(1).var() for name, x in {**samples, **alone}.items()}
     rows = []

@@ -5,14 +5,16 @@ part does on its own grows with the root of their number :math:`K`, what they sh
 :math:`K`:
 
 .. math::
-    \mu = e^{f + g} \sum_i a(\ell_i, c) B, \qquad
-    \sigma^2 = e^{2 (f' + g')} \sum_i a'(\ell_i, c) B', \qquad
+    \mu = e^{f + g} \sum_i a(\ell_i, c)\, e^{h(z)} B, \qquad
+    \sigma^2 = e^{2 (f' + g')} \sum_i a'(\ell_i, c)\, e^{h'(z)} B', \qquad
     f, f' = f\bigl(\tilde w / K, 1 / \sqrt K, c\bigr), \quad g, g' = g\bigl(\tilde a / K, c, z\bigr)
 
 The latent of a part holds 1, whose sum is :math:`K`, its codes :math:`a, a'` and its style, a few
 numbers of what the fields do not determine: read per part, :math:`\tilde w / K`, style varies as
-:math:`1 / \sqrt K`. The latent of the whole is read beside the composition alone, so that what it
-says of the day holds for each home, however many they are. All of it is bounded.
+:math:`1 / \sqrt K`. Without a context the latent of the whole, which is then the day, is a gain of
+each code, :math:`h`: what it says holds for each home of a kind, however many there are, and of
+which other kinds. With one, it says what the context leaves, beside the composition alone. All of
+it is bounded.
 """
 
 from __future__ import annotations
@@ -146,10 +148,31 @@ class LoadPrior(nn.Module):
         return torch.cat([known, style, sure, style], dim=1)
 
 
+class SharedPrior(nn.Module):
+    r"""Mean and log-variance of p(z | K) of a hidden day, :math:`a + b / K` both, learned.
+
+    What is inferred of the day from few homes is theirs as well, and spreads further: with one
+    prior for all K, the days of many homes would be spread as those of one.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.moments = nn.Parameter(torch.zeros(2, 2 * channels))
+
+    def reset_parameters(self) -> None:
+        """Make it standard normal."""
+        nn.init.zeros_(self.moments)
+
+    def forward(self, w_sum: Tensor) -> Tensor:
+        """Return means and log-variances, ``[S, 2 D_z]``, of aggregates ``[S, D_w]``."""
+        many, one = self.moments
+        return many + one / w_sum[:, :1].clamp(min=1.0)
+
+
 class LoadDecoder(nn.Module):
     r"""The distribution of a whole: see the module, and :func:`observation` for its correlations.
 
-    For curves of any sign, factors of the mean are shifts, in units of :math:`K` loads of a part.
+    For curves of any sign, factors and gains of the mean are shifts, in units of loads of a part.
     """
 
     def __init__(
@@ -171,21 +194,21 @@ class LoadDecoder(nn.Module):
         self.conditions = Conditions(context_channels) if context_channels else None
         self.mean_basis = nn.Parameter(torch.empty(codes, length))
         self.variance_basis = nn.Parameter(torch.empty(codes, length))
-        composition = 2 * codes + context_channels
+        known = 2 * codes + context_channels
         self.trunk = nn.Sequential(
             *activated(
-                nn.Linear(composition + style_channels + 1, hidden_channels),
+                nn.Linear(known + style_channels + 1, hidden_channels),
                 Residual(hidden_channels),
                 Residual(hidden_channels),
             )
         )
         self.factors = ZeroLinear(hidden_channels, 2 * length)
         self.correlation = nn.Linear(hidden_channels, length * rank) if rank else None
+        # How z is read: beside a given day, or as the day.
+        read, said = (known + z_channels, length) if context_channels else (z_channels, codes)
         self.shared = nn.Sequential(
-            *activated(
-                nn.Linear(composition + z_channels, hidden_channels), Residual(hidden_channels)
-            ),
-            ZeroLinear(hidden_channels, 2 * length),
+            *activated(nn.Linear(read, hidden_channels), Residual(hidden_channels)),
+            ZeroLinear(hidden_channels, 2 * said),
         )
         self._init_bases()
 
@@ -210,31 +233,37 @@ class LoadDecoder(nn.Module):
         """Return the distribution of wholes, ``[S, T]``."""
         size = w_sum[:, :1].clamp(min=0.5)
         per_part = w_sum[:, 1:] / size
-        of_mean, of_variance, _ = per_part.tensor_split((self.codes, 2 * self.codes), dim=1)
-        known = [per_part[:, : 2 * self.codes]]
+        of_mean, of_variance, style = per_part.tensor_split((self.codes, 2 * self.codes), dim=1)
+        if self.family != "normal":
+            of_mean = of_mean.clamp(min=0.0)
+        of_variance = of_variance.clamp(min=0.0)
+        if self.conditions is None:
+            gain, of_spread = bounded(self.shared(z), _MAX_LOG).chunk(2, dim=1)
+            of_mean = of_mean + gain if self.family == "normal" else of_mean * gain.exp()
+            of_variance = of_variance * of_spread.exp()
+        known = torch.cat([of_mean, of_variance], dim=1)
         if self.conditions is not None:
-            known.append(self.conditions(required(context)))
-        h = self.trunk(torch.cat([*known, per_part[:, 2 * self.codes :], size.rsqrt()], dim=1))
-        factors = self.factors(h) + self.shared(torch.cat([*known, z], dim=1))
+            known = torch.cat([known, self.conditions(required(context))], dim=1)
+        h = self.trunk(torch.cat([known, style, size.rsqrt()], dim=1))
+        factors = self.factors(h)
+        if self.conditions is not None:
+            factors = factors + self.shared(torch.cat([known, z], dim=1))
         of_loc, of_scale = bounded(factors, _MAX_LOG).chunk(2, dim=1)
         share = 2.0 / self.codes  # so that all codes together make about one unit at first
-        basis = F.softplus(self.variance_basis)
-        variance = share * of_variance.clamp(min=0.0) @ basis
+        std = share * of_variance @ F.softplus(self.variance_basis)
+        std = (std.sqrt() + _SMALLEST) * of_scale.exp()
         if self.family == "normal":
             mean = share * of_mean @ self.mean_basis + of_loc
         else:
-            mean = share * of_mean.clamp(min=0.0) @ F.softplus(self.mean_basis)
+            mean = share * of_mean @ F.softplus(self.mean_basis)
             mean = (mean + _SMALLEST) * of_loc.exp()
-        std = (variance.sqrt() + _SMALLEST) * of_scale.exp()
-        if self.family != "normal":
             std = std + _MIN_RATIO * mean
         factor = None
         if self.correlation is not None:
             factor = self.correlation(h).view(-1, self.length, self.rank)
             factor = bounded(factor, _MAX_CORRELATION)
-        return observation(
-            self.family, self.unit * size * mean, self.unit * size.sqrt() * std, factor
-        )
+        mean, std = self.unit * size * mean, self.unit * size.sqrt() * std
+        return observation(self.family, mean, std, factor)
 
 
 class LoadEmbedding(nn.Module):
@@ -342,6 +371,7 @@ def build_loads(
     positive = family != "normal"
     w_channels = 1 + 2 * codes + style_channels
     network = PartNetwork(known, context_channels, 2 * codes, part_hidden_channels)
+    z_prior = StandardNormal if context_channels else SharedPrior
     sizes = (style_channels, z_channels, context_channels, hidden_channels)
     channels = (whole_channels, part_channels, context_channels, hidden_channels)
     return CompVAE(
@@ -360,7 +390,7 @@ def build_loads(
         ),
         generator=CompVAEGenerator(
             w_prior=NormalNetwork(LoadPrior(network, style_channels, positive), _CODE_SCALE / 2),
-            z_prior=NormalNetwork(StandardNormal(z_channels), 1e-3),
+            z_prior=NormalNetwork(z_prior(z_channels), 1e-3),
             decoder=LoadDecoder(length, codes, *sizes, rank, family, unit),
         ),
         embedding=LoadEmbedding(known, length, *channels, positive, unit),

@@ -1,7 +1,6 @@
 """The demo in a real browser, the system's own, without a window."""
 
 import re
-import shutil
 import time
 from urllib.request import urlopen
 
@@ -10,21 +9,13 @@ import pytest
 pytest.importorskip("gradio")
 pytest.importorskip("selenium")
 
+from browser import needs_browser, open_browser, until
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 
 from compvae_pyg.problems.dots.demo import TOOLS
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("google-chrome", "chromium", "chromium-browser"))), None
-)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="needs Chrome or Chromium, and chromedriver"
-)
-
-PATIENCE = 180.0  # seconds
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +30,7 @@ def address():
 
 @pytest.fixture(params=[1280, 390], ids=["1280 px", "390 px"])
 def page(address, request):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,1000"):
-        options.add_argument(argument)
-    if request.param < 500:  # windows have a least width; a phone's has none
-        metrics = {"width": request.param, "height": 844, "pixelRatio": 2.0, "touch": True}
-        options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # The driver is named, so that Selenium looks for none and downloads none.
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = open_browser(request.param)
     driver.get(address)
     yield driver
     driver.quit()
@@ -60,19 +42,6 @@ def element(page, css):
 
 def picture(page, name):
     return element(page, f"#{name} img").get_attribute("src")
-
-
-def until(found, message="nothing came"):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            result = found()
-        except StaleElementReferenceException:  # the page has just drawn it anew
-            result = None
-        if result:
-            return result
-        time.sleep(0.1)
-    raise AssertionError(message)
 
 
 def choose(page, group, text):
@@ -226,6 +195,13 @@ def told(page, name):
     return text or ""
 
 
+def is_flat(page, name):
+    """Tell whether all lines of a plot are at one height."""
+    paths = page.find_elements("css selector", f"#{name} .mark-line path")
+    drawn = " ".join(path.get_attribute("d") for path in paths)
+    return len(set(re.findall(r"[-\d.e]+,([-\d.e]+)", drawn))) == 1
+
+
 def test_a_street_follows_its_homes_and_its_weather(page, address):
     picture(page, "model-image")
     open_tab(page, "Households")
@@ -250,17 +226,20 @@ def test_a_street_follows_its_homes_and_its_weather(page, address):
     colder = said("450 homes, 130 with")
 
     # On a warm day there is more light, and less to heat.
-    light = element(page, "#daylight input[type=number]").get_attribute("value")
+    def daylight():
+        return float(element(page, "#daylight input[type=number]").get_attribute("value") or 0)
+
+    assert daylight() < 80.0
     enter(page, "temperature", "12")
-    until(
-        lambda: element(page, "#daylight input[type=number]").get_attribute("value") != light,
-        "the daylight does not follow",
-    )
+    until(lambda: daylight() > 100.0, "the daylight does not follow")
     until(lambda: said("450 homes") < 0.8 * colder, "the peak does not follow the weather")
     # By keyboard, and for a day that no training has seen.
     text = told(page, "street-day")
     element(page, "#temperature input[type=range]").send_keys(webdriver.Keys.ARROW_LEFT)
     until(lambda: told(page, "street-day") != text, "the slider does not move by keyboard")
+    enter(page, "temperature", "24")
+    until(lambda: daylight() > 200.0)
+    time.sleep(2.0)  # what each key of the number asked for has been answered
     enter(page, "daylight", "15")
     until(lambda: "a guess" in element(page, "#street-said").text, "no word of a strange day")
     text = told(page, "street-day")
@@ -271,6 +250,8 @@ def test_a_street_follows_its_homes_and_its_weather(page, address):
         for pump in ("", "-pump"):
             enter(page, f"homes-{residents}{pump}", "0")
     until(lambda: "no homes" in told(page, "street-peak"), "the street is not empty")
+    for name in ("street-day", "street-peak"):
+        until(lambda name=name: is_flat(page, name), f"{name} shows a load without homes")
     assert own_errors(page, address) == []
 
 
@@ -282,7 +263,9 @@ def test_frequencies_make_another_curve(page, address):
         return element(page, "#curves svg, #curves canvas").screenshot_as_base64
 
     until(lambda: page.find_elements("css selector", "#curves svg path, #curves canvas"))
-    until(lambda: "frequency 2" in (element(page, "#curves").get_attribute("aria-label") or ""))
+    until(lambda: "frequency 2" in told(page, "curves"))
+    until(lambda: page.find_elements("css selector", "#curves .mark-line path"))
+    assert not is_flat(page, "curves")
     time.sleep(1.0)  # the plot draws itself
     before = curves()
     element(page, "#present-8 input").click()
@@ -298,7 +281,9 @@ def test_frequencies_make_another_curve(page, address):
     # Without any, the curves are flat.
     for category in (0, 1, 4, 8):
         element(page, f"#present-{category} input").click()
-    until(lambda: "no waves" in (element(page, "#curves").get_attribute("aria-label") or ""))
+    until(lambda: "no waves" in told(page, "curves"))
+    for name in ("curves", "draws"):
+        until(lambda name=name: is_flat(page, name), f"{name} are not flat without waves")
     names = [
         " ".join(each.text for each in page.find_elements("css selector", f"#count-{n} label"))
         for n in range(10)

@@ -54,17 +54,47 @@ def test_numbers_are_finite_for_any_number_of_parts_and_any_latent(family):
     assert bool(p.mean.isfinite().all()) and bool(p.stddev.isfinite().all())
 
 
-def test_what_the_whole_shares_moves_each_part_alike_however_many_they_are():
-    model = build(unit=0.5)
+@pytest.mark.parametrize("context", [None, torch.tensor([[0.5]])])
+def test_what_the_whole_shares_moves_each_part_alike_however_many_they_are(context):
+    model = build(unit=0.5, context_channels=0 if context is None else 1)
     torch.nn.init.normal_(model.generator.decoder.shared[-1].weight, std=0.1)
     z = torch.randn(1, 8)
     ratios = []
     for size in (2, 2000):
-        w_sum = model.generator.w_sum_prior(parts(size, size, size)).mean
-        one, two = (model.generator.likelihood(w_sum, s * z).mean for s in (0.0, 1.0))
+        w_sum = model.generator.w_sum_prior(parts(size, size, size, context=context)).mean
+        one, two = (model.generator.likelihood(w_sum, s * z, context).mean for s in (0.0, 1.0))
         ratios.append(two / one)
     assert bool(((ratios[0] - 1).abs() > 0.01).any())
     torch.testing.assert_close(*ratios, rtol=1e-4, atol=0)
+
+
+def test_what_the_whole_shares_moves_kinds_as_their_codes_are_moved():
+    model = build(codes=2).double()
+    decoder = model.generator.decoder
+    decoder.shared[-1].weight.data.zero_()
+    decoder.shared[-1].bias.data = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+    z = torch.zeros(1, 8, dtype=torch.float64)
+
+    def mean(first, second):  # of 10 parts, half of each of two kinds of codes
+        per_part = torch.tensor([[1.0, first, second, 1.0, 1.0, *[0.0] * 12]]).double()
+        return decoder(10.0 * per_part, z).mean
+
+    moved, still = (mean(*codes) for codes in ((1.0, 0.0), (0.0, 1.0)))
+    decoder.shared[-1].bias.data.zero_()
+    assert bool((moved > 2.0 * mean(1.0, 0.0)).all())  # bounded: 2.5 tanh(0.4) = 0.95
+    torch.testing.assert_close(still, mean(0.0, 1.0))
+
+
+def test_what_few_parts_share_may_spread_further_than_what_many_do():
+    prior = build().generator.z_prior
+    prior.net.moments.data = torch.stack([torch.full((16,), 0.5), torch.full((16,), 1.0)])
+    w_sum = torch.zeros(3, 45)
+    w_sum[:, 0] = torch.tensor([1.0, 4.0, 10_000.0])
+    p = prior(w_sum)
+    expected = 0.5 + 1.0 / w_sum[:, 0]
+    torch.testing.assert_close(p.mean[:, 0], expected)
+    torch.testing.assert_close(p.stddev[:, 0], (expected / 2).exp())
+    assert not build(context_channels=1).generator.z_prior.net.state_dict()
 
 
 def test_loads_are_draws_unless_the_mean_is_asked_for():

@@ -22,6 +22,7 @@ LIGHT_STEP = 5.0  # W/m²
 LARGEST_COUNT = 500
 NUM_DRAWN = 1000
 NEARLY = (2.0, 25.0)  # °C and W/m²: days that differ by less are alike
+COLORS = {"95 %": "#56B4E9", "median": "#0072B2", "5 %": "#56B4E9", "one day": "#E69F00"}
 PLOTS = {
     "street-day": "Load over the day, median and 5 to 95 % of draws, of",
     "street-peak": "How likely the day's peak is above a load, of",
@@ -105,13 +106,18 @@ def time_table(load: Tensor, step_hours: float) -> dict[str, list[Any]]:
 def peak_table(load: Tensor) -> dict[str, list[float]]:
     """Return the columns of a table of levels, and of shares of the days whose peak is higher.
 
+    Without a load, no peak is above zero.
+
     Example:
         >>> table = peak_table(torch.arange(1000.0).view(-1, 1))
         >>> table["peak, kW"][50], table["share of days above"][50]
         (499.5, 0.5)
     """
+    peak = load.amax(dim=1)
+    if not bool(peak.any()):
+        return {"peak, kW": [0.0, 1.0], "share of days above": [0.0, 0.0]}
     below = torch.linspace(0.0, 1.0, 101)
-    level = torch.quantile(load.amax(dim=1), below)
+    level = torch.quantile(peak, below)
     return {"peak, kW": level.tolist(), "share of days above": (1.0 - below).tolist()}
 
 
@@ -142,6 +148,23 @@ def add_tab(gr: Any, app: Any, model: CompVAE, problem: Households) -> None:
     seed = gr.State(0)
     sliders, weather = [], []
     with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            said = gr.Markdown(elem_id="street-said")
+            day = gr.LinePlot(
+                x="hour", y="kW", color="curve", title="the street's day", height=340,
+                x_lim=[0, 24], y_lim=[0, None], y_axis_format="~g",
+                color_map=COLORS, elem_id="street-day",
+            )  # fmt: skip
+            peak = gr.LinePlot(
+                x="peak, kW", y="share of days above", title="the day's peak", height=260,
+                y_lim=[0, 1], elem_id="street-peak",
+            )  # fmt: skip
+            again = gr.Button("Draw again", elem_id="draw-street")
+            gr.Markdown(
+                f"Of {NUM_DRAWN} draws of the model for one and the same weather. With the "
+                "temperature the daylight moves to what days of that temperature have. Single "
+                "homes are the model's weak point: their highest peaks are rough."
+            )
         with gr.Column(scale=1, min_width=320):
             if conditions is not None:
                 light = float(day_like(conditions, FIRST)[1])
@@ -171,22 +194,6 @@ def add_tab(gr: Any, app: Any, model: CompVAE, problem: Households) -> None:
                         elem_id=f"homes-{residents}{'-pump' * pump}",
                     )
                 )
-        with gr.Column(scale=2, min_width=320):
-            said = gr.Markdown(elem_id="street-said")
-            day = gr.LinePlot(
-                x="hour", y="kW", color="curve", title="the street's day", height=340,
-                x_lim=[0, 24], elem_id="street-day",
-            )  # fmt: skip
-            peak = gr.LinePlot(
-                x="peak, kW", y="share of days above", title="the day's peak", height=260,
-                y_lim=[0, 1], elem_id="street-peak",
-            )  # fmt: skip
-            again = gr.Button("Draw again", elem_id="draw-street")
-            gr.Markdown(
-                f"Of {NUM_DRAWN} draws of the model for one and the same weather. To move the "
-                "temperature moves the daylight to what days of that temperature have. Single "
-                "homes are the model's weak point: their highest peaks are rough."
-            )
     street = gr.Textbox(visible="hidden", elem_id="street")
 
     def show(seed: int, *given: Any) -> tuple[Any, ...]:
@@ -200,14 +207,13 @@ def add_tab(gr: Any, app: Any, model: CompVAE, problem: Households) -> None:
                 remark = " No day of training was like this: what is shown is a guess."
         load = draw_days(model, counts, context, seed)
         text = summary(counts, load)
-        highest = max(1.0, 1.05 * float(load.quantile(0.999)), 1.05 * float(load[0].max()))
+        if sum(counts) == 0:
+            remark = ""
         return (
             f"**{text[0].upper()}{text[1:]}.**{remark}",
-            gr.LinePlot(
-                value=pandas.DataFrame(time_table(load, problem.pool.step_hours)),
-                y_lim=[0, highest],
-            ),
-            gr.LinePlot(value=pandas.DataFrame(peak_table(load))),
+            # Limits that change with what is shown can leave the page with what was shown before.
+            pandas.DataFrame(time_table(load, problem.pool.step_hours)),
+            pandas.DataFrame(peak_table(load)),
             text,
         )
 

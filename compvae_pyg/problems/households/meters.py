@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ def read_meters(
     Memory is that of the result, 2 bytes a reading: 350 MB for 5,000 homes and two years of half
     hours. A home's day enters it if it is complete. Left out, counted and said in ``notes``, are:
     readings that are missing, no numbers, negative or off the grid of steps; all but the first of
-    several with one stamp; days of a home with a reading missing; homes and days without any.
+    several with one stamp; days of a home with a reading missing; homes and days without any. The
+    mean load is said there too, in kW and in kWh a year: kW that are taken for kWh are off by 2.
 
     Days are those of the local clock, of one number of steps. In spring, when an hour is skipped,
     it is filled by interpolation; in autumn, the two readings of an hour that comes twice are
@@ -79,6 +81,9 @@ def read_meters(
     Raises:
         TypeError: If an argument is of another type.
         ValueError: If a column is missing, nothing is left, or unit and column disagree.
+
+    Warns:
+        UserWarning: If the column of energy does not say its unit.
 
     Example:
         >>> import tempfile
@@ -121,7 +126,7 @@ def read_meters(
             )
     load = reader.fill(names, first, last, counts)
     dates = [datetime.date.fromordinal(first + k) for k in range(load.shape[1])]
-    _fill_clock_changes(load, dates, zone, step_minutes)
+    skipped = _fill_clock_changes(load, dates, zone, step_minutes)
     conditions, known = _conditions(days, dates, zone, clock)
     part = np.isnan(load).any(2)
     counts["days of a home with a reading missing"] = int((part & ~np.isnan(load).all(2)).sum())
@@ -141,7 +146,20 @@ def read_meters(
         fields: dict[str, Any] = {"home": Categorical(len(names))}
     else:
         parts, fields = _fields(table, key, [of_home[n] for n in names])
-    notes = tuple(f"left out: {number} {what}" for what, number in counts.items() if number)
+    total = sum(float(np.nansum(home, dtype=np.float64)) for home in load)  # without a copy
+    mean = total / (load.shape[2] * int((~part).sum()))
+    size = f"{mean:.3g} kW a home, {8760 * mean:,.0f} kWh a year"
+    if not reader.says_unit:
+        warnings.warn(
+            f"readings should say their unit: {reader.energy!r} is taken for {unit} in "
+            f"{step_minutes} minutes, which makes {size}",
+            stacklevel=2,
+        )
+    notes = (
+        *(f"left out: {number} {what}" for what, number in counts.items() if number),
+        *([f"filled: {skipped} days of a home with an hour that the clock skips"] * (skipped > 0)),
+        f"mean load: {size}",
+    )
     kept = [k for k in range(len(dates)) if keep_day[k]]
     chosen = torch.from_numpy(load[keep_home][:, keep_day])
     return Pool(
@@ -167,6 +185,8 @@ class _Reader:
     step_minutes: int
     clock: str
     zone: str
+    energy: str = ""  # column of the readings, and whether its name says their unit
+    says_unit: bool = True
 
     def scan(self) -> tuple[list[str], int, int]:
         """Return the names of homes and the first and the last day, as ordinals."""
@@ -225,6 +245,8 @@ class _Reader:
         for path in self.paths:
             for batch, (home, time, energy) in _batches(path, self.columns, self.unit):
                 names = pc.utf8_trim_whitespace(batch[home].cast("string"))
+                if not _unit_of(energy):
+                    self.energy, self.says_unit = energy, False
                 seconds = self._local(batch[time])
                 value = _numbers(batch[energy]) if values else np.empty(0)
                 yield names, seconds, value
@@ -302,21 +324,24 @@ def _repeated_hours(first: int, last: int, zone: str) -> np.ndarray:
 
 def _fill_clock_changes(
     load: np.ndarray, dates: list[datetime.date], zone: str, step_minutes: int
-) -> None:
-    """Fill the hours that the local clock skips by interpolation, in place."""
+) -> int:
+    """Fill the hours that the local clock skips by interpolation, in place; return how many."""
     first = dates[0].toordinal()
     epoch = datetime.date(1970, 1, 1).toordinal()
     flat = load.reshape(len(load), -1)
+    filled = 0
     for at, by in _changes(first, dates[-1].toordinal(), zone):
         start = (at - (first - epoch) * _DAY) // (60 * step_minutes)
         number = by // (60 * step_minutes)
         if by <= 0 or start < 1 or start + number >= flat.shape[1]:
             continue
         low, high = flat[:, start - 1], flat[:, start + number]
+        filled += int((np.isnan(flat[:, start]) & ~np.isnan(low) & ~np.isnan(high)).sum())
         for k in range(number):
             share = (k + 1) / (number + 1)
             gap = np.isnan(flat[:, start + k])
             flat[gap, start + k] = ((1 - share) * low + share * high)[gap]
+    return filled
 
 
 def _batches(
@@ -351,10 +376,16 @@ def _batches(
                     raise ValueError(f"columns must be those of {path.name}, {names} (got {lacks})")
             else:
                 which = tuple(_find(names, what, path) for what in ("home", "time", "energy"))
-            says = re.search(r"kwh?\b|kwh?/", which[2].lower())
-            if unit and says and says.group().strip("/") != unit.lower():
+            says = _unit_of(which[2])
+            if unit and says and says != unit.lower():
                 raise ValueError(f"unit must be that of the column {which[2]!r} (got {unit!r})")
         yield batch, (which[0], which[1], which[2])
+
+
+def _unit_of(column: str) -> str:
+    """Return the unit that the name of a column says, in small letters, or nothing."""
+    says = re.search(r"(?<![a-z])kwh?(?![a-z])", column.lower())
+    return says.group() if says else ""
 
 
 def _find(names: Sequence[str], what: str, path: Any) -> str:

@@ -54,7 +54,7 @@ class Pool:
         names: Names of the conditions.
         days: Names of the days, such as dates.
         step_hours: Length of a step.
-        notes: What was left out, and why, a line each.
+        notes: What was left out or filled, and why, a line each, and the mean load.
 
     Raises:
         TypeError: If an argument is of another type.

@@ -170,7 +170,7 @@ class Households(Problem):
         tell; of a hidden day z learns first, and the latents of homes are opened when it has.
         """
         return {
-            "num_steps": 4000,
+            "num_steps": 4000 if self.day == "given" else 2000,
             "batch_size": 96,
             "initial_rate": 2e-3,
             "log_uniform": True,

@@ -22,7 +22,7 @@ Split = Literal["training", "held_out", "many"]
 
 _SIZES = torch.tensor([0.305, 0.265, 0.16, 0.145, 0.125])  # of homes by residents, made more even
 _SEEDS = {"training": 1, "held_out": 2, "many": 3}  # of the heat pumps
-_FEWEST = 20  # heat pumps of a size on a day
+_FEWEST = {"training": 20, "held_out": 40, "many": 40}  # of a size on a day
 _ALIKE = 8  # days whose loads of appliances are taken together in training
 _NUM_RESIDENTS = 5
 _FLOOR = 0.005  # kW
@@ -131,7 +131,7 @@ def _heat(split: str, path: Path | None) -> Tensor:
     stored = stored_homes(path)
     days = stored[f"{split}_days"].astype(np.int64)
     temperature, irradiance = (stored[name][days] for name in ("temperature", "irradiance"))
-    homes = max(_FEWEST, stored[split].shape[2])
+    homes = max(_FEWEST[split], stored[split].shape[2])
     return torch.tensor(heat_pumps(temperature, irradiance, homes, _SEEDS[split]))
 
 
@@ -144,7 +144,7 @@ class SimulatedPool:
 
     Args:
         split: Days: ``"training"``, 292; ``"held_out"``, every fifth of the year; ``"many"``, 12
-            of these with 40 homes of each size, for wholes of many homes.
+            of these with 200 homes of each size, for wholes of many homes.
         path: A file that ``examples/simulate_homes.py`` has written; by default that of the
             package.
 
@@ -157,9 +157,6 @@ class SimulatedPool:
         conditions: Of each day: mean temperature in °C, mean irradiance in W/m², that of 16 to 22
             hours, and whether it is on a weekend, ``[D, 4]``.
         names: Of the conditions.
-
-    Raises:
-        ValueError: If there is no such split.
 
     Example:
         >>> pool = SimulatedPool("held_out")

@@ -71,7 +71,7 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
                     shown: dict[str, Any] = {"value": 1, "min_width": 120}
                     counts.append(gr.Slider(1, LARGEST_COUNT, step=1, **shown, **names))
         with gr.Column(scale=2):
-            look = {"x": "t", "y": "x", "color": "curve"}
+            look = {"x": "t", "y": "x", "color": "curve", "y_axis_format": "~g"}
             plot = gr.LinePlot(title="one draw of each", height=360, elem_id="curves", **look)
             draws = gr.LinePlot(
                 title=f"{NUM_DRAWN} draws of the model", height=260, elem_id="draws", **look
@@ -86,18 +86,13 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
         half = len(chosen) // 2
         pairs = zip(chosen[:half], chosen[half:], strict=True)
         number = [int(n) * on for on, n in pairs]
-        # A curve of K waves lies in [-K, K]: the axis does not stretch what is next to nothing.
-        bound = 1.05 * max(1, sum(number))
-        limits = [-bound, bound]
         one = pandas.DataFrame(draw_curves(model, number, seed))
         many = pandas.DataFrame(draw_curves(model, number, seed, NUM_DRAWN))
         many = many[many["curve"] != "ground truth"]
         text = ", ".join(f"{n} of frequency {k + 1}" for k, n in enumerate(number) if n)
-        return (
-            gr.LinePlot(value=one, y_lim=limits),
-            gr.LinePlot(value=many, y_lim=limits),
-            text or "no waves",
-        )
+        # Limits of the axes stay: those that change with what is shown can leave the page with what
+        # was shown before.
+        return one, many, text or "no waves"
 
     inputs, outputs = [seed, *present, *counts], [plot, draws, waves]
     quick: dict[str, Any] = {"show_progress": "hidden"}

@@ -32,7 +32,7 @@ def test_streets_without_homes_have_no_load(model, conditions):
     load = draw_days(model, [0] * 10, conditions[0], seed=0, number=20)
     assert load.shape == (20, 48) and load.unique().tolist() == [0.0]
     assert set(time_table(load, 0.5)["kW"]) == {0.0}
-    assert set(peak_table(load)["peak, kW"]) == {0.0}
+    assert set(peak_table(load)["share of days above"]) == {0.0}
     assert summary([0] * 10, load) == "no homes: no load"
 
 

@@ -92,6 +92,7 @@ def test_days_of_clock_changes_have_as_many_steps_as_all_others(tmp_path, form):
         clock = "utc" if form == "utc" else "local"
         pool = read_meters(file, zone="Europe/London", clock=clock)
         assert len(pool.days) == 3 and pool.days[1] == day.isoformat()
+        assert any("1 days of a home with an hour" in n for n in pool.notes) == (number == 46)
         load = pool.load[0, 1].float() / 2.0
         if number == 46:
             expected = torch.tensor([1.0, 2.0, 2.0 + 1 / 3, 2.0 + 2 / 3, *range(3, 47)])
@@ -181,3 +182,30 @@ def test_what_cannot_be_read_is_said_in_a_line(tmp_path, refuses):
     homes = table(tmp_path / "homes.parquet", home=["other"], area=[1.0])
     with refuses(ValueError, "homes"):
         read_meters(readings, homes, unit="kW", step_minutes=60)
+
+
+def test_a_clock_that_is_not_known_leaves_out_the_day_of_23_hours(tmp_path):
+    rows = [lcl("a", t, 0.5) for t in stamps("2013-03-30T00:00", "2013-04-02T00:00")]
+    skipped = [row for row in rows if "2013-03-31 01:" not in row]
+    pool = read_meters(write(tmp_path / "local.csv", skipped))  # as if it were UTC
+    assert pool.days == ("2013-03-30", "2013-04-01")
+    assert any("1 days of a home with a reading missing" in note for note in pool.notes)
+
+
+def test_homes_without_readings_are_counted_and_refused_in_a_pool(tmp_path, refuses):
+    columns, _ = hourly(2, 2)
+    columns["kW"][48:] = np.nan
+    homes = table(tmp_path / "h.parquet", home=["h0", "h1", "h7"], area=[1.0, 2.0, 3.0])
+    pool = read_meters(table(tmp_path / "r.parquet", **columns), homes, unit="kW", step_minutes=60)
+    assert pool.load.shape == (1, 2, 24)
+    notes = " ".join(pool.notes)
+    assert "1 homes without a complete day" in notes and "1 homes of the table without" in notes
+
+
+def test_units_that_no_column_says_are_warned_of_with_what_they_make(tmp_path):
+    columns, value = hourly(1, 2)
+    columns["load"] = columns.pop("kW")
+    readings = table(tmp_path / "r.parquet", **columns)
+    with pytest.warns(UserWarning, match="'load' is taken for kWh in 60 minutes.*kWh a year"):
+        pool = read_meters(readings, step_minutes=60)
+    assert pool.notes[-1].startswith(f"mean load: {value.mean():.3g} kW a home")
