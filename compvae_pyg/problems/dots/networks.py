@@ -6,8 +6,8 @@ The latent of a site has three parts, on grids that cover the image:
   the *offset* between point and site, and adds that of the colour's code. The sum over the sites is
   read on a log scale again, where the largest mass counts;
 - its *presence*, the code of its colour, in one cell of a grid of 8 x 8, where the site is;
-- its *noise*, one number times that code, in the same cell. It is all that is inferred: the others
-  are known from the label, and their posterior is the prior.
+- its *noise*, one number times the square of that code, in the same cell. It is all that is
+  inferred: the others are known from the label, and their posterior is the prior.
 
 The codes of the colours are learned, and start with a channel for each.
 
@@ -90,9 +90,10 @@ class SiteField(nn.Module):
 
     .. math::
         m_{cu} = A_c\, e^{g(u - \mathrm{pos})}, \qquad p_{cv} = A_c b_v, \qquad
-        n_{cv} \sim \mathcal{N}(0, \tau^2 p_{cv}^2)
+        n_{cv} \sim \mathcal{N}(0, \tau^2 p_{cv}^4)
 
-    where :math:`g` is a network of an offset and :math:`\tau` is learned.
+    where :math:`g` is a network of an offset and :math:`\tau` is learned. The decoder divides noise
+    by presence: squared, the code takes it out of the channels of other colours.
     """
 
     cells: Tensor
@@ -137,7 +138,7 @@ class SiteField(nn.Module):
         log_variance = [
             2.0 * (log_mass + math.log(_SHARP)),
             2.0 * torch.log(_SHARP * presence + _LEAST),
-            2.0 * (torch.log(presence + _LEAST) + at_least_float32(self.log_noise)),
+            2.0 * (torch.log(presence.square() + _LEAST) + at_least_float32(self.log_noise)),
         ]
         return torch.cat([value.flatten(1) for value in (*mean, *log_variance)], dim=1)
 
@@ -390,7 +391,7 @@ class DifferenceEmbedding(nn.Module):
             seen = _by_cell(seen.permute(0, 2, 3, 1)).transpose(1, 2)
 
             def shares(rows: slice) -> Tensor:
-                return (code[rows].unsqueeze(2) * cell[rows].unsqueeze(1)).flatten(1)
+                return (code[rows].square().unsqueeze(2) * cell[rows].unsqueeze(1)).flatten(1)
 
             def with_noise(guess: Tensor) -> Tensor:
                 noise = whole.new_zeros(len(whole), num_noise)

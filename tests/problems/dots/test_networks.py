@@ -28,13 +28,13 @@ def test_the_mass_of_a_site_moves_along_with_it():
     assert not torch.allclose(there, here, atol=1e-3)
 
 
-def test_the_noise_of_a_site_is_in_its_cell_in_units_of_its_code(model):
+def test_the_noise_of_a_site_is_in_its_cell_in_units_of_its_squared_code(model):
     # x runs to the right, y downwards; cells are 8/31 wide, from half a pixel beyond -1 on.
     pos = torch.tensor([[0.8, -0.8], [-0.3, 0.1], [-3.0, 3.0]])
     drawn = model.generator.w_prior({"color": torch.tensor([0, 3, 1]), "pos": pos})
     presence = drawn.mean[:, -2 * 320 : -320].view(3, 5, 8, 8)
     deviation = drawn.stddev[:, -320:].view(3, 5, 8, 8)
-    assert_close(deviation, presence, rtol=1e-4, atol=1e-6)  # at first, one unit
+    assert_close(deviation, presence.square(), rtol=1e-4, atol=1e-6)  # at first, one unit
     assert_close(presence.sum(dim=(1, 2, 3)), torch.ones(3))
     for site, (row, column) in enumerate([(0, 7), (4, 2), (7, 0)]):
         assert presence[site, :, row, column].sum().item() == pytest.approx(1.0, rel=1e-4)
