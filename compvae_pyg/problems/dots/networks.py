@@ -6,8 +6,10 @@ The latent of a site has three parts, on grids that cover the image:
   the *offset* between point and site, and adds that of the colour's code. The sum over the sites is
   read on a log scale again, where the largest mass counts;
 - its *presence*, the code of its colour, in one cell of a grid of 8 x 8, where the site is;
-- its *noise*, one number in the same cell. It is all that is inferred: the others are known from
-  the label, and their posterior is the prior.
+- its *noise*, one number times the square of that code, in the same cell. It is all that is
+  inferred: the others are known from the label, and their posterior is the prior.
+
+The codes of the colours are learned, and start with a channel for each.
 
 The decoder spreads the noise over the grid, from the sites of each channel to where these are
 nearest, by a learned kernel of the offset, and adds it to the logarithm of their mass, times a
@@ -18,7 +20,7 @@ None of this is in the paper.
 """
 
 import math
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +45,8 @@ IMAGE_SIZE = 32
 _GRID, _FINE = 8, 16  # cells along each side, and points of the mass
 _CELLS, _POINTS = _GRID**2, _FINE**2
 _LARGEST = 8.0  # logarithm of a mass, so that 16 bits hold it
+_RANGE = 9.0  # of the logarithm of the kernel
+_STEPS = 4  # of the guess at the noise of sites
 _TINY = 1e-13  # a mass that is none
 _SHARP = 1e-3  # standard deviation of mass and presence, relative to them
 _LEAST = 3e-7  # standard deviation of a presence that is none
@@ -86,9 +90,10 @@ class SiteField(nn.Module):
 
     .. math::
         m_{cu} = A_c\, e^{g(u - \mathrm{pos})}, \qquad p_{cv} = A_c b_v, \qquad
-        n_v \sim \mathcal{N}(0, \tau^2 b_v)
+        n_{cv} \sim \mathcal{N}(0, \tau^2 p_{cv}^4)
 
-    where :math:`g` is a network of an offset and :math:`\tau` is learned.
+    where :math:`g` is a network of an offset and :math:`\tau` is learned. The decoder divides noise
+    by presence: squared, the code takes it out of the channels of other colours.
     """
 
     cells: Tensor
@@ -116,7 +121,8 @@ class SiteField(nn.Module):
 
     @torch.no_grad()
     def _init_code(self) -> None:
-        self.code.weight.mul_(2.0)
+        own = torch.eye(*self.code.weight.shape).to(self.code.weight)
+        self.code.weight.mul_(0.3).add_(5.0 * own)
         self.log_noise.zero_()
 
     def forward(self, parts: Fields) -> Tensor:
@@ -128,11 +134,11 @@ class SiteField(nn.Module):
         log_mass = soft_minimum(log_mass, _LARGEST) + log_code
         cell = cell_of(at_least_float32(pos), at_least_float32(self.cells))
         presence = log_code.exp() * cell.unsqueeze(1)
-        mean = [log_mass.exp(), presence, torch.zeros_like(cell)]
+        mean = [log_mass.exp(), presence, torch.zeros_like(presence)]
         log_variance = [
             2.0 * (log_mass + math.log(_SHARP)),
             2.0 * torch.log(_SHARP * presence + _LEAST),
-            torch.log(cell + _LEAST**2) + 2.0 * at_least_float32(self.log_noise),
+            2.0 * (torch.log(presence.square() + _LEAST) + at_least_float32(self.log_noise)),
         ]
         return torch.cat([value.flatten(1) for value in (*mean, *log_variance)], dim=1)
 
@@ -140,13 +146,17 @@ class SiteField(nn.Module):
 class NoiseHead(nn.Module):
     """Residual posterior of a site's noise, at first of low variance; all else is the prior.
 
-    The features of sites end in a guess at the noise, the logarithm of its scale, and the position.
+    The features of sites end in a guess at the noise, the position, and the code: where a channel
+    has little of it, the posterior is near the prior. The scale of the prior is no feature: the
+    networks would learn it for its use to them, and not for the divergence.
     """
 
     cells: Tensor
 
-    def __init__(self, hidden_channels: int, channels: int) -> None:
+    def __init__(self, w_prior: SiteField, hidden_channels: int, channels: int) -> None:
         super().__init__()
+        self._w_prior = (w_prior,)  # in a tuple, it is not this module's own
+        self.channels = channels
         self.known = channels * (_POINTS + _CELLS)  # numbers that are not inferred
         self.register_buffer("cells", places(_GRID), persistent=False)
         self.lin = nn.Linear(hidden_channels, 3)
@@ -164,13 +174,14 @@ class NoiseHead(nn.Module):
 
     def forward(self, h: Tensor, parts: Tensor) -> Tensor:
         """Return means, log-variances and coupling logits, ``[N, 3 D_w]``."""
-        guess, log_noise, pos = parts[:, -4:].split([1, 1, 2], dim=1)
-        cell = cell_of(pos, self.cells)
+        sizes, log_noise = (1, 2, self.channels), self._w_prior[0].log_noise
+        guess, pos, code = parts[:, -sum(sizes) :].split(sizes, dim=1)
+        share = (code.unsqueeze(2) * cell_of(pos, self.cells).unsqueeze(1)).flatten(1)
         correction, log_variance, logits = self.lin(h).split(1, dim=1)
-        shift = (guess + correction) * torch.exp(-log_noise) * cell
-        log_variance = (log_variance - 2.0 * log_noise) * cell
-        known = cell.new_zeros(len(h), self.known)
-        coupling = _UNCOUPLED + cell * (logits - _UNCOUPLED)
+        shift = (guess + correction) * torch.exp(-log_noise) * share
+        log_variance = (log_variance - 2.0 * log_noise) * share
+        known = share.new_zeros(len(h), self.known)
+        coupling = _UNCOUPLED + share * (logits - _UNCOUPLED)
         out = [known, shift, known, log_variance, known + _UNCOUPLED, coupling]
         return torch.cat(out, dim=1)
 
@@ -180,8 +191,8 @@ class FieldDecoder(nn.Module):
 
     .. math::
         L_{cu} = l_{cu} + r(l_{cu})\,
-            \frac{\sum_v k_{u-v}\, \hat p_{cv} n_v}{\sum_v k_{u-v}\, p_{cv}}, \qquad
-            l_{cu} = \log |m_{cu}|, \quad \hat p_{cv} = \frac{p_{cv}}{\sum_{c'} p_{c'v}}
+            \frac{\sum_v k_{u-v}\, n_{cv}}{\sum_v k_{u-v}\, p_{cv}}, \qquad
+            l_{cu} = \log |m_{cu}|
 
     with networks :math:`k > 0` of an offset and :math:`r` of a number. An MLP makes the pixels of
     :math:`L`, interpolated, less the largest channel.
@@ -228,44 +239,56 @@ class FieldDecoder(nn.Module):
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return three means and a log-variance for each pixel, ``[S, 4, 32, 32]``."""
-        sizes = self.channels * _POINTS, self.channels * _CELLS, _CELLS
+        return self._seen(self._interpolated(self._field(w_sum)), z, w_sum.dtype)
+
+    def at_points(self, w_sum: Tensor, z: Tensor) -> Tensor:
+        """Return the same at each point alone, in their order, ``[S, 4, P]``."""
+        field = self._field(w_sum).transpose(1, 2).unsqueeze(1)
+        return self._seen(field, z, w_sum.dtype).squeeze(2)
+
+    def _field(self, w_sum: Tensor) -> Tensor:
+        """Return :math:`L`, ``[S, C, P]``."""
+        sizes = [self.channels * size for size in (_POINTS, _CELLS, _CELLS)]
         # Borders are where the largest of the sums are alike: a matter of their last digits.
         with torch.autocast(w_sum.device.type, enabled=False):
             mass, presence, noise = at_least_float32(w_sum).split(sizes, dim=1)
-            presence = presence.unflatten(1, (self.channels, _CELLS))
+            presence, noise = (v.unflatten(1, (self.channels, _CELLS)) for v in (presence, noise))
             log_mass = torch.log(mass.abs() + _TINY).unflatten(1, (self.channels, _POINTS))
             effect = self.effect(0.1 * log_mass.unsqueeze(-1).to(w_sum.dtype)).squeeze(-1)
-            log_mass = log_mass + effect * self._spread(presence, noise.unsqueeze(1))
-            field = self._interpolated(log_mass)
-            largest = field.amax(dim=-1, keepdim=True)
-            field = torch.cat([0.5 * (field - largest), 0.1 * largest], dim=-1)
-        h = F.relu(self.lin1(field.to(w_sum.dtype)) + self.z_lin(z)[:, None, None])
+            return log_mass + effect * self._spread(presence, noise)
+
+    def _seen(self, field: Tensor, z: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return what is seen where the field is :math:`L`, ``[S, H, W, C]``."""
+        largest = field.amax(dim=-1, keepdim=True)
+        field = torch.cat([0.5 * (field - largest), 0.1 * largest], dim=-1)
+        h = F.relu(self.lin1(field.to(dtype)) + self.z_lin(z)[:, None, None])
         out = self.lin3(F.relu(self.lin2(h))).permute(0, 3, 1, 2)
         return torch.cat([torch.sigmoid(out[:, :3]), 4.0 * out[:, 3:]], dim=1)
 
     def _spread(self, presence: Tensor, noise: Tensor) -> Tensor:
         """Return the noise of the nearest sites of each channel at each point, ``[S, C, P]``."""
-        log_kernel = 10.0 * at_least_float32(self.kernel(powers(self.offset))).squeeze(1)
-        log_kernel = log_kernel - 8.0 * self.offset.square().sum(dim=1)
+        learned = at_least_float32(self.kernel(powers(self.offset))).squeeze(1)
+        # Bounded, so that all points are reached; at first it falls with the distance.
+        falls = torch.sigmoid(learned + 3.0 * self.offset.square().sum(dim=1) - 2.0)
         # Few offsets are different.
-        kernel = torch.exp(log_kernel - log_kernel.max().detach())[self.index]
-        kernel = kernel.view(_POINTS, _CELLS).T
-        code = presence / (presence.sum(dim=1, keepdim=True).abs() + 1e-3)
-        return (code * noise) @ kernel / ((presence @ kernel).abs() + 1e-5)
+        kernel = torch.exp(-_RANGE * falls)[self.index].view(_POINTS, _CELLS).T
+        return noise @ kernel / ((presence @ kernel).abs() + 1e-5)
 
     def _interpolated(self, field: Tensor) -> Tensor:
         """Return the values at pixels, ``[S, 32, 32, C]``, of those at points, ``[S, C, P]``."""
         side, weight = _FINE // _GRID, at_least_float32(self.interpolation)
         field = field.view(-1, self.channels, _GRID, _GRID, side, side)
         field = field.permute(0, 2, 4, 3, 5, 1).reshape(-1, _FINE, _FINE, self.channels)
-        field = torch.einsum("yv,svuc->syuc", weight, field)
-        return torch.einsum("xu,syuc->syxc", weight, field)
+        with torch.autocast(field.device.type, enabled=False):
+            field = torch.einsum("yv,svuc->syuc", weight, field)
+            return torch.einsum("xu,syuc->syxc", weight, field)
 
 
 def _by_cell(points: Tensor) -> Tensor:
     """Return points ``[*, 16^2, 2]`` in the order of the mass: those of a cell are together."""
     side = _FINE // _GRID
-    return points.view(-1, _GRID, side, _GRID, side, 2).transpose(2, 3).reshape(-1, _POINTS, 2)
+    shape = -1, _GRID, side, _GRID, side, points.shape[-1]
+    return points.reshape(shape).transpose(2, 3).reshape(-1, _POINTS, points.shape[-1])
 
 
 def _interpolation() -> Tensor:
@@ -283,10 +306,15 @@ class DifferenceEmbedding(nn.Module):
     r"""Features of images, and of what they show around each site.
 
     Both see what is left to explain: the difference to the image that the generative networks make
-    of a guess at the noise :math:`n`. That is a bounded step down the slope of the squared error
-    from the prior's mean, :math:`-g_0 / (2 + |g_0|)`, and the slopes :math:`g_0, g_1` before and
-    after it are features of the sites, as in iterative amortized inference (Marino et al., 2018).
-    No gradients of the loss flow through it.
+    of a guess at the noise :math:`n`. It is found from the prior's mean by a few steps of the
+    secant method down the squared error, on the points of the grid, for all sites at once,
+
+    .. math::
+        n_{k+1} = n_k - g_k \frac{n_k - n_{k-1}}{g_k - g_{k-1}},
+
+    bounded, and :math:`n_k - g_k / (2 + |g_k|)` where the slope :math:`g` does not rise. The first
+    and the last slope are features of the sites, as in iterative amortized inference (Marino et
+    al., 2018). No gradients of the loss flow through the guess.
     """
 
     cells: Tensor
@@ -314,12 +342,13 @@ class DifferenceEmbedding(nn.Module):
         self.where = nn.Linear(4, hidden_channels)
         self.gate = nn.Embedding(NUM_COLORS, 2 * hidden_channels)
         self.color = nn.Embedding(NUM_COLORS, 32)
-        self.part = nn.Linear(32 + 4 + 5 + 2 * hidden_channels, part_channels - 4)
+        given = 3 + w_prior.code.embedding_dim
+        self.part = nn.Linear(32 + 4 + 5 + 2 * hidden_channels, part_channels - given)
 
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of images, ``[S, C_x]``, and of sites, ``[N, C_l]``."""
         color, pos = check_places(parts, NUM_COLORS, "color")
-        guess, slopes, image = self._guess(whole, {"color": color, "pos": pos}, batch)
+        guess, code, slopes, image = self._guess(whole, {"color": color, "pos": pos}, batch)
         seen = torch.cat([2.0 * whole - 1.0, 4.0 * (whole - image)], dim=1)
         features = self.conv(seen.contiguous(memory_format=torch.channels_last))
         look = self.look(features.flatten(2).transpose(1, 2))
@@ -335,49 +364,68 @@ class DifferenceEmbedding(nn.Module):
 
         pieces = [of_sites(rows) for rows in _blocks(len(pos))]
         site = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-        log_noise = self._generative[0].log_noise.expand_as(guess)
-        return self.whole(features), torch.cat([site, guess, log_noise, pos], dim=1)
+        return self.whole(features), torch.cat([site, guess, pos, code], dim=1)
 
     @torch.compiler.disable  # of what it differentiates, no graph is made
     def _guess(
         self, whole: Tensor, sites: dict[str, Tensor], batch: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a guess at each site's noise, slopes, ``[N, 1]`` and ``[N, 4]``, and its image."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return guess ``[N, 1]``, code ``[N, C]``, slopes ``[N, 4]`` of sites; their images."""
         w_prior, decoder = self._generative
         # What was made in inference mode cannot be differentiated; its copies can.
         with torch.inference_mode(False), torch.no_grad():
             sites = {name: value.clone() for name, value in sites.items()}
             whole, batch = whole.clone(), batch.clone()
-            blocks = _blocks(len(batch))
-            cells = [cell_of(sites["pos"][rows], self.cells) for rows in blocks]
-            w_sum: Any = 0.0
+            blocks, codes = _blocks(len(batch)), list[Tensor]()
+            num_noise, w_sum = decoder.channels * _CELLS, torch.zeros(())
             for rows in blocks:
                 some = {name: value[rows] for name, value in sites.items()}
                 loc, _ = w_prior(some).to(whole.dtype).chunk(2, dim=1)
                 none = whole.new_zeros(len(whole), loc.shape[1])
                 w_sum = w_sum + none.index_add_(0, batch[rows], loc)
+                presence = loc[:, -2 * num_noise : -num_noise]
+                codes.append(presence.unflatten(1, (decoder.channels, _CELLS)).sum(dim=2))
+            code, cell = torch.cat(codes), cell_of(sites["pos"], self.cells)
             z = whole.new_zeros(len(whole), decoder.z_channels)
-            guess, slopes = cells[0].new_zeros(len(batch), 1), list[Tensor]()
-            for again in (True, False):
-                noise = whole.new_zeros(len(whole), _CELLS)
-                for rows, cell in zip(blocks, cells, strict=True):
-                    noise.index_add_(0, batch[rows], (cell * guess[rows]).to(whole.dtype))
-                total = w_sum + F.pad(noise, (w_sum.shape[1] - _CELLS, 0))
+            seen = F.avg_pool2d(at_least_float32(whole), IMAGE_SIZE // _FINE)
+            seen = _by_cell(seen.permute(0, 2, 3, 1)).transpose(1, 2)
+
+            def shares(rows: slice) -> Tensor:
+                return (code[rows].square().unsqueeze(2) * cell[rows].unsqueeze(1)).flatten(1)
+
+            def with_noise(guess: Tensor) -> Tensor:
+                noise = whole.new_zeros(len(whole), num_noise)
+                for rows in blocks:
+                    noise.index_add_(0, batch[rows], (shares(rows) * guess[rows]).to(whole.dtype))
+                return w_sum + F.pad(noise, (w_sum.shape[1] - num_noise, 0))
+
+            def slope_at(guess: Tensor) -> Tensor:
+                total = with_noise(guess)
                 with torch.enable_grad():
-                    image = decoder(total.requires_grad_(), z)[:, :3]
-                    error = at_least_float32(whole - image).square().sum()
-                    down = torch.autograd.grad(error, total)[0][:, -_CELLS:].to(guess.dtype)
-                pairs = zip(blocks, cells, strict=True)
-                of_blocks = [(cell * down[batch[rows]]).sum(1, True) for rows, cell in pairs]
-                slope = torch.cat(of_blocks)
-                slopes += [slope / (1.0 + slope.abs()), torch.log1p(slope.abs())]
-                guess = -slope / (2.0 + slope.abs()) if again else guess
-        return guess, torch.cat(slopes, dim=1), image.detach().to(whole.dtype)
+                    image = decoder.at_points(total.requires_grad_(), z)[:, :3]
+                    error = (seen - at_least_float32(image)).square().sum()
+                    down = torch.autograd.grad(error, total)[0][:, -num_noise:].to(guess.dtype)
+                of_sites = [(shares(rows) * down[batch[rows]]).sum(1, True) for rows in blocks]
+                return (IMAGE_SIZE / _FINE) ** 2 * torch.cat(of_sites)
+
+            guess = cell.new_zeros(len(batch), 1)
+            first = slope = slope_at(guess)
+            step = -slope / (2.0 + slope.abs())
+            for _ in range(_STEPS):
+                guess = guess + step
+                slope, before = slope_at(guess), slope
+                curvature = (slope - before) / step
+                small = -slope / (2.0 + slope.abs())
+                step = torch.where(curvature > 0.5, (-slope / curvature).clamp(-1.5, 1.5), small)
+                step = torch.where(step.abs() > 1e-4, step, 1e-4)  # which the next is divided by
+            image = decoder(with_noise(guess), z)[:, :3]
+        slopes = [f for g in (first, slope) for f in (g / (1.0 + g.abs()), g.abs().log1p())]
+        return guess, code, torch.cat(slopes, dim=1), image.to(whole.dtype)
 
 
 @check_options
 def build_dots_small(
-    channels: int = 6,
+    channels: int = 5,
     hidden_channels: int = 96,
     part_channels: int = 64,
     whole_channels: int = 32,
@@ -389,14 +437,14 @@ def build_dots_small(
     """Build the networks that a laptop trains within minutes.
 
     Args:
-        channels: Channels of the mass and the presence of a site, whose latent has 320 numbers for
-            each, and 64 of noise.
+        channels: Channels of a site, whose latent has 256 numbers of mass for each, 64 of presence
+            and 64 of noise.
         hidden_channels: As all others, see :class:`~compvae_pyg.models.CompVAEEncoder`.
         min_pixel_scale: Smallest standard deviation of a pixel; 0.005 in the paper, where images of
             one colour, which can be learned to that precision, outweigh all others.
     """
     w_prior, decoder = SiteField(channels), FieldDecoder(channels, z_channels)
-    w_channels = channels * (_POINTS + _CELLS) + _CELLS
+    w_channels = channels * (_POINTS + 2 * _CELLS)
     model = gaussian_compvae(
         encoder=CompVAEEncoder(
             whole_channels,
@@ -408,7 +456,7 @@ def build_dots_small(
             part_noise=False,
             z_head=whole_posterior(whole_channels, z_channels),
             aggr=aggr,
-            w_head=NoiseHead(hidden_channels, channels),
+            w_head=NoiseHead(w_prior, hidden_channels, channels),
         ),
         z_prior=StandardNormal(z_channels),
         w_prior=w_prior,

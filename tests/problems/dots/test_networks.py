@@ -28,17 +28,25 @@ def test_the_mass_of_a_site_moves_along_with_it():
     assert not torch.allclose(there, here, atol=1e-3)
 
 
-def test_the_noise_of_a_site_is_one_number_in_its_cell(model):
+def test_the_noise_of_a_site_is_in_its_cell_in_units_of_its_squared_code(model):
     # x runs to the right, y downwards; cells are 8/31 wide, from half a pixel beyond -1 on.
     pos = torch.tensor([[0.8, -0.8], [-0.3, 0.1], [-3.0, 3.0]])
     drawn = model.generator.w_prior({"color": torch.tensor([0, 3, 1]), "pos": pos})
-    variance = drawn.variance[:, -64:].view(3, 8, 8)
+    presence = drawn.mean[:, -2 * 320 : -320].view(3, 5, 8, 8)
+    deviation = drawn.stddev[:, -320:].view(3, 5, 8, 8)
+    assert_close(deviation, presence.square(), rtol=1e-4, atol=1e-6)  # at first, one unit
+    assert_close(presence.sum(dim=(1, 2, 3)), torch.ones(3))
     for site, (row, column) in enumerate([(0, 7), (4, 2), (7, 0)]):
-        assert variance[site, row, column].item() == pytest.approx(1.0, rel=1e-4)
-        assert variance[site].sum().item() == pytest.approx(1.0, rel=1e-4)
-    presence = drawn.mean[:, -7 * 64 : -64].view(3, 6, 64)
-    assert_close(presence.sum(dim=(1, 2)), torch.ones(3))
-    assert torch.equal(presence.sum(dim=1).argmax(dim=1), variance.flatten(1).argmax(dim=1))
+        assert presence[site, :, row, column].sum().item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_colours_start_in_channels_of_their_own(model):
+    code = model.embedding._generative[0].code.weight.softmax(dim=1)
+    assert code.argmax(dim=1).tolist() == list(range(5))
+    assert (code.amax(dim=1) > 0.8).all()
+    model.reset_parameters()
+    again = model.embedding._generative[0].code.weight.softmax(dim=1)
+    assert again.argmax(dim=1).tolist() == list(range(5))
 
 
 def test_all_but_the_noise_of_a_site_is_known_from_its_label(model):
@@ -46,19 +54,20 @@ def test_all_but_the_noise_of_a_site_is_known_from_its_label(model):
     parts = Dots().pack(data)
     prior = model.generator.prior_w(parts)
     posterior = model.posterior(data.whole, parts, w_prior=prior)
-    known = slice(None, -64)
+    known = slice(None, -320)
     assert_close(posterior.w.mean[:, known], prior.mean[:, known])
     assert_close(posterior.w.stddev[:, known], prior.stddev[:, known])
     by_number = posterior.w.kl_to_prior()
     assert by_number[:, known].abs().max() < 1e-4
-    assert (by_number[:, -64:].sum(dim=1) > 0.1).all()
+    assert (by_number[:, -320:].sum(dim=1) > 0.1).all()
 
 
 def test_the_first_guess_at_the_noise_explains_some_of_the_image(model):
     data = Dots().sample(torch.full((32,), 4), torch.Generator().manual_seed(1))
     embedding, parts = model.embedding, Dots().parts(data)
-    guess, slopes, image = embedding._guess(data.whole, parts, data.batch)
-    assert guess.abs().max() <= 1.0 and slopes.isfinite().all()
+    guess, code, slopes, image = embedding._guess(data.whole, parts, data.batch)
+    assert guess.abs().max() <= 7.0 and slopes.isfinite().all()
+    assert_close(code.sum(dim=1), torch.ones(len(code)))
     before = model.generator.likelihood(
         Dots().pack(data).sum(model.generator.prior_w(Dots().pack(data)).mean), torch.zeros(32, 4)
     ).mean
@@ -79,9 +88,9 @@ def test_points_are_interpolated_to_pixels_and_extrapolated_to_the_border():
 def test_the_noise_is_spread_from_the_nearest_site_of_a_channel():
     torch.manual_seed(0)
     decoder = FieldDecoder(channels=2, z_channels=2)
-    presence, noise = torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 8, 8)
+    presence, noise = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
     presence[0, 0, 0, 0] = presence[0, 0, 7, 7] = presence[0, 1, 0, 7] = 1.0
-    noise[0, 0, 0, 0], noise[0, 0, 7, 7], noise[0, 0, 0, 7] = 1.0, -1.0, 3.0
+    noise[0, 0, 0, 0], noise[0, 0, 7, 7], noise[0, 1, 0, 7] = 1.0, -1.0, 3.0
     with torch.no_grad():
         for layer in decoder.kernel:
             if hasattr(layer, "weight"):
@@ -100,7 +109,7 @@ def test_untrained_networks_hold_z_back(model):
     parts = Dots().parts(data)
     terms = model.elbo(data.whole, parts, data.batch)
     assert_close(terms.kl_z, torch.zeros(3))
-    w_sum = torch.randn(2, 6 * 320 + 64)
+    w_sum = torch.randn(2, 5 * 384)
     decoder = model.generator.decoder
     assert_close(decoder(w_sum, torch.zeros(2, 4)).mean, decoder(w_sum, torch.randn(2, 4)).mean)
 
@@ -124,7 +133,7 @@ def test_the_posterior_begins_near_the_prior(model):
 def test_an_image_is_read_from_its_own_field_alone():
     torch.manual_seed(0)
     decoder = FieldDecoder(channels=2, z_channels=3)
-    w_sum, z = torch.randn(3, 2 * 320 + 64), torch.randn(3, 3)
+    w_sum, z = torch.randn(3, 2 * 384), torch.randn(3, 3)
     out = decoder(w_sum, z)
     assert out.shape == (3, 4, 32, 32)
     assert_close(out[1:2], decoder(w_sum[1:2], z[1:2]), rtol=1e-4, atol=1e-5)
