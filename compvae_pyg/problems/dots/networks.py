@@ -2,14 +2,12 @@ r"""Networks of the dots problem, of a size for a laptop's CPU.
 
 The latent of a site has three parts, on grids that cover the image:
 
-- its *mass*, :math:`C` channels on 16 x 16 points: the prior computes the logarithm of each from
-  the *offset* between point and site, and adds that of the colour's code. The sum over the sites is
-  read on a log scale again, where the largest mass counts;
-- its *presence*, the code of its colour, in one cell of a grid of 8 x 8, where the site is;
-- its *noise*, one number times the square of that code, in the same cell. It is all that is
-  inferred: the others are known from the label, and their posterior is the prior.
-
-The codes of the colours are learned, and start with a channel for each.
+- its *mass*, on 16 x 16 points, in the channel of its colour: the prior computes its logarithm from
+  the *offset* between point and site. The sum over the sites is read on a log scale again, where
+  the largest mass counts;
+- its *presence*, one in the cell of a grid of 8 x 8 where the site is, in the same channel;
+- its *noise*, one number, in the same channel and cell. It is all that is inferred: the others are
+  known from the label, and their posterior is the prior.
 
 The decoder spreads the noise over the grid, from the sites of each channel to where these are
 nearest, by a learned kernel of the offset, and adds it to the logarithm of their mass, times a
@@ -47,10 +45,11 @@ _CELLS, _POINTS = _GRID**2, _FINE**2
 _LARGEST = 8.0  # logarithm of a mass, so that 16 bits hold it
 _RANGE = 9.0  # of the logarithm of the kernel
 _STEPS = 4  # of the guess at the noise of sites
-_TINY = 1e-13  # a mass that is none
+_TINY = 1e-18  # a mass that is none
 _SHARP = 1e-3  # standard deviation of mass and presence, relative to them
 _LEAST = 3e-7  # standard deviation of a presence that is none
 _AT_A_TIME = 4096  # sites, which bounds the memory
+_ABSENT = -12.0  # logarithm of a mass that is not seen beside the largest
 _UNCOUPLED = -20.0  # coupling logit of what is not inferred
 
 
@@ -85,23 +84,21 @@ def powers(offset: Tensor) -> Tensor:
 class SiteField(nn.Module):
     r"""Mean and log-variance of a site's mass, presence and noise.
 
-    With the code :math:`A = \mathrm{softmax}(\mathrm{table}[\mathrm{colour}])`, and :math:`b_v = 1`
-    in the cell of the site and 0 in all others,
+    With :math:`A_c = 1` for the colour of the site, :math:`b_v = 1` for its cell, and 0 in all
+    others,
 
     .. math::
         m_{cu} = A_c\, e^{g(u - \mathrm{pos})}, \qquad p_{cv} = A_c b_v, \qquad
-        n_{cv} \sim \mathcal{N}(0, \tau^2 p_{cv}^4)
+        n_{cv} \sim \mathcal{N}(0, \tau^2 p_{cv})
 
-    where :math:`g` is a network of an offset and :math:`\tau` is learned. The decoder divides noise
-    by presence: squared, the code takes it out of the channels of other colours.
+    where :math:`g` is a network of an offset and :math:`\tau` is learned.
     """
 
     cells: Tensor
 
-    def __init__(self, channels: int, hidden_channels: int = 32) -> None:
+    def __init__(self, hidden_channels: int = 32) -> None:
         super().__init__()
         self.register_buffer("cells", places(_GRID), persistent=False)
-        self.code = nn.Embedding(NUM_COLORS, channels)
         per_cell = _POINTS // _CELLS
         self.net = nn.Sequential(
             *activated(
@@ -111,34 +108,25 @@ class SiteField(nn.Module):
             nn.Linear(hidden_channels, per_cell),
         )
         self.log_noise = nn.Parameter(torch.zeros(1))
-        self._init_code()
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
-        reset(self.code)
         reset(self.net)
-        self._init_code()
-
-    @torch.no_grad()
-    def _init_code(self) -> None:
-        own = torch.eye(*self.code.weight.shape).to(self.code.weight)
-        self.code.weight.mul_(0.3).add_(5.0 * own)
-        self.log_noise.zero_()
+        nn.init.zeros_(self.log_noise)
 
     def forward(self, parts: Fields) -> Tensor:
         """Return means and log-variances, ``[N, 2 D_w]``, of sites ``[N]``."""
         color, pos = check_places(parts, NUM_COLORS, "color")
         offset = self.cells - pos.unsqueeze(1)
-        log_code = at_least_float32(torch.log_softmax(self.code(color), dim=1)).unsqueeze(-1)
+        code = at_least_float32(F.one_hot(color, NUM_COLORS).to(pos.dtype)).unsqueeze(-1)
         log_mass = 10.0 * at_least_float32(self.net(powers(offset))).flatten(1).unsqueeze(1)
-        log_mass = soft_minimum(log_mass, _LARGEST) + log_code
-        cell = cell_of(at_least_float32(pos), at_least_float32(self.cells))
-        presence = log_code.exp() * cell.unsqueeze(1)
+        log_mass = soft_minimum(log_mass, _LARGEST) + torch.log(code + _TINY)
+        presence = code * cell_of(at_least_float32(pos), at_least_float32(self.cells)).unsqueeze(1)
         mean = [log_mass.exp(), presence, torch.zeros_like(presence)]
         log_variance = [
             2.0 * (log_mass + math.log(_SHARP)),
             2.0 * torch.log(_SHARP * presence + _LEAST),
-            2.0 * (torch.log(presence.square() + _LEAST) + at_least_float32(self.log_noise)),
+            2.0 * (torch.log(presence + _LEAST) + at_least_float32(self.log_noise)),
         ]
         return torch.cat([value.flatten(1) for value in (*mean, *log_variance)], dim=1)
 
@@ -146,18 +134,17 @@ class SiteField(nn.Module):
 class NoiseHead(nn.Module):
     """Residual posterior of a site's noise, at first of low variance; all else is the prior.
 
-    The features of sites end in a guess at the noise, the position, and the code: where a channel
-    has little of it, the posterior is near the prior. The scale of the prior is no feature: the
-    networks would learn it for its use to them, and not for the divergence.
+    The features of sites end in a guess at the noise, the position, and ones and zeros of the
+    colour. The scale of the prior is no feature: the networks would learn it for its use to them,
+    and not for the divergence.
     """
 
     cells: Tensor
 
-    def __init__(self, w_prior: SiteField, hidden_channels: int, channels: int) -> None:
+    def __init__(self, w_prior: SiteField, hidden_channels: int) -> None:
         super().__init__()
         self._w_prior = (w_prior,)  # in a tuple, it is not this module's own
-        self.channels = channels
-        self.known = channels * (_POINTS + _CELLS)  # numbers that are not inferred
+        self.known = NUM_COLORS * (_POINTS + _CELLS)  # numbers that are not inferred
         self.register_buffer("cells", places(_GRID), persistent=False)
         self.lin = nn.Linear(hidden_channels, 3)
         self._init_variance()
@@ -174,7 +161,7 @@ class NoiseHead(nn.Module):
 
     def forward(self, h: Tensor, parts: Tensor) -> Tensor:
         """Return means, log-variances and coupling logits, ``[N, 3 D_w]``."""
-        sizes, log_noise = (1, 2, self.channels), self._w_prior[0].log_noise
+        sizes, log_noise = (1, 2, NUM_COLORS), self._w_prior[0].log_noise
         guess, pos, code = parts[:, -sum(sizes) :].split(sizes, dim=1)
         share = (code.unsqueeze(2) * cell_of(pos, self.cells).unsqueeze(1)).flatten(1)
         correction, log_variance, logits = self.lin(h).split(1, dim=1)
@@ -202,9 +189,9 @@ class FieldDecoder(nn.Module):
     index: Tensor
     interpolation: Tensor
 
-    def __init__(self, channels: int, z_channels: int, hidden_channels: int = 32) -> None:
+    def __init__(self, z_channels: int, hidden_channels: int = 32) -> None:
         super().__init__()
-        self.channels, self.z_channels = channels, z_channels
+        self.z_channels = z_channels
         device = torch.get_default_device()
         with torch.device("cpu"):  # networks are also built on the meta device, without numbers
             offset = places(_GRID) - _by_cell(places(_FINE).unsqueeze(0)).view(-1, 1, 2)
@@ -217,7 +204,7 @@ class FieldDecoder(nn.Module):
             *activated(nn.Linear(4, 32), nn.Linear(32, 32)), nn.Linear(32, 1)
         )
         self.effect = nn.Sequential(*activated(nn.Linear(1, 16)), nn.Linear(16, 1))
-        self.lin1 = nn.Linear(channels + 1, hidden_channels)
+        self.lin1 = nn.Linear(NUM_COLORS, hidden_channels)
         self.z_lin = ZeroLinear(z_channels, hidden_channels)
         self.lin2 = nn.Linear(hidden_channels, hidden_channels)
         self.lin3 = nn.Linear(hidden_channels, 4)
@@ -248,19 +235,19 @@ class FieldDecoder(nn.Module):
 
     def _field(self, w_sum: Tensor) -> Tensor:
         """Return :math:`L`, ``[S, C, P]``."""
-        sizes = [self.channels * size for size in (_POINTS, _CELLS, _CELLS)]
+        sizes = [NUM_COLORS * size for size in (_POINTS, _CELLS, _CELLS)]
         # Borders are where the largest of the sums are alike: a matter of their last digits.
         with torch.autocast(w_sum.device.type, enabled=False):
             mass, presence, noise = at_least_float32(w_sum).split(sizes, dim=1)
-            presence, noise = (v.unflatten(1, (self.channels, _CELLS)) for v in (presence, noise))
-            log_mass = torch.log(mass.abs() + _TINY).unflatten(1, (self.channels, _POINTS))
+            presence, noise = (v.unflatten(1, (NUM_COLORS, _CELLS)) for v in (presence, noise))
+            log_mass = torch.log(mass.abs() + _TINY).unflatten(1, (NUM_COLORS, _POINTS))
             effect = self.effect(0.1 * log_mass.unsqueeze(-1).to(w_sum.dtype)).squeeze(-1)
             return log_mass + effect * self._spread(presence, noise)
 
     def _seen(self, field: Tensor, z: Tensor, dtype: torch.dtype) -> Tensor:
         """Return what is seen where the field is :math:`L`, ``[S, H, W, C]``."""
-        largest = field.amax(dim=-1, keepdim=True)
-        field = torch.cat([0.5 * (field - largest), 0.1 * largest], dim=-1)
+        # What is far below the largest is not there: a site alone is flat, whatever its noise.
+        field = 0.5 * (field - field.amax(dim=-1, keepdim=True)).clamp(min=_ABSENT)
         h = F.relu(self.lin1(field.to(dtype)) + self.z_lin(z)[:, None, None])
         out = self.lin3(F.relu(self.lin2(h))).permute(0, 3, 1, 2)
         return torch.cat([torch.sigmoid(out[:, :3]), 4.0 * out[:, 3:]], dim=1)
@@ -277,8 +264,8 @@ class FieldDecoder(nn.Module):
     def _interpolated(self, field: Tensor) -> Tensor:
         """Return the values at pixels, ``[S, 32, 32, C]``, of those at points, ``[S, C, P]``."""
         side, weight = _FINE // _GRID, at_least_float32(self.interpolation)
-        field = field.view(-1, self.channels, _GRID, _GRID, side, side)
-        field = field.permute(0, 2, 4, 3, 5, 1).reshape(-1, _FINE, _FINE, self.channels)
+        field = field.view(-1, NUM_COLORS, _GRID, _GRID, side, side)
+        field = field.permute(0, 2, 4, 3, 5, 1).reshape(-1, _FINE, _FINE, NUM_COLORS)
         with torch.autocast(field.device.type, enabled=False):
             field = torch.einsum("yv,svuc->syuc", weight, field)
             return torch.einsum("xu,syuc->syxc", weight, field)
@@ -342,13 +329,14 @@ class DifferenceEmbedding(nn.Module):
         self.where = nn.Linear(4, hidden_channels)
         self.gate = nn.Embedding(NUM_COLORS, 2 * hidden_channels)
         self.color = nn.Embedding(NUM_COLORS, 32)
-        given = 3 + w_prior.code.embedding_dim
+        given = 3 + NUM_COLORS
         self.part = nn.Linear(32 + 4 + 5 + 2 * hidden_channels, part_channels - given)
 
     def forward(self, whole: Tensor, parts: Fields, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of images, ``[S, C_x]``, and of sites, ``[N, C_l]``."""
         color, pos = check_places(parts, NUM_COLORS, "color")
-        guess, code, slopes, image = self._guess(whole, {"color": color, "pos": pos}, batch)
+        guess, slopes, image = self._guess(whole, {"color": color, "pos": pos}, batch)
+        code = F.one_hot(color, NUM_COLORS).to(guess.dtype)
         seen = torch.cat([2.0 * whole - 1.0, 4.0 * (whole - image)], dim=1)
         features = self.conv(seen.contiguous(memory_format=torch.channels_last))
         look = self.look(features.flatten(2).transpose(1, 2))
@@ -369,29 +357,27 @@ class DifferenceEmbedding(nn.Module):
     @torch.compiler.disable  # of what it differentiates, no graph is made
     def _guess(
         self, whole: Tensor, sites: dict[str, Tensor], batch: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return guess ``[N, 1]``, code ``[N, C]``, slopes ``[N, 4]`` of sites; their images."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a guess at each site's noise, slopes, ``[N, 1]`` and ``[N, 4]``, and its image."""
         w_prior, decoder = self._generative
         # What was made in inference mode cannot be differentiated; its copies can.
         with torch.inference_mode(False), torch.no_grad():
             sites = {name: value.clone() for name, value in sites.items()}
             whole, batch = whole.clone(), batch.clone()
-            blocks, codes = _blocks(len(batch)), list[Tensor]()
-            num_noise, w_sum = decoder.channels * _CELLS, torch.zeros(())
+            blocks, num_noise, w_sum = _blocks(len(batch)), NUM_COLORS * _CELLS, torch.zeros(())
             for rows in blocks:
                 some = {name: value[rows] for name, value in sites.items()}
                 loc, _ = w_prior(some).to(whole.dtype).chunk(2, dim=1)
                 none = whole.new_zeros(len(whole), loc.shape[1])
                 w_sum = w_sum + none.index_add_(0, batch[rows], loc)
-                presence = loc[:, -2 * num_noise : -num_noise]
-                codes.append(presence.unflatten(1, (decoder.channels, _CELLS)).sum(dim=2))
-            code, cell = torch.cat(codes), cell_of(sites["pos"], self.cells)
+            cell = cell_of(sites["pos"], self.cells)
             z = whole.new_zeros(len(whole), decoder.z_channels)
             seen = F.avg_pool2d(at_least_float32(whole), IMAGE_SIZE // _FINE)
             seen = _by_cell(seen.permute(0, 2, 3, 1)).transpose(1, 2)
 
             def shares(rows: slice) -> Tensor:
-                return (code[rows].square().unsqueeze(2) * cell[rows].unsqueeze(1)).flatten(1)
+                code = F.one_hot(sites["color"][rows], NUM_COLORS)
+                return (code.unsqueeze(2) * cell[rows].unsqueeze(1)).flatten(1)
 
             def with_noise(guess: Tensor) -> Tensor:
                 noise = whole.new_zeros(len(whole), num_noise)
@@ -420,12 +406,11 @@ class DifferenceEmbedding(nn.Module):
                 step = torch.where(step.abs() > 1e-4, step, 1e-4)  # which the next is divided by
             image = decoder(with_noise(guess), z)[:, :3]
         slopes = [f for g in (first, slope) for f in (g / (1.0 + g.abs()), g.abs().log1p())]
-        return guess, code, torch.cat(slopes, dim=1), image.to(whole.dtype)
+        return guess, torch.cat(slopes, dim=1), image.to(whole.dtype)
 
 
 @check_options
 def build_dots_small(
-    channels: int = 5,
     hidden_channels: int = 96,
     part_channels: int = 64,
     whole_channels: int = 32,
@@ -437,14 +422,12 @@ def build_dots_small(
     """Build the networks that a laptop trains within minutes.
 
     Args:
-        channels: Channels of a site, whose latent has 256 numbers of mass for each, 64 of presence
-            and 64 of noise.
         hidden_channels: As all others, see :class:`~compvae_pyg.models.CompVAEEncoder`.
         min_pixel_scale: Smallest standard deviation of a pixel; 0.005 in the paper, where images of
             one colour, which can be learned to that precision, outweigh all others.
     """
-    w_prior, decoder = SiteField(channels), FieldDecoder(channels, z_channels)
-    w_channels = channels * (_POINTS + 2 * _CELLS)
+    w_prior, decoder = SiteField(), FieldDecoder(z_channels)
+    w_channels = NUM_COLORS * (_POINTS + 2 * _CELLS)
     model = gaussian_compvae(
         encoder=CompVAEEncoder(
             whole_channels,
@@ -456,7 +439,7 @@ def build_dots_small(
             part_noise=False,
             z_head=whole_posterior(whole_channels, z_channels),
             aggr=aggr,
-            w_head=NoiseHead(w_prior, hidden_channels, channels),
+            w_head=NoiseHead(w_prior, hidden_channels),
         ),
         z_prior=StandardNormal(z_channels),
         w_prior=w_prior,
