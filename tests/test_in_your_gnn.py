@@ -114,9 +114,9 @@ def test_a_copy_gives_the_same_numbers_and_shares_nothing(batch_of, build, how):
 
 
 def test_a_copied_model_can_be_saved(tmp_path):
-    model = pickle.loads(pickle.dumps(copy.deepcopy(Dots().build("small", channels=2))))
+    model = pickle.loads(pickle.dumps(copy.deepcopy(Dots().build("small", hidden_channels=8))))
     model.save_pretrained(tmp_path)
-    assert type(model).from_pretrained(tmp_path).encoder.w_channels == 2 * 320 + 64
+    assert type(model).from_pretrained(tmp_path).encoder.hidden_channels == 8
 
 
 # torch.export
@@ -185,7 +185,7 @@ class Elbo(nn.Module):
     def __init__(self):
         super().__init__()
         self.problem = Dots()
-        self.model = self.problem.build("small", channels=2, hidden_channels=8)
+        self.model = self.problem.build("small", hidden_channels=8)
 
     def forward(self, *_):
         data = self.problem.sample(torch.tensor([2, 1]))

@@ -30,7 +30,7 @@ def trained(folder, **how):
     schedule, problem = Schedule(4, batch_size=2, stages=stages), Drawn()
     torch.manual_seed(0)
     config = TrainConfig(output=folder, progress=False)
-    model = problem.build("small", channels=2, hidden_channels=8)
+    model = problem.build("small", hidden_channels=8)
     pictures = [Pictures(problem, folder, **how)] if how else []
     return train(Dots(), model, schedule, config, callbacks=pictures), problem
 

@@ -21,7 +21,7 @@ SIZES = torch.tensor([2, 0, 3, 1, 9, 1, 0, 4, 30, 1])
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return DOTS.build("small", channels=2, hidden_channels=8).double().eval()
+    return DOTS.build("small", hidden_channels=8).double().eval()
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_a_whole_of_many_parts_passes_in_blocks(
 
 
 def test_likelihoods_of_many_wholes_are_made_in_chunks_where_no_gradients_flow(drawn):
-    model = DOTS.build("small", channels=2)
+    model = DOTS.build("small", hidden_channels=8)
     made = model.compose(DOTS.parts(drawn), drawn.batch, len(SIZES))
     expected, seen = made.decode(), []
     assert expected.mean.requires_grad

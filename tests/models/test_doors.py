@@ -20,7 +20,7 @@ def seed(number=3):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return DOTS.build("small", channels=2, hidden_channels=8).requires_grad_(False)
+    return DOTS.build("small", hidden_channels=8).requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

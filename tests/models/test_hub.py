@@ -26,7 +26,7 @@ pytest.importorskip("safetensors")
 
 @pytest.fixture
 def model():
-    return Dots().build("small", channels=2)
+    return Dots().build("small", hidden_channels=8)
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ _ASK = """
 from compvae_pyg import CompVAE, Dots
 from compvae_pyg import hub_requests
 hub_requests._TIMEOUT, hub_requests._UPLOAD = 0.3, 1e9
-model = Dots().build("small", channels=2)
+model = Dots().build("small", hidden_channels=8)
 for name in ("me/silent", "me/known"):
     for ask in (CompVAE.from_pretrained, model.push_to_hub):
         try:

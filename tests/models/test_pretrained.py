@@ -25,7 +25,7 @@ FILES = ["config.json", "model.safetensors"]
 
 def small(seed=0, **options):
     torch.manual_seed(seed)
-    return build_architecture("dots", "small", **{"channels": 2, "hidden_channels": 16, **options})
+    return build_architecture("dots", "small", **{"hidden_channels": 16, **options})
 
 
 def same(one, other):
@@ -98,10 +98,10 @@ def test_a_model_comes_back_as_it_was(saved):
 
 
 def test_options_of_the_networks_come_back(tmp_path):
-    model = build_architecture("dots", "small", channels=3, hidden_channels=24, num_blocks=1)
+    model = build_architecture("dots", "small", z_channels=3, hidden_channels=24, num_blocks=1)
     model.save_pretrained(tmp_path)
     again = CompVAE.from_pretrained(tmp_path)
-    assert again.encoder.w_channels == 3 * 320 + 64
+    assert again.encoder.z_channels == 3
     assert again.encoder.hidden_channels == 24
     assert len(again.encoder.blocks) == 1
 
@@ -179,7 +179,7 @@ def test_both_files_may_be_read_by_the_same_people(saved):
 
 def test_saving_again_replaces_the_model(saved):
     _, folder = saved
-    other = small(seed=4, channels=3)
+    other = small(seed=4, hidden_channels=8)
     other.save_pretrained(folder)
     assert same(other, CompVAE.from_pretrained(folder))
 
@@ -217,7 +217,7 @@ def test_saving_and_loading_leave_the_global_random_state(tmp_path):
     @register_architecture("dots", "drawn")
     def build():
         torch.rand(7, device="cpu")
-        return build_architecture("dots", "small", channels=2)
+        return build_architecture("dots", "small", hidden_channels=8)
 
     model = build()
     torch.manual_seed(5)
@@ -232,7 +232,7 @@ def test_saving_allocates_no_second_model(tmp_path):
 
     @register_architecture("dots", "watched")
     def build():
-        model = build_architecture("dots", "small", channels=2)
+        model = build_architecture("dots", "small", hidden_channels=8)
         devices.append(next(model.parameters()).device.type)
         return model
 
@@ -244,7 +244,7 @@ def test_saving_allocates_no_second_model(tmp_path):
 def test_networks_whose_code_reads_their_weights_can_be_saved(tmp_path):
     @register_architecture("dots", "measured")
     def build():
-        model = build_architecture("dots", "small", channels=2)
+        model = build_architecture("dots", "small", hidden_channels=8)
         float(next(model.parameters()).detach().sum())
         return model
 
@@ -412,7 +412,7 @@ def test_weights_that_are_no_longer_tied_are_not_saved(tmp_path, refuses):
 
 @pytest.mark.parametrize(
     ("change", "name"),
-    [({"options": {"channels": 3}}, "expected"), ({"preset": "huge"}, "huge"), ({"x": 1}, "x")],
+    [({"options": {"z_channels": 3}}, "expected"), ({"preset": "huge"}, "huge"), ({"x": 1}, "x")],
 )
 def test_a_changed_config_is_not_saved(tmp_path, refuses, change, name):
     model = small()
@@ -426,7 +426,7 @@ def test_a_changed_config_is_not_saved(tmp_path, refuses, change, name):
 def test_options_that_json_cannot_hold_are_not_saved(tmp_path, refuses, value):
     @register_architecture("dots", "of-a-type")
     def build(option):
-        return build_architecture("dots", "small", channels=2)
+        return build_architecture("dots", "small", hidden_channels=8)
 
     with refuses(ValueError, "options"):
         build(option=value).save_pretrained(tmp_path)
@@ -518,8 +518,8 @@ def test_a_name_that_is_not_shipped_is_refused(tmp_path, monkeypatch, refuses):
 
 def test_a_folder_goes_before_a_shipped_model_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    build_architecture("dots", "small", channels=3).save_pretrained("dots-small")
-    assert CompVAE.from_pretrained("dots-small").encoder.w_channels == 3 * 320 + 64
+    build_architecture("dots", "small", z_channels=3).save_pretrained("dots-small")
+    assert CompVAE.from_pretrained("dots-small").encoder.z_channels == 3
 
 
 @pytest.mark.parametrize("keep", [0, 5, 1000, -1])
@@ -564,10 +564,10 @@ def test_a_damaged_config_is_refused(saved, refuses, content):
         ({"preset": "huge"}, "huge"),
         ({"options": {"colour": 1}}, "colour"),
         ({"options": {"problem": "dots"}}, "problem"),
-        ({"options": {"channels": "two"}}, "channels"),
-        ({"options": {"channels": -2}}, "channels"),
-        ({"options": {"channels": 3, "hidden_channels": 16}}, "expected"),
-        ({"options": {"channels": 2, "hidden_channels": 10**9}}, "expected"),
+        ({"options": {"z_channels": "two"}}, "z_channels"),
+        ({"options": {"z_channels": -2}}, "z_channels"),
+        ({"options": {"z_channels": 3, "hidden_channels": 16}}, "expected"),
+        ({"options": {"z_channels": 2, "hidden_channels": 10**9}}, "expected"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(saved, refuses, fields, name):
@@ -602,7 +602,7 @@ def test_networks_that_are_built_in_memory_are_no_larger_than_their_weights(tmp_
 
     @register_architecture("dots", "greedy")
     def build(rows: int = 1):
-        model = build_architecture("dots", "small", channels=2)
+        model = build_architecture("dots", "small", hidden_channels=8)
         float(next(model.parameters()).detach().sum())  # not without memory
         torch.zeros(rows, 2**20)
         built.append(rows)
@@ -670,7 +670,7 @@ def test_a_name_is_registered_once(refuses):
 
 def test_an_architecture_is_registered_by_a_call_or_a_decorator(tmp_path):
     def build(width=2):
-        return build_architecture("dots", "small", channels=width)
+        return build_architecture("dots", "small", z_channels=width)
 
     called = register_architecture("dots", "by-call", build)
     decorated = register_architecture("dots", "by-decorator")(build)

@@ -38,7 +38,7 @@ def test_networks_are_found_under_the_name_of_the_problem_and_saved_with_its_par
         def __init__(self):
             self.border, self.images = 0.5, torch.zeros(3)
 
-    assert Edged().build("small", channels=2).config == {
+    assert Edged().build("small", hidden_channels=8).config == {
         "problem": "edged",
         "parameters": {"border": 0.5},
         "preset": "small",

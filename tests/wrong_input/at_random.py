@@ -41,7 +41,7 @@ def valid() -> dict[str, Any]:
     dots, rng = Dots(), torch.Generator().manual_seed(0)
     data = dots.sample(torch.tensor([2, 1, 3]), rng)
     parts, batch = dots.parts(data), data.batch
-    model = dots.build("small", channels=2, hidden_channels=8).eval()
+    model = dots.build("small", hidden_channels=8).eval()
     images = model.compose(parts, batch, 3)
     x, wide = torch.randn(6, 4, generator=rng), torch.randn(3, 64, generator=rng)
     encoder, sets = model.encoder, {"batch": batch, "batch_size": 3}

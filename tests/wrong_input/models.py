@@ -53,7 +53,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
 
     dots, sines = Dots(), Sines()
     drawn = dots.sample(torch.tensor(sizes), rng)
-    model, parts = model_of(dots, channels=2, hidden_channels=8), dots.parts(drawn)
+    model, parts = model_of(dots, hidden_channels=8), dots.parts(drawn)
     whole = drawn.whole
     ones = torch.ones(total)
     options: dict[str, Any] = {

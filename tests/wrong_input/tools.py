@@ -83,7 +83,7 @@ def an_event() -> RareEvent:
 
 @functools.cache
 def some_rows() -> list[ResultRow]:
-    sites = model_of(Dots(), channels=2, hidden_channels=8)
+    sites = model_of(Dots(), hidden_channels=8)
     few = {"num_parts": [1], "num_wholes": 2, "num_samples": 2}
     return evaluate(sites, Dots(), **few, num_draws=0, num_classified=0)
 
@@ -93,7 +93,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     dots, sines = Dots(), Sines()
     number, total = len(sizes), sum(sizes)
     drawn = dots.sample(torch.tensor(sizes), torch.Generator().manual_seed(1))
-    sites, chords = model_of(dots, channels=2, hidden_channels=8), model_of(sines)
+    sites, chords = model_of(dots, hidden_channels=8), model_of(sines)
     parts, kinds = dots.parts(drawn), {"category": torch.arange(total) % 10}
     weight = torch.rand(total)
     weights = {name: given(weight, f) for name, f in WEIGHT.items()}

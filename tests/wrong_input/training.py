@@ -65,7 +65,7 @@ def entries(sizes: list[int]) -> dict[str, Entry]:
     truth: dict[str, Wrong] = {**text, "a number": always(1)}
     given = {
         "data": Dots(),
-        "model": model_of(Dots(), channels=2, hidden_channels=8),
+        "model": model_of(Dots(), hidden_channels=8),
         "schedule": Schedule(num_steps=1, batch_size=2),
     }
     counts = ("accumulate", "devices", "num_nodes", "checkpoint_every", "log_every")

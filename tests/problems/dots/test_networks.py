@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from compvae_pyg import Dots, Sines
+from compvae_pyg.nn import PackedParts
 from compvae_pyg.problems.dots.networks import FieldDecoder, SiteField, _by_cell, places
 
 
@@ -17,36 +18,38 @@ def model():
 def test_the_mass_of_a_site_moves_along_with_it():
     """One cell is 8/31 in the pixels' coordinates: a site shifted by it has its mass shifted."""
     torch.manual_seed(0)
-    field = SiteField(channels=3)
+    field = SiteField()
     pos = torch.tensor([[-0.3, 0.1]])
     step = torch.tensor([[8 / 31, 0.0]])
     color = torch.tensor([2])
     here, there = (
-        field({"color": color, "pos": p})[:, : 3 * 256].view(3, 8, 8, 4) for p in (pos, pos + step)
+        field({"color": color, "pos": p})[:, : 5 * 256].view(5, 8, 8, 4) for p in (pos, pos + step)
     )
     assert_close(there[:, :, 1:], here[:, :, :-1], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(there, here, atol=1e-3)
 
 
-def test_the_noise_of_a_site_is_in_its_cell_in_units_of_its_squared_code(model):
+def test_the_noise_of_a_site_is_one_number_in_its_channel_and_cell(model):
     # x runs to the right, y downwards; cells are 8/31 wide, from half a pixel beyond -1 on.
-    pos = torch.tensor([[0.8, -0.8], [-0.3, 0.1], [-3.0, 3.0]])
-    drawn = model.generator.w_prior({"color": torch.tensor([0, 3, 1]), "pos": pos})
+    pos, colors = torch.tensor([[0.8, -0.8], [-0.3, 0.1], [-3.0, 3.0]]), [0, 3, 1]
+    drawn = model.generator.w_prior({"color": torch.tensor(colors), "pos": pos})
     presence = drawn.mean[:, -2 * 320 : -320].view(3, 5, 8, 8)
     deviation = drawn.stddev[:, -320:].view(3, 5, 8, 8)
-    assert_close(deviation, presence.square(), rtol=1e-4, atol=1e-6)  # at first, one unit
-    assert_close(presence.sum(dim=(1, 2, 3)), torch.ones(3))
-    for site, (row, column) in enumerate([(0, 7), (4, 2), (7, 0)]):
-        assert presence[site, :, row, column].sum().item() == pytest.approx(1.0, rel=1e-4)
+    assert_close(deviation, presence, rtol=1e-4, atol=1e-6)
+    expected = torch.zeros_like(presence)
+    for site, (color, row, column) in enumerate(zip(colors, (0, 4, 7), (7, 2, 0), strict=True)):
+        expected[site, color, row, column] = 1.0
+    assert torch.equal(presence, expected)
 
 
-def test_colours_start_in_channels_of_their_own(model):
-    code = model.embedding._generative[0].code.weight.softmax(dim=1)
-    assert code.argmax(dim=1).tolist() == list(range(5))
-    assert (code.amax(dim=1) > 0.8).all()
-    model.reset_parameters()
-    again = model.embedding._generative[0].code.weight.softmax(dim=1)
-    assert again.argmax(dim=1).tolist() == list(range(5))
+def test_a_site_alone_is_flat_whatever_its_noise(model):
+    pos, color = torch.tensor([[0.7, -0.2]]).repeat(8, 1), torch.arange(8) % 5
+    parts = PackedParts({"color": color, "pos": pos}, torch.arange(8))
+    prior = model.generator.prior_w(parts)
+    w = prior.mean + prior.stddev * 3.0 * torch.randn(prior.mean.shape)
+    image = model.generator.likelihood(w, torch.zeros(8, 4)).mean
+    assert_close(image, image[:, :, :1, :1].expand_as(image), rtol=0.0, atol=1e-6)
+    assert_close(image[:3], image[5:], rtol=0.0, atol=1e-6)
 
 
 def test_all_but_the_noise_of_a_site_is_known_from_its_label(model):
@@ -65,9 +68,8 @@ def test_all_but_the_noise_of_a_site_is_known_from_its_label(model):
 def test_the_first_guess_at_the_noise_explains_some_of_the_image(model):
     data = Dots().sample(torch.full((32,), 4), torch.Generator().manual_seed(1))
     embedding, parts = model.embedding, Dots().parts(data)
-    guess, code, slopes, image = embedding._guess(data.whole, parts, data.batch)
+    guess, slopes, image = embedding._guess(data.whole, parts, data.batch)
     assert guess.abs().max() <= 7.0 and slopes.isfinite().all()
-    assert_close(code.sum(dim=1), torch.ones(len(code)))
     before = model.generator.likelihood(
         Dots().pack(data).sum(model.generator.prior_w(Dots().pack(data)).mean), torch.zeros(32, 4)
     ).mean
@@ -76,19 +78,19 @@ def test_the_first_guess_at_the_noise_explains_some_of_the_image(model):
 
 
 def test_points_are_interpolated_to_pixels_and_extrapolated_to_the_border():
-    decoder = FieldDecoder(channels=1, z_channels=2)
+    decoder = FieldDecoder(z_channels=2)
     x = torch.linspace(-1.0, 1.0, 32)
     points = places(16).sum(dim=1)  # a plane
     field = decoder._interpolated(
-        _by_cell(torch.stack([points, points], dim=1))[:, :, 0].view(1, 1, -1)
+        _by_cell(torch.stack([points, points], dim=1))[:, :, 0].expand(1, 5, -1)
     )
     assert_close(field[0, :, :, 0], x + x[:, None], rtol=1e-5, atol=1e-5)
 
 
 def test_the_noise_is_spread_from_the_nearest_site_of_a_channel():
     torch.manual_seed(0)
-    decoder = FieldDecoder(channels=2, z_channels=2)
-    presence, noise = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
+    decoder = FieldDecoder(z_channels=2)
+    presence, noise = torch.zeros(1, 5, 8, 8), torch.zeros(1, 5, 8, 8)
     presence[0, 0, 0, 0] = presence[0, 0, 7, 7] = presence[0, 1, 0, 7] = 1.0
     noise[0, 0, 0, 0], noise[0, 0, 7, 7], noise[0, 1, 0, 7] = 1.0, -1.0, 3.0
     with torch.no_grad():
@@ -97,7 +99,7 @@ def test_the_noise_is_spread_from_the_nearest_site_of_a_channel():
                 layer.weight.zero_()
         decoder.kernel[-1].bias.zero_()
         spread = decoder._spread(presence.flatten(2), noise.flatten(2))
-    spread = spread.view(2, 8, 8, 4)
+    spread = spread.view(5, 8, 8, 4)
     assert_close(spread[0, 0, 0], torch.ones(4), rtol=0.01, atol=0.0)
     assert_close(spread[0, 7, 7], -torch.ones(4), rtol=0.01, atol=0.0)
     assert_close(spread[1, 0, 6], torch.full((4,), 3.0), rtol=0.01, atol=0.0)
@@ -132,8 +134,8 @@ def test_the_posterior_begins_near_the_prior(model):
 
 def test_an_image_is_read_from_its_own_field_alone():
     torch.manual_seed(0)
-    decoder = FieldDecoder(channels=2, z_channels=3)
-    w_sum, z = torch.randn(3, 2 * 384), torch.randn(3, 3)
+    decoder = FieldDecoder(z_channels=3)
+    w_sum, z = torch.randn(3, 5 * 384), torch.randn(3, 3)
     out = decoder(w_sum, z)
     assert out.shape == (3, 4, 32, 32)
     assert_close(out[1:2], decoder(w_sum[1:2], z[1:2]), rtol=1e-4, atol=1e-5)
