@@ -51,12 +51,13 @@ def test_shipped_weights_reproduce_the_committed_table(committed, name, size):
 
 def test_shipped_dots_meet_their_targets(committed):
     rows = committed("dots-small")
-    for size, share in ((1, 0.97), (2, 0.97), (4, 0.97), (8, 0.97), (16, 0.97)):
+    for size, share in ((1, 0.98), (2, 0.98), (4, 0.98), (8, 0.96), (16, 0.93)):
         assert rows[size].accuracy_ratio.mean >= share
-        assert rows[size].generated_energy_distance.mean <= 0.03
+        assert rows[size].generated_energy_distance.mean <= 0.02
     assert rows[1].generated_rmse.mean <= 0.02
     assert rows[1].kl_w.mean <= 5.0
-    assert rows[4].reconstruction_rmse.mean <= 0.05
+    assert rows[4].reconstruction_rmse.mean <= 0.03
+    assert rows[4].elbo.mean >= 7_500.0
     assert all(row.kl_z.mean <= 50.0 for row in rows.values())
     for row in rows.values():
         assert row.log_evidence.mean > row.elbo.mean

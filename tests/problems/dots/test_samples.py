@@ -37,6 +37,8 @@ def test_generated_series_keep_what_was_drawn_for_their_sites(untrained, dots, r
     # What a column adds to the sum is one draw from the prior of the site that it adds.
     added = recorded.w_sum.view(3, 4, -1).diff(dim=1)
     surprise = (added - prior.mean[1:]) / prior.stddev[1:]
+    # Differences of sums have the digits of the largest.
+    surprise = surprise[(prior.stddev[1:] > 1e-5).expand_as(surprise)]
     assert surprise.abs().max() < 6.0
     assert 0.9 < surprise.std() < 1.1
     assert not torch.equal(added[0], added[1])
