@@ -242,7 +242,10 @@ class FieldDecoder(nn.Module):
             presence, noise = (v.unflatten(1, (NUM_COLORS, _CELLS)) for v in (presence, noise))
             log_mass = torch.log(mass.abs() + _TINY).unflatten(1, (NUM_COLORS, _POINTS))
             effect = self.effect(0.1 * log_mass.unsqueeze(-1).to(w_sum.dtype)).squeeze(-1)
-            return log_mass + effect * self._spread(presence, noise)
+            log_mass = log_mass + effect * self._spread(presence, noise)
+            # Far from all sites of a colour, their mass is as little as that of none.
+            sites = presence.sum(dim=2, keepdim=True).clamp(min=0.0, max=1.0)
+            return log_mass + 4.0 * _ABSENT * (1.0 - sites)
 
     def _seen(self, field: Tensor, z: Tensor, dtype: torch.dtype) -> Tensor:
         """Return what is seen where the field is :math:`L`, ``[S, H, W, C]``."""
