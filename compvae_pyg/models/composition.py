@@ -65,7 +65,7 @@ class Composition:
         >>> one = Dots().build("small").compose(site)
         >>> two = one.add({"color": torch.tensor([2]), "pos": torch.full((1, 2), 0.5)})
         >>> two
-        Composition(num_parts=2, batch_size=1, w_channels=1984, z_channels=4)
+        Composition(num_parts=2, batch_size=1, w_channels=1920, z_channels=4)
         >>> torch.equal(two.remove(1).w, one.w)
         True
     """

@@ -87,7 +87,7 @@ def register_architecture(
 
     Example:
         >>> def build(hidden_channels: int = 64):
-        ...     return build_architecture("dots", "small", channels=2)
+        ...     return build_architecture("dots", "small", hidden_channels=hidden_channels)
         >>> build = register_architecture("my-dots", "tiny", build)
         >>> build(hidden_channels=32).config["options"]
         {'hidden_channels': 32}

@@ -42,7 +42,7 @@ def test_networks_are_found_under_the_name_of_the_problem_and_saved_with_its_par
         "problem": "edged",
         "parameters": {"border": 0.5},
         "preset": "small",
-        "options": {"channels": 2},
+        "options": {"hidden_channels": 8},
     }
 
 
