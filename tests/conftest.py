@@ -2,6 +2,7 @@ import importlib
 import importlib.util
 import io
 import itertools
+import multiprocessing
 import os
 import re
 import subprocess
@@ -22,7 +23,10 @@ from torch.distributions import Distribution, MultivariateNormal
 
 from compvae_pyg import Dots
 
+# Threads of OpenMP do not survive a fork. In the processes that tests fork, Lightning would set as
+# many as there are cores.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile(
     "repeatable", max_examples=25, deadline=None, derandomize=True, database=None
@@ -33,6 +37,14 @@ settings.load_profile("repeatable")
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test() -> Iterator[None]:
+    yield
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
 
 
 @pytest.fixture(scope="session")
