@@ -6,7 +6,8 @@
 Of each file of pytest-benchmark's it keeps the medians and quartiles, with command, commit,
 versions, machine and threads, as ``benchmarks/results/SUITE.json``. From these it writes the plots
 beside them, and the tables into ``docs/performance.md``, between marks that name them. Results on
-one thread of several (``--threads 1``) are kept apart, in ``one-thread``, for the targets' table.
+one thread of several (``--threads 1``) are kept apart, in ``one-thread``, for the targets' table,
+and those on a GPU in ``cuda``, for a section of their own.
 """
 
 import json
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 # What was measured on one thread of several; the table of targets alone shows it.
 ONE_THREAD = RESULTS / "one-thread"
+CUDA = RESULTS / "cuda"
 PAGE = ROOT / "docs" / "performance.md"
 MARKS = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -495,18 +497,21 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
 def main(files: list[str]) -> None:
     for file in files:
         for suite, result in compact(json.loads(Path(file).read_text(encoding="utf-8"))).items():
-            alone = result["origin"]["threads"] == 1 < result["origin"]["cores"]
+            source = result["origin"]
+            alone = source["threads"] == 1 < source["cores"]
             folder = ONE_THREAD if alone else RESULTS
+            if "--device cuda" in source["command"]:
+                folder = CUDA
             folder.mkdir(exist_ok=True, parents=True)
             text = json.dumps(rounded(result), indent=1, ensure_ascii=False)
             (folder / f"{suite}.json").write_text(text + "\n", encoding="utf-8")
-    results, one_thread = (
+    results, one_thread, cuda = (
         {
             suite: json.loads((folder / f"{suite}.json").read_text(encoding="utf-8"))
             for suite in TABLES
             if (folder / f"{suite}.json").exists()
         }
-        for folder in (RESULTS, ONE_THREAD)
+        for folder in (RESULTS, ONE_THREAD, CUDA)
     )
     texts = {suite: TABLES[suite](r["rows"]) + origin(r) for suite, r in results.items()}
     for suite in PLOTS.keys() & texts.keys():
@@ -515,6 +520,7 @@ def main(files: list[str]) -> None:
         alone = one_thread["dense"]
         texts["dense"] += f"\nOn one thread:\n\n{dense(alone['rows'])}{origin(alone)}"
     texts["targets"] = targets(results, one_thread)
+    texts["cuda"] = "\n".join(TABLES[suite](r["rows"]) + origin(r) for suite, r in cuda.items())
 
     def fill(mark: re.Match[str]) -> str:
         text = texts.get(mark[2], "")

@@ -50,7 +50,7 @@ def main(options: Options) -> None:
     dots = Dots()
     torch.manual_seed(options.seed)
     model = dots.build(options.preset, aggr=options.aggr)
-    schedule = Schedule.of(dots, options.schedule, options.steps)
+    schedule = Schedule.of(dots, options.schedule, options.steps, preset=options.preset)
     pictures = Pictures(dots, options.output, seed=options.seed)
     train(dots, model, schedule, options, callbacks=[pictures])
     if not is_first_process():

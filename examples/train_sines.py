@@ -48,7 +48,7 @@ def main(options: Options) -> None:
     sines = Sines()
     torch.manual_seed(options.seed)
     model = sines.build(options.preset, aggr=options.aggr)
-    schedule = Schedule.of(sines, options.schedule, options.steps)
+    schedule = Schedule.of(sines, options.schedule, options.steps, preset=options.preset)
     train(sines, model, schedule, options)
     if not is_first_process():
         return

@@ -122,6 +122,7 @@ class Problem(ABC):
         max_parts: Largest number of parts in training.
         training: Numbers for its training: arguments of
             :meth:`Schedule.staged <compvae_pyg.training.Schedule.staged>`.
+        training_of_presets: The same for presets whose networks need other numbers, by name.
         quantities: How what :meth:`measure` and :meth:`compare` return is shown, by its name.
         value_range: Smallest and largest value of a whole; generated ones are clamped to it before
             a classifier compares them with true ones.
@@ -151,6 +152,7 @@ class Problem(ABC):
     presets: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     max_parts: int = 8
     training: ClassVar[Mapping[str, Any]] = {}
+    training_of_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     quantities: ClassVar[Mapping[str, Quantity]] = {}
     value_range: ClassVar[tuple[float, float] | None] = None
     evaluated_parts: tuple[int, ...] = (1, 2, 4, 8, 16)

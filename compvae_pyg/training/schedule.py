@@ -191,14 +191,23 @@ class Schedule:
         return cls(num_steps, batch_size, chosen, curriculum, rate, betas=(0.9, 0.98))
 
     @classmethod
-    def of(cls, problem: Problem, style: str = "staged", num_steps: int | None = None) -> Schedule:
+    def of(
+        cls,
+        problem: Problem,
+        style: str = "staged",
+        num_steps: int | None = None,
+        *,
+        preset: str | None = None,
+    ) -> Schedule:
         """Return a schedule by the numbers of a problem, of another number of steps if given.
 
         The style is ``"staged"``, see :meth:`staged`, or ``"paper"``, as published: 500,000 steps.
+        Staged numbers are those of a preset of networks, where it has its own.
         """
         check_type(problem, "problem", Problem)
         check_choice(style, "style", ("staged", "paper"))
-        numbers = problem.training if style == "staged" else {"num_steps": 500_000}
+        staged = problem.training_of_presets.get(preset or "", problem.training)
+        numbers = staged if style == "staged" else {"num_steps": 500_000}
         if not numbers:
             raise ValueError(f"problem must have numbers for training (got {problem.name!r})")
         numbers = {**numbers, **({} if num_steps is None else {"num_steps": num_steps})}

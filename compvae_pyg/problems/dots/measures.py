@@ -5,7 +5,7 @@ from torch import Tensor
 
 from compvae_pyg.nn import PackedParts, checks
 from compvae_pyg.problems.base import Quantity
-from compvae_pyg.problems.dots.data import COLORS
+from compvae_pyg.problems.dots.data import COLORS, palette
 
 __all__ = ["QUANTITIES", "accuracy_per_image", "glitches", "site_accuracy", "sites_shown"]
 
@@ -75,8 +75,7 @@ def sites_shown(images: Tensor, color: Tensor, pos: Tensor, batch: Tensor) -> Te
     pixel = torch.round((pos + 1.0) * 0.5 * last).long()
     column, row = pixel.clamp(min=0).minimum(last).unbind(dim=1)
     shown = images.permute(0, 2, 3, 1)[batch, row, column]
-    palette = torch.tensor(list(COLORS.values()), dtype=images.dtype, device=images.device)
-    distance = (shown.unsqueeze(1) - palette).square().sum(dim=-1)
+    distance = (shown.unsqueeze(1) - palette(images)).square().sum(dim=-1)
     return distance.argmin(dim=1) == color
 
 
