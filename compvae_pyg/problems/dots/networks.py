@@ -207,7 +207,8 @@ class FieldDecoder(nn.Module):
         self.lin1 = nn.Linear(NUM_COLORS, hidden_channels)
         self.z_lin = ZeroLinear(z_channels, hidden_channels)
         self.lin2 = nn.Linear(hidden_channels, hidden_channels)
-        self.lin3 = nn.Linear(hidden_channels, 4)
+        self.lin3 = nn.Linear(hidden_channels, hidden_channels)
+        self.lin4 = nn.Linear(hidden_channels, 4)
         self._init_gains()
 
     def reset_parameters(self) -> None:
@@ -219,10 +220,10 @@ class FieldDecoder(nn.Module):
     @torch.no_grad()
     def _init_gains(self) -> None:
         cast(nn.Linear, self.effect[-1]).bias.fill_(0.5)
-        for layer in (self.lin1, self.lin2, self.lin3):
+        for layer in (self.lin1, self.lin2, self.lin3, self.lin4):
             nn.init.kaiming_normal_(layer.weight)
-        self.lin3.weight[3:].mul_(0.1)
-        self.lin3.bias[3:].fill_(-0.6)  # a standard deviation of 0.3
+        self.lin4.weight[3:].mul_(0.1)
+        self.lin4.bias[3:].fill_(-0.6)  # a standard deviation of 0.3
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return three means and a log-variance for each pixel, ``[S, 4, 32, 32]``."""
@@ -251,8 +252,10 @@ class FieldDecoder(nn.Module):
         """Return what is seen where the field is :math:`L`, ``[S, H, W, C]``."""
         # What is far below the largest is not there: a site alone is flat, whatever its noise.
         field = 0.5 * (field - field.amax(dim=-1, keepdim=True)).clamp(min=_ABSENT)
-        h = F.relu(self.lin1(field.to(dtype)) + self.z_lin(z)[:, None, None])
-        out = self.lin3(F.relu(self.lin2(h))).permute(0, 3, 1, 2)
+        # Mixed colours are smooth functions of the field, to beyond the numbers of sites of training.
+        h = F.silu(self.lin1(field.to(dtype)) + self.z_lin(z)[:, None, None])
+        h = F.silu(self.lin3(F.silu(self.lin2(h))))
+        out = self.lin4(h).permute(0, 3, 1, 2)
         return torch.cat([torch.sigmoid(out[:, :3]), 4.0 * out[:, 3:]], dim=1)
 
     def _spread(self, presence: Tensor, noise: Tensor) -> Tensor:
