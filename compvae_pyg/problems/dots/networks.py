@@ -28,9 +28,9 @@ from torch_geometric.nn.inits import reset
 from compvae_pyg.distributions.normal import StandardNormal, soft_minimum
 from compvae_pyg.models import CompVAE, CompVAEEncoder
 from compvae_pyg.networks.building_blocks import (
+    WholePosterior,
     activated,
     gaussian_compvae,
-    whole_posterior,
 )
 from compvae_pyg.nn import Fields, ZeroLinear
 from compvae_pyg.nn.checks import check_options, check_places
@@ -49,6 +49,7 @@ _TINY = 1e-18  # a mass that is none
 _SHARP = 1e-3  # standard deviation of mass and presence, relative to them
 _LEAST = 3e-7  # standard deviation of a presence that is none
 _AT_A_TIME = 4096  # sites, which bounds the memory
+_WIDEST = 2.0  # log-variance of the posterior of a noise, relative to the prior
 _ABSENT = -12.0  # logarithm of a mass that is not seen beside the largest
 _UNCOUPLED = -20.0  # coupling logit of what is not inferred
 
@@ -166,7 +167,7 @@ class NoiseHead(nn.Module):
         share = (code.unsqueeze(2) * cell_of(pos, self.cells).unsqueeze(1)).flatten(1)
         correction, log_variance, logits = self.lin(h).split(1, dim=1)
         shift = (guess + correction) * torch.exp(-log_noise) * share
-        log_variance = (log_variance - 2.0 * log_noise) * share
+        log_variance = soft_minimum(log_variance - 2.0 * log_noise, _WIDEST) * share
         known = share.new_zeros(len(h), self.known)
         coupling = _UNCOUPLED + share * (logits - _UNCOUPLED)
         out = [known, shift, known, log_variance, known + _UNCOUPLED, coupling]
@@ -252,7 +253,7 @@ class FieldDecoder(nn.Module):
         """Return what is seen where the field is :math:`L`, ``[S, H, W, C]``."""
         # What is far below the largest is not there: a site alone is flat, whatever its noise.
         field = 0.5 * (field - field.amax(dim=-1, keepdim=True)).clamp(min=_ABSENT)
-        # Mixed colours are smooth functions of the field, to beyond the numbers of sites of training.
+        # Mixed colours are smooth functions of the field, for more sites than in training as well.
         h = F.silu(self.lin1(field.to(dtype)) + self.z_lin(z)[:, None, None])
         h = F.silu(self.lin3(F.silu(self.lin2(h))))
         out = self.lin4(h).permute(0, 3, 1, 2)
@@ -443,7 +444,7 @@ def build_dots_small(
             z_channels,
             num_blocks=num_blocks,
             part_noise=False,
-            z_head=whole_posterior(whole_channels, z_channels),
+            z_head=WholePosterior(whole_channels, z_channels),
             aggr=aggr,
             w_head=NoiseHead(w_prior, hidden_channels),
         ),
