@@ -226,3 +226,18 @@ def test_networks_in_half_precision_give_finite_numbers(name):
     terms = model.elbo(whole, parts, BATCH)
     assert terms.elbo.dtype == torch.float32 and terms.elbo.isfinite().all()
     assert model.generate(parts, BATCH).isfinite().all()
+
+
+@EVERY
+def test_an_unusual_whole_has_a_posterior_that_can_be_optimised(name):
+    """A single variance that overflows would spoil the optimiser's averages for long."""
+    model = MODELS[name]()
+    whole, parts = sample(model)
+    with torch.no_grad():
+        for head in (model.encoder.z_head, model.encoder.w_head):
+            for parameter in head.parameters():
+                parameter.mul_(30.0).add_(torch.randn(parameter.shape))
+    posterior = model.posterior(100.0 * whole, parts, BATCH, z=torch.zeros(3, 2))
+    assert posterior.z.stddev.max() <= 3.0 * (1.0 + 1e-5)
+    if model.residual_posterior:
+        assert posterior.w.log_variance.max() <= 2.0 * math.log(10.0) + 1e-5

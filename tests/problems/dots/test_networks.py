@@ -162,3 +162,12 @@ def test_an_image_is_read_from_its_own_field_alone():
 def test_bad_sites_are_named(model, refuses, parts, error, name):
     with refuses(error, name):
         model.generate(parts)
+
+
+def test_an_unusual_image_has_a_posterior_that_can_be_optimised(model):
+    """Untrained, the noise of a site is as wide as e of its prior's standard deviations at most."""
+    head = model.encoder.w_head
+    h = 1e4 * torch.randn(50, head.lin.in_features)
+    known = torch.cat([torch.zeros(50, 3), torch.eye(5).repeat(10, 1)], dim=1)
+    _, log_variance, _ = head(h, known).detach().chunk(3, dim=1)
+    assert log_variance.max() == pytest.approx(2.0) and log_variance.min() < -100.0
