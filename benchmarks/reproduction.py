@@ -1,4 +1,4 @@
-"""Put the numbers of the committed results into docs/reproduction.md and docs/sines.md.
+"""Put the numbers of the committed results into docs/reproduction.md, dots.md and sines.md.
 
     python benchmarks/reproduction.py
 
@@ -300,6 +300,68 @@ def targets() -> str:
     return table(("", "K", *WAVES), lines)
 
 
+# What is asked of the dots: the measure, the bound, numbers of parts, and how it is computed.
+Measure = Callable[[Run, int], float]
+
+
+def over(name: str, other: str) -> Measure:
+    return lambda run, size: run.at(size, name) / run.at(size, other)
+
+
+def estimate(name: str) -> Measure:
+    return lambda run, size: run.at(size, name)
+
+
+TO_16 = (1, 2, 4, 8, 16)
+OF_DOTS: list[tuple[str, str, Sequence[int], str, Measure]] = [
+    (
+        "accuracy of a classifier (C2ST)",
+        "≤ 0.60",
+        TO_16,
+        "{:.2f}",
+        estimate("generated_classifier_accuracy"),
+    ),
+    (
+        "energy distance over that of two true samples",
+        "≤ 2",
+        TO_16[1:],
+        "{:.2f}",
+        over("generated_energy_distance", "true_energy_distance"),
+    ),
+    ("site accuracy over the true one", "≥ 0.98", TO_16, "{:.3f}", estimate("accuracy_ratio")),
+    ("rmse to the truth", "≤ 0.02 at K = 1", (1,), "{:.3f}", estimate("generated_rmse")),
+    ("KL_w, nats", "≤ 5 at K = 1", TO_16, "{:.1f}", estimate("kl_w")),
+    ("KL_z, nats", "≤ 50 at K = 64", (*TO_16, 64), "{:.1f}", estimate("kl_z")),
+    ("reconstruction rmse", "≤ 0.03 at K = 4", TO_16, "{:.3f}", estimate("reconstruction_rmse")),
+    ("ELBO, nats", "≥ 7,500 at K = 4", TO_16, "{:,.0f}", estimate("elbo")),
+    (
+        "spread of images of the same sites, over the true one",
+        "1",
+        TO_16[1:],
+        "{:.2f}",
+        over("generated_spread", "true_spread"),
+    ),
+]
+
+
+def targets_of_dots() -> str:
+    results, sizes = results_of("dots-small"), (*TO_16, 64)
+    lines = [
+        (
+            name,
+            bound,
+            *(
+                over_seeds(form, lambda run, k=size, m=measure: m(run, k))(results)
+                if size in asked
+                else ""
+                for size in sizes
+            ),
+        )
+        for name, bound, asked, form, measure in OF_DOTS
+    ]
+    return table(("measure", "asked for", *(f"K = {size}" for size in sizes)), lines)
+
+
 # Names of what benchmarks/ablate_sines.py takes out, in the order of the table.
 ABLATIONS = {
     "nothing": "nothing: the reference",
@@ -333,7 +395,11 @@ SECTIONS = {
     **{f"evaluated {problem}": (evaluated, problem) for problem in PUBLISHED},
     "figures": (figures,),
 }
-OF_SINES = {"targets": (targets,), "ablations": (ablations,)}
+PAGES = {
+    "reproduction.md": SECTIONS,
+    "dots.md": {"targets": (targets_of_dots,)},
+    "sines.md": {"targets": (targets,), "ablations": (ablations,)},
+}
 
 
 def renewed(page: str, sections: Mapping[str, Any] = SECTIONS) -> str:
@@ -349,7 +415,7 @@ def renewed(page: str, sections: Mapping[str, Any] = SECTIONS) -> str:
 
 
 def main() -> None:
-    for name, sections in (("reproduction.md", SECTIONS), ("sines.md", OF_SINES)):
+    for name, sections in PAGES.items():
         page = DOCS / name
         page.write_text(renewed(page.read_text(encoding="utf-8"), sections), encoding="utf-8")
 
