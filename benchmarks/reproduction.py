@@ -234,15 +234,13 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def compared(problem: str) -> str:
-    networks = {
-        preset: results_of(f"{problem}-{preset}") for preset in ("small", "narrow", "paper")
-    }
-    shown = {preset: each for preset, each in networks.items() if each.runs or preset != "narrow"}
+    presets = ("small", "narrow", "paper")
+    networks = [results_of(f"{problem}-{preset}") for preset in presets]
     lines = [
-        (name, published, *(entry(each) if each.runs else NOT_RUN for each in shown.values()))
+        (name, published, *(entry(each) if each.runs else NOT_RUN for each in networks))
         for name, published, entry in PUBLISHED[problem]
     ]
-    return table(("", "published", *(f"ours (`{preset}`)" for preset in shown)), lines)
+    return table(("", "published", *(f"ours (`{preset}`)" for preset in presets)), lines)
 
 
 def figures() -> str:

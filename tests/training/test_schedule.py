@@ -97,6 +97,18 @@ def test_the_staged_schedule_of_the_sines_ends_with_the_negative_elbo_and_matche
     assert [schedule.curriculum.max_parts(step) for step in (0, 14, 15, 400)] == [1, 1, 2, 16]
 
 
+@pytest.mark.parametrize("problem", [Dots(), Sines()])
+def test_the_wide_layers_of_the_paper_have_a_lower_rate(problem):
+    usual = Schedule.of(problem, preset="small")
+    assert usual == Schedule.of(problem)
+    for preset in ("narrow", "paper"):
+        schedule = Schedule.of(problem, num_steps=100, preset=preset)
+        assert schedule.learning_rate.initial <= usual.learning_rate.initial / 5.0
+        assert schedule.num_steps == 100 and schedule.curriculum.last == problem.max_parts
+        assert (schedule.at(99).beta_w, schedule.at(99).stage.inferred) == (1.0, "all")
+        assert Schedule.of(problem, "paper", preset=preset) == Schedule.of(problem, "paper")
+
+
 def test_noise_and_code_matching_move_like_the_divergences():
     stage = Stage("one", 1.0, noise=(10.0, 1.0), code_matching=(4.0, 1.0), anneal=0.5)
     schedule = Schedule.staged(8, 1, max_parts=2, initial_rate=1.0, stages=(vars(stage),))

@@ -75,9 +75,8 @@ class Dots(Problem):
         ),
     }
     # At the rate of the small networks, the wide layers of the paper diverge or forget the labels.
-    training_of_presets: ClassVar = dict.fromkeys(
-        ("narrow", "paper"), {**training, "num_steps": 20_000, "initial_rate": 3e-4}
-    )
+    _wide: ClassVar = {**training, "num_steps": 20_000, "initial_rate": 3e-4}
+    training_of_presets: ClassVar = {"narrow": _wide, "paper": _wide}
     quantities: ClassVar = QUANTITIES
     value_range = (0.0, 1.0)
     evaluated_parts = (1, 2, 4, 8, 12, 16)

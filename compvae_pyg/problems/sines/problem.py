@@ -126,6 +126,20 @@ class Sines(Problem):
         ),
     }
 
+    # The wide layers of the paper need a lower rate, and have no codes to match.
+    _wide: ClassVar = {
+        "num_steps": 20_000,
+        "batch_size": 64,
+        "initial_rate": 3e-4,
+        "rise": 0.5,
+        "log_uniform": True,
+        "stages": (
+            {"name": "parts", "share": 0.7, "inferred": "parts", "beta_w": (0.05, 1.0)},
+            {"name": "whole", "share": 0.3, "beta_z": (10.0, 1.0)},
+        ),
+    }
+    training_of_presets: ClassVar = {"narrow": _wide, "paper": _wide}
+
     def __post_init__(self) -> None:
         check_count(self.num_categories, "num_categories")
         for name in ("nonlinearity", "period", "amplitude_mean", "amplitude_std", "phase_std"):
