@@ -182,6 +182,13 @@ def test_all_have_names_and_nothing_is_wider_than_the_page(page, address):
         )
         width = page.execute_script("return document.documentElement.clientWidth")
         assert page.execute_script("return document.documentElement.scrollWidth") <= width, tab
+    # What is selected is read to its end, and curves come before the waves that they are made of.
+    open_tab(page, "Dots")
+    cut = "return arguments[0].scrollWidth > arguments[0].clientWidth"
+    assert not page.execute_script(cut, element(page, "#site input"))
+    open_tab(page, "Sines")
+    tops = [element(page, name).rect["y"] for name in ("#curves", "#present-0")]
+    assert tops[0] <= tops[1]
     sliders = page.find_elements("css selector", "input[type=range]")
     labels = [slider.get_attribute("aria-label") for slider in sliders]
     assert len(labels) == 25 and len(set(labels)) == 25 and all(labels), labels

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from compvae_pyg.demo.alternative_text import alternative_text
 from compvae_pyg.models import CompVAE
 from compvae_pyg.problems.dots.data import COLORS
-from compvae_pyg.problems.dots.drawing import draw_sites, position_of
+from compvae_pyg.problems.dots.drawing import draw_frame, draw_sites, position_of
 from compvae_pyg.problems.dots.problem import Dots
 from compvae_pyg.problems.dots.scene import Scene
 
@@ -81,7 +82,7 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
             for label, name in (("Model", "model-image"), ("Ground truth", "true-image"))
         )
     with gr.Row():
-        site = gr.Dropdown([], label="Selected site", elem_id="site")
+        site = gr.Dropdown([], label="Selected site", elem_id="site", min_width=240)
         x, y = (
             gr.Slider(-Dots.border, Dots.border, 0.0, step=0.05, label=label, elem_id=name)
             for label, name in (("Its place, to the right", "x"), ("Its place, downwards", "y"))
@@ -182,7 +183,7 @@ def act(scene: Scene, tool: str, color: int, done: str) -> tuple[Scene, int | No
 
 def describe(scene: Scene, index: int) -> str:
     """Return what a site is, and where."""
-    x, y = scene.pos[index].tolist()
+    x, y = (round(value, 2) + 0.0 for value in scene.pos[index].tolist())  # no -0.00
     return f"{index + 1}: {NAMES[int(scene.color[index])]} at ({x:.2f}, {y:.2f})"
 
 
@@ -202,11 +203,13 @@ def _mosaic(images: Tensor, scale: int = 4, gap: int = 6) -> Any:
     """Return images ``[rows, columns, 3, H, W]`` beside each other on white, enlarged."""
     rows, columns, _, height, width = images.shape
     down, right = scale * height + gap, scale * width + gap
-    sheet = torch.full((rows * down - gap, columns * right - gap, 3), 255, dtype=torch.uint8)
+    sheet = np.full((rows * down - gap, columns * right - gap, 3), 255, dtype=np.uint8)
     bytes_ = (255.0 * images).round().to(torch.uint8)
     large = bytes_.repeat_interleave(scale, -1).repeat_interleave(scale, -2).permute(0, 1, 3, 4, 2)
     for row in range(rows):
         for column in range(columns):
             y, x = row * down, column * right
-            sheet[y : y + scale * height, x : x + scale * width] = large[row, column]
-    return sheet.numpy()
+            cell = sheet[y : y + scale * height, x : x + scale * width]  # a view
+            cell[:] = large[row, column].numpy()
+            draw_frame(cell)
+    return sheet

@@ -46,7 +46,7 @@ def draw_curves(
         waves = kinds.repeat_interleave(count)
         truth = sines.draw(waves, torch.zeros_like(waves), 1, generator)
         curves = torch.cat([drawn, truth])
-    names = ["model"] if number == 1 else [f"draw {n + 1}" for n in range(number)]
+    names = ["model"] if number == 1 else [str(n + 1) for n in range(number)]
     return {
         "t": (number + 1) * list(range(length)),
         "x": curves.flatten().tolist(),
@@ -61,6 +61,17 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
     seed = gr.State(0)
     present, counts = [], []
     with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            look = {"x": "t", "y": "x", "color": "curve", "y_axis_format": ".4~r"}
+            plot = gr.LinePlot(title="one draw of each", height=360, elem_id="curves", **look)
+            draws = gr.LinePlot(
+                title=f"{NUM_DRAWN} draws of the model", height=260, elem_id="draws",
+                color_title="draw", **look,
+            )  # fmt: skip
+            again = gr.Button("Draw again", elem_id="again")
+            gr.Markdown(
+                "Amplitudes and phases are not given: the curves share their frequencies only."
+            )
         with gr.Column(scale=1, min_width=320):
             for category in range(Sines().num_categories):
                 with gr.Row():
@@ -70,16 +81,6 @@ def add_tab(gr: Any, app: Any, model: CompVAE) -> None:
                     names = {"label": label, "elem_id": f"count-{category}"}
                     shown: dict[str, Any] = {"value": 1, "min_width": 120}
                     counts.append(gr.Slider(1, LARGEST_COUNT, step=1, **shown, **names))
-        with gr.Column(scale=2):
-            look = {"x": "t", "y": "x", "color": "curve", "y_axis_format": ".4~r"}
-            plot = gr.LinePlot(title="one draw of each", height=360, elem_id="curves", **look)
-            draws = gr.LinePlot(
-                title=f"{NUM_DRAWN} draws of the model", height=260, elem_id="draws", **look
-            )
-            again = gr.Button("Draw again", elem_id="again")
-            gr.Markdown(
-                "Amplitudes and phases are not given: the curves share their frequencies only."
-            )
     waves = gr.Textbox(visible="hidden", elem_id="waves")
 
     def show(seed: int, *chosen: Any) -> Any:
