@@ -4,7 +4,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -239,7 +239,8 @@ class ResultRow(EvaluationRow):
 def format_table(rows: Sequence[EvaluationRow]) -> str:
     """Return rows of an evaluation result, at least one, as an aligned Markdown table.
 
-    Divergences and ELBOs are in nats per whole, and in bits where it says so.
+    Divergences and ELBOs are in nats per whole, and in bits where it says so. What some rows do not
+    have is a dash there.
 
     Raises:
         TypeError, ValueError: If these are not rows of an evaluation result, or none.
@@ -258,11 +259,18 @@ def format_table(rows: Sequence[EvaluationRow]) -> str:
     for row in rows:
         check_type(row, "rows", EvaluationRow)
     cells = [row.formatted() for row in rows]
-    lines = [list(cells[0]), *(list(line.values()) for line in cells)]
+    heads = _headings(cells)
+    lines = [heads, *([line.get(heading, "–") for heading in heads] for line in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     head, *body = ("| " + " | ".join(map(str.rjust, line, widths)) + " |" for line in lines)
     rule = "|".join("-" * (width + 1) + ":" for width in widths)
     return "\n".join([head, f"|{rule}|", *body])
+
+
+def _headings(cells: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return the headings of all rows, in the order of the row that has most."""
+    by_length = sorted(cells, key=len, reverse=True)
+    return list(dict.fromkeys(heading for line in by_length for heading in line))
 
 
 def format_legend(rows: Sequence[EvaluationRow]) -> str:
@@ -279,7 +287,7 @@ def format_legend(rows: Sequence[EvaluationRow]) -> str:
         ±: one standard error
     """
     table, meanings = format_table(rows), rows[0].meanings()
-    lines = {name: meanings.get(name, "") for name in rows[0].formatted()}
+    lines = {name: meanings.get(name, "") for name in _headings(row.formatted() for row in rows)}
     lines |= {mark: text for mark, text in _BRACKETS.items() if mark in table}
     return "\n".join(f"{name}: {text}" for name, text in lines.items() if text)
 

@@ -115,6 +115,10 @@ def test_what_is_left_out_changes_nothing_else(untrained, dots):
     (more,) = evaluate(untrained, dots, **few, num_draws=3, num_classified=4)
     assert bare.estimates.items() < more.estimates.items()
     assert "C2ST (oracle)" in format_table([more]) and "C2ST" not in format_table([bare])
+    # Rows of both have all columns, with a dash where one was not measured.
+    head, _, first, second = format_table([bare, more]).split("\n")
+    assert head.split() == format_table([more]).split("\n")[0].split()
+    assert "–" in first and "–" not in second
 
 
 def test_every_committed_evaluation_is_read():
