@@ -66,11 +66,12 @@ def draw_whole(
 def plot_operations(
     operations: Sequence[Operation], series: Mapping[str, ArrayLike] | None = None
 ) -> Figure:
-    """Draw a whole after each of several operations, and series of wholes that change step by step.
+    """Draw a whole after each of several operations, and series of wholes.
 
     Images of the ground truth stand above those of the model; curves of the model, thin, lie over
     those of the ground truth, broad. The first of the operations, at least one, is to do nothing.
-    Below, under headings of their own, are series by name, wholes ``[n, C, H, W]`` or ``[n, T]``.
+    Below, under headings of their own, are series by name, wholes ``[n, C, H, W]`` or ``[n, T]``,
+    numbered from 1.
 
     Raises:
         ValueError: If there is no operation.
@@ -110,9 +111,9 @@ def plot_operations(
         # A heading of its own: the titles above are those of the operations alone.
         part.suptitle(name, fontsize=8.5, fontweight="bold")
         line[0].set_ylabel("model", fontsize=8)
-        for step, (axes, whole) in enumerate(zip(line, values, strict=False)):
+        for number, (axes, whole) in enumerate(zip(line, values, strict=False), start=1):
             draw_whole(axes, whole)
-            axes.set_title(f"step {step}", fontsize=7, color=GREY)
+            axes.set_title(str(number), fontsize=7, color=GREY)
         unused.extend(line[len(values) :])
     for axes in unused:
         axes.remove()

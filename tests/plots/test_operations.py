@@ -21,7 +21,7 @@ def test_images_of_the_ground_truth_stand_above_those_of_the_model(drawn):
     assert (model_first.images[0].get_array() == 0.75).all()
     np.testing.assert_allclose(first.collections[0].get_offsets(), pos)
     assert len(below.axes) == 3 and below.get_suptitle() == "fading"
-    assert [axes.get_title() for axes in below.axes] == ["step 0", "step 1", "step 2"]
+    assert [axes.get_title() for axes in below.axes] == ["1", "2", "3"]
 
 
 def test_a_site_is_marked_on_the_pixel_nearest_to_it():
