@@ -409,9 +409,41 @@ def table_of(name: str) -> str:
     return "\n".join(lines)
 
 
+# What training for longer changes, or does not.
+BY_STEPS: list[tuple[str, str, Entry]] = [
+    *(
+        (
+            f"variance / true, K = {k}",
+            "{:.2f}",
+            lambda run, k=k: run.ratio(k, "energy_variance_ratio"),
+        )
+        for k in (4, 50, 200)
+    ),
+    ("95 % profile, K = 50", "{:.3f}", lambda run: run.ratio(50, "q95_error")),
+    ("K = 200", "{:.3f}", lambda run: run.ratio(200, "q95_error")),
+    ("of one home", "{:.2f}", bar("single_q95_error")),
+    ("rare peaks, per thousand", "{:.2f}", bar("peak_probability_per_thousand")),
+]
+
+
+def by_steps(name: str) -> str:
+    """Return a table of trainings of seed 0 of several lengths, in folders by their steps."""
+    folders = [RESULTS / name, *(RESULTS / name).glob("steps*")]
+    runs = {int(run.metrics["step"][-1]): run for run in map(read, folders)}
+    lines = [
+        f"| steps | {' | '.join(title for title, _, _ in BY_STEPS)} |",
+        "|--:|" + "--:|" * len(BY_STEPS),
+    ]
+    for steps, run in sorted(runs.items()):
+        cells = [form.format(entry(run)) for _, form, entry in BY_STEPS]
+        lines.append(f"| {steps:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def tables() -> dict[str, str]:
     """Return all tables of the page by their marks."""
     found = {name: table_of(name) for name in TABLES}
+    found["by steps"] = by_steps("households-small")
     return {**found, "beside the simpler": baselines("households-small", HOMES)}
 
 

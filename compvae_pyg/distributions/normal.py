@@ -25,9 +25,11 @@ from compvae_pyg.nn.checks import (
 from compvae_pyg.nn.rows import at_least_float32
 
 __all__ = [
+    "BoundedScale",
     "LogVarianceNormal",
     "NormalNetwork",
     "StandardNormal",
+    "bound_scale",
     "floor_log_variance",
     "normal_sample",
     "sample",
@@ -311,6 +313,33 @@ def soft_minimum(x: Tensor, largest: Tensor | float) -> Tensor:
         tensor([-20.,   5.])
     """
     return largest - 1.0 - F.elu(largest - 1.0 - x)
+
+
+def bound_scale(out: Tensor, largest: float, chunks: int = 2) -> Tensor:
+    """Bound standard deviations from above, of which the second chunk are log-variances.
+
+    Divergences grow with the variance: where a network's output is unusual, that of a single part
+    may overflow, and spoil the optimiser's averages.
+
+    Example:
+        >>> bound_scale(torch.tensor([[5.0, 100.0]]), 1.0)
+        tensor([[5., 0.]])
+    """
+    loc, log_variance, *others = out.chunk(chunks, dim=1)
+    log_variance = soft_minimum(log_variance, 2.0 * math.log(largest))
+    return torch.cat([loc, log_variance, *others], dim=1)
+
+
+class BoundedScale(nn.Module):
+    """:func:`bound_scale` as a layer, for means and log-variances."""
+
+    def __init__(self, largest: float) -> None:
+        super().__init__()
+        self.largest = largest
+
+    def forward(self, out: Tensor) -> Tensor:
+        """Return means and log-variances, ``[S, 2 D]``."""
+        return bound_scale(out, self.largest)
 
 
 class StandardNormal(nn.Module):

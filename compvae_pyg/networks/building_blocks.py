@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compvae_pyg.distributions import NormalNetwork
-from compvae_pyg.distributions.normal import soft_minimum
+from compvae_pyg.distributions.normal import BoundedScale, bound_scale
 from compvae_pyg.models import CompVAE, CompVAEEncoder, CompVAEGenerator
 from compvae_pyg.networks.fields import FieldEmbedding
 from compvae_pyg.networks.normalization import DataUnits, Normalization
@@ -19,14 +19,13 @@ __all__ = [
     "AggregateNormal",
     "PartNormal",
     "StyleHead",
-    "WholePosterior",
     "activated",
-    "bounded",
     "compress",
     "conv3x3",
     "gaussian_compvae",
     "scale_of",
     "sizes_of",
+    "whole_posterior",
 ]
 
 _LABEL_SCALE = 0.05  # of channels of p(w|l) but for style, at first
@@ -104,7 +103,7 @@ class PartNormal(nn.Module):
 
     def forward(self, parts: Fields) -> Tensor:
         """Return means and log-variances, ``[N, 2 D_w]``."""
-        return bounded(self.embedding(parts), _MAX_W_SCALE)
+        return bound_scale(self.embedding(parts), _MAX_W_SCALE)
 
 
 class StyleHead(nn.Module):
@@ -135,7 +134,7 @@ class StyleHead(nn.Module):
 
     def forward(self, h: Tensor, parts: Tensor) -> Tensor:
         """Return means, log-variances and coupling logits, ``[N, 3 D_w]``."""
-        return bounded(self.lin(h), _MAX_W_SCALE, 3)
+        return bound_scale(self.lin(h), _MAX_W_SCALE, 3)
 
 
 class AggregateNormal(nn.Module):
@@ -151,7 +150,7 @@ class AggregateNormal(nn.Module):
     def forward(self, w_sum: Tensor) -> Tensor:
         """Return means and log-variances, ``[S, 2 D_z]``, of aggregates ``[S, D_w]``."""
         size = scale_of(w_sum)
-        return bounded(self.net(torch.cat([w_sum / size, size.log()], dim=1)), _MAX_Z_SCALE)
+        return bound_scale(self.net(torch.cat([w_sum / size, size.log()], dim=1)), _MAX_Z_SCALE)
 
 
 def activated(*layers: nn.Module) -> list[nn.Module]:
@@ -164,27 +163,10 @@ def conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1)
 
 
-def bounded(out: Tensor, largest: float, chunks: int = 2) -> Tensor:
-    """Bound standard deviations, of which the second chunk are log-variances, from above.
-
-    Divergences grow with the variance: where a network's output is unusual, that of a single part
-    may overflow, and spoil the optimiser's averages.
-    """
-    loc, log_variance, *others = out.chunk(chunks, dim=1)
-    log_variance = soft_minimum(log_variance, 2.0 * math.log(largest))
-    return torch.cat([loc, log_variance, *others], dim=1)
-
-
-class WholePosterior(nn.Sequential):
-    """q(z|x), from features of the whole, initialised as a standard normal."""
-
-    def __init__(self, whole_channels: int, z_channels: int) -> None:
-        last = ZeroLinear(whole_channels, 2 * z_channels)
-        super().__init__(*activated(Residual(whole_channels)), last)
-
-    def forward(self, whole: Tensor) -> Tensor:
-        """Return means and log-variances, ``[S, 2 D_z]``."""
-        return bounded(super().forward(whole), _MAX_Z_SCALE)
+def whole_posterior(whole_channels: int, z_channels: int) -> nn.Sequential:
+    """Return q(z|x), from features of the whole, initialised as a standard normal."""
+    last = ZeroLinear(whole_channels, 2 * z_channels)
+    return nn.Sequential(*activated(Residual(whole_channels)), last, BoundedScale(_MAX_Z_SCALE))
 
 
 def gaussian_compvae(

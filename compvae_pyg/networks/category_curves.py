@@ -24,9 +24,9 @@ from compvae_pyg.distributions import Coupling, floor_log_variance
 from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
 from compvae_pyg.networks.building_blocks import (
     AggregateNormal,
-    WholePosterior,
     activated,
     gaussian_compvae,
+    whole_posterior,
 )
 from compvae_pyg.networks.category_normal import CategoryNormal
 from compvae_pyg.nn import Fields, PackedParts, Residual, ZeroLinear
@@ -213,7 +213,7 @@ def build_category_curves(
             z_channels=z_channels,
             num_blocks=num_blocks,
             coupling=coupling,
-            z_head=WholePosterior(whole_channels, z_channels),
+            z_head=whole_posterior(whole_channels, z_channels),
             # Most parts have next to no variance in a group, and are to have no share of its noise.
             prior_coupling=True,
             aggr=aggr,

@@ -26,12 +26,12 @@ from compvae_pyg.networks.building_blocks import (
     AggregateNormal,
     PartNormal,
     StyleHead,
-    WholePosterior,
     activated,
     compress,
     gaussian_compvae,
     scale_of,
     sizes_of,
+    whole_posterior,
 )
 from compvae_pyg.networks.fields import FieldEmbedding, read_fields
 from compvae_pyg.networks.normalization import Normalization
@@ -243,7 +243,7 @@ def build_curves(
             num_blocks=num_blocks,
             coupling=coupling,
             part_noise=part_noise,
-            z_head=WholePosterior(whole_channels, z_channels),
+            z_head=whole_posterior(whole_channels, z_channels),
             prior_coupling=prior_coupling,
             aggr=aggr,
             w_head=head if posterior_init is None else None,

@@ -20,16 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from compvae_pyg.distributions import Coupling
-from compvae_pyg.distributions.normal import StandardNormal, soft_minimum
+from compvae_pyg.distributions.normal import StandardNormal, bound_scale, soft_minimum
 from compvae_pyg.models import CompVAE, CompVAEEncoder, register_architecture
 from compvae_pyg.networks.building_blocks import (
-    WholePosterior,
     activated,
-    bounded,
     compress,
     conv3x3,
     gaussian_compvae,
     scale_of,
+    whole_posterior,
 )
 from compvae_pyg.networks.fields import FieldEmbedding, read_fields
 from compvae_pyg.networks.normalization import Normalization
@@ -144,7 +143,7 @@ class TemplateHead(nn.Module):
         """Return means, log-variances and coupling logits, ``[N, 3 C G_y G_x]``."""
         patches, pos = self.lin(h).view(-1, *self.patch_shape), parts[:, -2:]
         field = place_patches(patches, pos.to(patches.dtype), self.grid, self.extent)
-        loc, log_variance, logits = bounded(field.flatten(1), _MAX_SCALE, 3).chunk(3, dim=1)
+        loc, log_variance, logits = bound_scale(field.flatten(1), _MAX_SCALE, 3).chunk(3, dim=1)
         return torch.cat([loc, log_variance, logits + _FAR_LOGIT], dim=1)
 
 
@@ -300,7 +299,7 @@ def build_images(
             num_blocks=num_blocks,
             coupling=coupling,
             part_noise=False,
-            z_head=WholePosterior(whole_channels, z_channels),
+            z_head=whole_posterior(whole_channels, z_channels),
             prior_coupling=prior_coupling,
             aggr=aggr,
             w_head=TemplateHead(hidden_channels, *template),

@@ -35,8 +35,8 @@ from compvae_pyg.distributions.normal import StandardNormal
 from compvae_pyg.models import CompVAE, CompVAEEncoder, CompVAEGenerator, register_architecture
 from compvae_pyg.networks.building_blocks import (
     StyleHead,
-    WholePosterior,
     activated,
+    whole_posterior,
 )
 from compvae_pyg.networks.fields import FieldEmbedding, read_fields
 from compvae_pyg.networks.normalization import Conditions
@@ -383,7 +383,7 @@ def build_loads(
             z_channels,
             num_blocks=num_blocks,
             coupling="scaled",
-            z_head=WholePosterior(whole_channels, z_channels),
+            z_head=whole_posterior(whole_channels, z_channels),
             prior_coupling=True,
             aggr="mean",
             w_head=StyleHead(part_hidden_channels, w_channels, style_channels),

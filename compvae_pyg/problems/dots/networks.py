@@ -28,9 +28,9 @@ from torch_geometric.nn.inits import reset
 from compvae_pyg.distributions.normal import StandardNormal, soft_minimum
 from compvae_pyg.models import CompVAE, CompVAEEncoder
 from compvae_pyg.networks.building_blocks import (
-    WholePosterior,
     activated,
     gaussian_compvae,
+    whole_posterior,
 )
 from compvae_pyg.nn import Fields, ZeroLinear
 from compvae_pyg.nn.checks import check_options, check_places
@@ -444,7 +444,7 @@ def build_dots_small(
             z_channels,
             num_blocks=num_blocks,
             part_noise=False,
-            z_head=WholePosterior(whole_channels, z_channels),
+            z_head=whole_posterior(whole_channels, z_channels),
             aggr=aggr,
             w_head=NoiseHead(w_prior, hidden_channels),
         ),
