@@ -16,17 +16,18 @@ def example(load_script):
     return load_script("examples/evaluate.py")
 
 
+@pytest.mark.slow
 def test_a_shipped_model_is_evaluated_by_its_name(run_example, tmp_path):
     options = ("--num-parts", "1", "3", "--num-wholes", "6")
-    done = run_example("evaluate.py", "dots-small", *options, folder=tmp_path)
+    done = run_example("evaluate.py", "sines-small", *options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    output = tmp_path / "outputs" / "dots-small"
+    output = tmp_path / "outputs" / "sines-small"
     rows = json.loads((output / "evaluation.json").read_text())["rows"]
     assert [row["num_parts"] for row in rows] == [1, 3]
     table = [line for line in done.stdout.split("\n") if line.startswith("|")]
     assert [line.split("|")[1].strip() for line in table[2:]] == ["1", "3"]
     told = done.stdout.strip().split("\n")[-1]
-    assert told.startswith(f"In {Path('outputs', 'dots-small')}: evaluation.json, ")
+    assert told.startswith(f"In {Path('outputs', 'sines-small')}: evaluation.json, ")
     assert {name.strip() for name in told.split(":")[1].split(",")} == {
         file.name for file in output.iterdir()
     }
