@@ -207,7 +207,10 @@ PUBLISHED: dict[str, list[tuple[str, str, Entry]]] = {
 }
 
 EVALUATE = "python examples/evaluate.py {0}-small --output docs/results/{0}-small"
-TRAIN = {"dots": "make dots", "sines": "python examples/train_sines.py"}
+TRAIN = {
+    "dots": 'make dots ARGS="--steps 3000 --seed 2"',
+    "sines": "python examples/train_sines.py",
+}
 # Number in the paper, what is shown, problem, name of the file, and what it is drawn from.
 FIGURES = [
     ("2", "a whole against the sum of its parts", "sines", "sum", "the weights"),

@@ -203,8 +203,18 @@ class Schedule:
 
         The style is ``"staged"``, see :meth:`staged`, or ``"paper"``, as published: 500,000 steps.
         Staged numbers are those of a preset of networks, where it has its own.
+
+        Raises:
+            TypeError, ValueError: If this is no problem, or has no numbers, or not that preset.
+
+        Example:
+            >>> from compvae_pyg import Dots
+            >>> Schedule.of(Dots(), preset="paper").learning_rate.initial
+            0.0003
         """
         check_type(problem, "problem", Problem)
+        if preset is not None:
+            check_choice(preset, "preset", tuple(problem.presets))
         check_choice(style, "style", ("staged", "paper"))
         staged = problem.training_of_presets.get(preset or "", problem.training)
         numbers = staged if style == "staged" else {"num_steps": 500_000}

@@ -133,6 +133,8 @@ def test_a_problem_without_numbers_for_training_has_no_staged_schedule(tiny, ref
     assert Schedule.of(tiny, "paper").curriculum.last == tiny.max_parts
     with refuses(ValueError, "style"):
         Schedule.of(Dots(), "fast")
+    with refuses(ValueError, "preset"):
+        Schedule.of(Dots(), preset="wide")
 
 
 @pytest.mark.parametrize("problem", [Dots(), Sines()])
