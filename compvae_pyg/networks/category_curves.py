@@ -73,13 +73,19 @@ class GroupDecoder(nn.Module):
         layers = (nn.Linear(*pair) for pair in pairwise(sizes))
         self.point = nn.Sequential(*activated(*layers), nn.Linear(point_channels, 2))
         self.by_size = ZeroLinear(1, 1)
-        nn.init.normal_(self.which, std=0.1)
+        self._steepen()
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
         for network in self.children():
             reset(network)
-        nn.init.normal_(self.which, std=0.1)
+        self._steepen()
+
+    @torch.no_grad()
+    def _steepen(self) -> None:
+        # A ring is the image of a Gaussian only if what is near its middle is driven apart.
+        self.group.weight.mul_(4.0)
+        nn.init.normal_(self.which, std=0.3)
 
     def forward(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return means and log-variances of the samples, ``[S, 2 T]``."""
@@ -176,7 +182,7 @@ def build_category_curves(
     z_channels: int = 8,
     num_blocks: int = 2,
     coupling: Coupling = "scaled",
-    min_relative_scale: float = 0.03,
+    min_relative_scale: float = 0.015,
     aggr: str = "sum",
 ) -> CompVAE:
     """Build networks for curves whose parts are described by a category.

@@ -18,12 +18,18 @@ class CategoryNormal(nn.Module):
     r"""Mean and log-variance of p(w | category), a table that follows the posterior's moments.
 
     .. math::
-        m_\ell \leftarrow (1 - r)\, m_\ell + r\, \mathbb{E}[w \mid \ell], \qquad
-        s_\ell^2 \leftarrow (1 - r)\, s_\ell^2 + r\, \mathbb{E}[(w - m_\ell)^2 \mid \ell]
+        m_\ell \leftarrow (1 - r_\ell)\, m_\ell + r_\ell\, \mathbb{E}[w \mid \ell], \qquad
+        s_\ell^2 \leftarrow (1 - r_\ell)\, s_\ell^2
+            + r_\ell\, \mathbb{E}[(w - m_\ell)^2 \mid \ell], \qquad
+        r_\ell = r \bigl[1 - \mathbb{E}[\sigma^2 \mid \ell] / s_\ell^2 \bigr]_{[0, 1]}
 
-    These moments of the aggregate posterior minimise :math:`\mathrm{KL}(q \| p)` given the
-    posterior; gradients of single batches reach them slowly. The moments are those of parts that
-    are alone of their category in a whole: equal parts share what is inferred of them.
+    with variances :math:`\sigma^2` of the posterior. These moments of the aggregate posterior
+    minimise :math:`\mathrm{KL}(q \| p)` given the posterior; gradients of single batches reach
+    them slowly. A number follows as far as the posterior says something of it: where it says
+    nothing its moments are the prior's, more or less, and would drift. Then all
+    :math:`s_\ell` are scaled so that the sum of their squares stays: the unit of a latent is free,
+    and a prior that follows shrinks before the codes are learned. The moments are those of parts
+    that are alone of their category in a whole: equal parts share what is inferred of them.
 
     A latent is ``num_groups`` groups of ``channels`` numbers, and a last one that is 1: the sum
     over the parts counts them. At first each category is standard normal in one group, drawn at
@@ -78,21 +84,26 @@ class CategoryNormal(nn.Module):
         category = check_categories(parts.fields, number)
         row = parts.batch * number + category
         alone = torch.bincount(row, minlength=parts.batch_size * number)[row] == 1
-        mean, variance = w.mean, w.variance
-        alone = alone & torch.isfinite(mean + variance).all(dim=1)
-        weight = alone.to(mean.dtype).unsqueeze(1)
-        first = torch.cat([weight, weight * torch.where(alone.unsqueeze(1), mean, 0.0)], dim=1)
-        total = first.new_zeros(number, first.shape[1]).index_add_(0, category, first)
-        count = total[:, :1]
-        share = rate * (count >= 4.0)  # of fewer, the moments say little
-        found = total[:, 1:] / count.clamp(min=1.0)
-        loc = self.loc + share * (found - self.loc)
-        square = torch.where(alone.unsqueeze(1), (mean - loc[category]).square() + variance, 0.0)
-        second = torch.zeros_like(loc).index_add_(0, category, square) / count.clamp(min=1.0)
-        log_variance = torch.lerp(self.log_variance.exp(), second, share).log()
+        mean, prior = w.mean, self.log_variance.exp()
+        alone = (alone & torch.isfinite(mean + w.variance).all(dim=1)).unsqueeze(1)
+        count = self._total(alone.to(mean.dtype), category)
+        weight = torch.where(alone, 1.0 / count.clamp(min=1.0)[category], 0.0)
+
+        def average(x: Tensor) -> Tensor:
+            return self._total(torch.where(alone, weight * x, 0.0), category)
+
+        said = (1.0 - average(w.variance) / prior).clamp(0.0, 1.0)
+        share = rate * (count >= 4.0) * said  # of fewer parts, the moments say little
+        loc = self.loc + share * (average(mean) - self.loc)
+        square = average((mean - loc[category]).square() + w.variance)
+        second = torch.lerp(prior, square, share)[:, :-1]
+        second = second * (prior[:, :-1].sum(dim=1, keepdim=True) / second.sum(dim=1, keepdim=True))
         self.loc[:, :-1] = loc[:, :-1]
         least = 2.0 * math.log(_MIN_SCALE) + 1.0
-        self.log_variance[:, :-1] = log_variance[:, :-1].clamp(min=least)
+        self.log_variance[:, :-1] = second.log().clamp(min=least)
+
+    def _total(self, x: Tensor, category: Tensor) -> Tensor:
+        return x.new_zeros(self.shape[0], x.shape[1]).index_add_(0, category, x)
 
 
 def follow_posterior(model: nn.Module, w: Distribution, parts: PackedParts, rate: float) -> None:

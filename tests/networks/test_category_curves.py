@@ -33,9 +33,14 @@ def test_categories_start_wide_in_groups_of_their_own(prior):
 
 
 def test_the_prior_follows_the_moments_of_parts_alone_in_their_category():
-    """Against a loop in 64 bits; equal parts, and those that are not finite, do not count."""
+    """Against a loop in 64 bits; equal parts, and those that are not finite, do not count.
+
+    A number follows as far as the posterior knows more of it than the prior, and the sum of the
+    variances of a category stays.
+    """
     torch.manual_seed(0)
     prior = CategoryNormal(3, num_groups=2, channels=2)
+    prior.log_variance[:, :-1] = torch.linspace(-2.0, 1.0, 12).view(4, 3).T
     batch = torch.arange(60) // 3
     category = torch.stack([torch.randperm(3) for _ in range(20)]).flatten()
     category[:3], category[3:6] = torch.tensor([1, 1, 2]), torch.tensor([0, 0, 0])
@@ -50,12 +55,15 @@ def test_the_prior_follows_the_moments_of_parts_alone_in_their_category():
             if category[i] == c and i != 20 and (category[batch == batch[i]] == c).sum() == 1
         ]
         assert len(found) > 10
-        m, v = mean[found].double(), variance[found].double()
-        loc = 0.75 * before[0][c] + 0.25 * m.mean(dim=0)
-        square = ((m - loc).square() + v).mean(dim=0)
-        second = 0.75 * before[1][c] + 0.25 * square
-        assert_close(prior.loc[c, :-1].double(), loc[:-1], rtol=1e-5, atol=1e-6)
-        assert_close(prior.log_variance[c, :-1].double().exp(), second[:-1], rtol=1e-4, atol=1e-6)
+        m, v = mean[found, :-1].double(), variance[found, :-1].double()
+        old_loc, old = before[0][c, :-1], before[1][c, :-1]
+        rate = 0.25 * (1.0 - v.mean(dim=0) / old).clamp(0.0, 1.0)
+        assert (rate == 0.0).any() and (rate > 0.05).any()
+        loc = (1.0 - rate) * old_loc + rate * m.mean(dim=0)
+        new = (1.0 - rate) * old + rate * ((m - loc).square() + v).mean(dim=0)
+        new = new * old.sum() / new.sum()
+        assert_close(prior.loc[c, :-1].double(), loc, rtol=1e-5, atol=1e-6)
+        assert_close(prior.log_variance[c, :-1].double().exp(), new, rtol=1e-4, atol=1e-6)
         assert (prior.loc[c, -1], prior.log_variance[c, -1].exp()) == (
             1.0,
             before[1][c, -1].float(),

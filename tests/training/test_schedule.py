@@ -94,7 +94,7 @@ def test_the_staged_schedule_of_the_sines_ends_with_the_negative_elbo_and_matche
     assert (last.beta_w, last.beta_z, last.noise) == (1.0, 1.0, 1.0)
     assert last.code_matching > 0.0 and last.stage.fit_prior > 0.0
     assert all(schedule.at(step).noise > 1.0 for step in (0, 300, 500))
-    assert [schedule.curriculum.max_parts(step) for step in (0, 14, 15, 400)] == [1, 1, 2, 16]
+    assert [schedule.curriculum.max_parts(step) for step in (0, 17, 18, 400)] == [1, 1, 2, 16]
 
 
 @pytest.mark.parametrize("problem", [Dots(), Sines()])
