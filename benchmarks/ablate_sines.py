@@ -9,12 +9,26 @@ docs/results/sines-ablations, of which the second command makes the table of doc
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import tyro
+
+
+@dataclass
+class Options:
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """What is left out, a training each; by default each choice, and nothing."""
+
+    steps: int = 2800
+    """Steps of each training."""
+
+
+if __name__ == "__main__":
+    OPTIONS = tyro.cli(Options, description=__doc__)  # first, so that --help answers at once
+
+import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
@@ -24,7 +38,6 @@ from compvae_pyg.networks import category_curves
 from compvae_pyg.training import Schedule, TrainConfig, train
 
 FOLDER = Path(__file__).parents[1] / "docs" / "results" / "sines-ablations"
-STEPS = 2_800
 SIZES = (1, 4, 16, 30)
 SEED = 11  # of the evaluation; no choice was made on it
 
@@ -116,16 +129,16 @@ VARIANTS: dict[str, tuple[Callable[[CompVAE], None], Callable[[Schedule], Schedu
 }
 
 
-def main(names: tyro.conf.Positional[tuple[str, ...]] = (), /, steps: int = STEPS) -> None:
+def main(options: Options) -> None:
     sines = Sines()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in names or VARIANTS:
+    for name in options.names or VARIANTS:
         change, of = VARIANTS[name]
         torch.manual_seed(0)
         model = sines.build("small")
         change(model)
         category_curves.scatter = alone if name == "multiplicity" else scatter  # type: ignore
-        schedule = of(Schedule.of(sines, num_steps=steps))
+        schedule = of(Schedule.of(sines, num_steps=options.steps))
         with tempfile.TemporaryDirectory() as output:
             train(sines, model, schedule, TrainConfig(output=output, accelerator="cpu"))
         few: Any = {"num_weighted": 1, "num_samples": 1, "num_classified": 0, "num_part_sets": 24}
@@ -135,4 +148,4 @@ def main(names: tyro.conf.Positional[tuple[str, ...]] = (), /, steps: int = STEP
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main(OPTIONS)

@@ -13,14 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
-
-from compvae_pyg import CompVAE, Dots, Sines
-from compvae_pyg.problems import Problem
-from compvae_pyg.training import Schedule, TrainConfig, train
-
-PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 
 
 @dataclass(kw_only=True)
@@ -42,6 +35,18 @@ class Options:
 
     output: Path = Path("outputs/precision.json")
     """File for the ELBOs."""
+
+
+if __name__ == "__main__":
+    OPTIONS = tyro.cli(Options, description=__doc__)  # first, so that --help answers at once
+
+import torch
+
+from compvae_pyg import CompVAE, Dots, Sines
+from compvae_pyg.problems import Problem
+from compvae_pyg.training import Schedule, TrainConfig, train
+
+PROBLEMS: dict[str, Problem] = {"dots": Dots(), "sines": Sines()}
 
 
 def mean_elbo(problem: Problem, model: CompVAE, last: int, num_wholes: int) -> float:
@@ -83,4 +88,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main(OPTIONS)

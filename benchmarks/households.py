@@ -19,8 +19,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 import tyro
+
+
+@dataclass
+class Options:
+    models: tuple[Path, ...] = ()
+    """Folders of models to measure."""
+
+    into: tuple[Path, ...] = ()
+    """Folders for their bars.json, as many."""
+
+    page: Path | None = None
+    """Page for the tables, which has marks of the names of the folders of results."""
+
+
+if __name__ == "__main__":
+    OPTIONS = tyro.cli(Options, description=__doc__)  # first, so that --help answers at once
+
+import torch
 from torch import Tensor
 from tqdm import trange
 
@@ -447,18 +464,6 @@ def tables() -> dict[str, str]:
     return {**found, "beside the simpler": baselines("households-small", HOMES)}
 
 
-@dataclass
-class Options:
-    models: tuple[Path, ...] = ()
-    """Folders of models to measure."""
-
-    into: tuple[Path, ...] = ()
-    """Folders for their bars.json, as many."""
-
-    page: Path | None = None
-    """Page for the tables, which has marks of the names of the folders of results."""
-
-
 def main(options: Options) -> None:
     for model, folder in zip(options.models, options.into, strict=True):
         text = json.dumps(measure(model), indent=2)
@@ -476,4 +481,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main(OPTIONS)

@@ -19,22 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
 import tyro
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch.nn.utils import clip_grad_norm_
-
-from benchmarks.origin import origin
-from compvae_pyg import Dots, Sines
-from compvae_pyg.data.generated import GeneratedDataset
-from compvae_pyg.runtime import keep_freed_memory, without_validation
-from compvae_pyg.training import Schedule, TrainConfig, objective, staged_elbo, train
-
-LOGGERS = {
-    "train": lambda folder: False,
-    "train, CSV logger": lambda folder: CSVLogger(folder, name="csv"),
-    "train, TensorBoard": lambda folder: TensorBoardLogger(folder, name="tensorboard"),
-}
 
 
 @dataclass(kw_only=True)
@@ -53,6 +38,26 @@ class Options:
 
     output: Path = Path("outputs/loop.json")
     """File for the result."""
+
+
+if __name__ == "__main__":
+    OPTIONS = tyro.cli(Options, description=__doc__)  # first, so that --help answers at once
+
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.nn.utils import clip_grad_norm_
+
+from benchmarks.origin import origin
+from compvae_pyg import Dots, Sines
+from compvae_pyg.data.generated import GeneratedDataset
+from compvae_pyg.runtime import keep_freed_memory, without_validation
+from compvae_pyg.training import Schedule, TrainConfig, objective, staged_elbo, train
+
+LOGGERS = {
+    "train": lambda folder: False,
+    "train, CSV logger": lambda folder: CSVLogger(folder, name="csv"),
+    "train, TensorBoard": lambda folder: TensorBoardLogger(folder, name="tensorboard"),
+}
 
 
 def in_a_bare_loop(problem: Any, model: Any, schedule: Schedule) -> None:
@@ -123,4 +128,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main(OPTIONS)

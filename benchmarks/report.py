@@ -13,12 +13,13 @@ and those on a GPU in ``cuda``, for a section of their own.
 import json
 import re
 import statistics
-import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import tyro
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -494,9 +495,9 @@ def draw(results: dict[str, dict[str, Any]]) -> None:
         save("scaling")
 
 
-def main(files: list[str]) -> None:
+def main(files: tyro.conf.Positional[tuple[Path, ...]] = (), /) -> None:
     for file in files:
-        for suite, result in compact(json.loads(Path(file).read_text(encoding="utf-8"))).items():
+        for suite, result in compact(json.loads(file.read_text(encoding="utf-8"))).items():
             source = result["origin"]
             alone = source["threads"] == 1 < source["cores"]
             folder = ONE_THREAD if alone else RESULTS
@@ -531,4 +532,4 @@ def main(files: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    tyro.cli(main, description=__doc__)

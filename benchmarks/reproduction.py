@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tyro
+
+if __name__ == "__main__":
+    tyro.cli(lambda: None, description=__doc__)  # first, so that --help answers at once
+
 import numpy as np
 
 from compvae_pyg import Dots, Sines

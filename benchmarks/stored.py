@@ -22,14 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 import tyro
-
-from benchmarks.origin import PACKAGES, origin
-from compvae_pyg.training import StoredData
 
 
 @dataclass(kw_only=True)
@@ -57,6 +50,18 @@ class Options:
 
     output: Path = Path("outputs/stored.json")
     """File for the result."""
+
+
+if __name__ == "__main__":
+    OPTIONS = tyro.cli(Options, description=__doc__)  # first, so that --help answers at once
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.origin import PACKAGES, origin
+from compvae_pyg.training import StoredData
 
 
 def write(folder: Path, options: Options) -> int:
@@ -152,4 +157,4 @@ def main(options: Options) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(tyro.cli(Options, description=__doc__))
+    main(OPTIONS)

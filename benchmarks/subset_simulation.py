@@ -9,8 +9,22 @@ of their absolute values, which is exceeded in 40 directions. Each line is many 
 import math
 from dataclasses import dataclass
 
-import torch
 import tyro
+
+
+@dataclass
+class Options:
+    runs: int = 1000
+    """Number of runs of each setting."""
+
+    num_samples: tuple[int, ...] = (500, 1000, 2000, 4000)
+    """Numbers of samples of each level."""
+
+
+if __name__ == "__main__":
+    OPTIONS = tyro.cli(Options, description=__doc__)  # first, so that --help answers at once
+
+import torch
 from torch import Tensor
 
 from compvae_pyg.evaluation import Estimate
@@ -39,15 +53,6 @@ CASES = {
     "sum": (total, {1e-3: 3.090232306, 1e-6: 4.753424309}),
     "peak": (peak, {of_peak(tail(level)): level for level in (4.0, 5.5)}),
 }
-
-
-@dataclass
-class Options:
-    runs: int = 1000
-    """Number of runs of each setting."""
-
-    num_samples: tuple[int, ...] = (500, 1000, 2000, 4000)
-    """Numbers of samples of each level."""
 
 
 def main(options: Options) -> None:
@@ -93,4 +98,4 @@ def cells(runs: list[RareEvent], truth: float) -> list[str]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(tyro.cli(Options, description=__doc__))
+    main(OPTIONS)

@@ -21,6 +21,8 @@ from compvae_pyg.problems.estimate import Estimate
 
 __all__ = ["RecoveryRow", "evaluate_recovery"]
 
+_CANDIDATES = 2_000  # of a batch: seconds of work, after which it is shown how far it is
+
 
 @dataclass(frozen=True)
 class RecoveryRow(EvaluationRow):
@@ -133,6 +135,8 @@ def evaluate_recovery(
 
     rows = []
     for size, tick in each_row(num_parts, "recovery"):
+        candidates = len(table(size))
+        how["batch_size"] = max(1, min(batch_size, _CANDIDATES // candidates))
         measured, count = measure_row(model, problem, size, measure, tick=tick, **how)
-        rows.append(RecoveryRow(size, count, len(table(size)), num_samples, **measured))
+        rows.append(RecoveryRow(size, count, candidates, num_samples, **measured))
     return rows

@@ -45,8 +45,15 @@ GENERAL = {
     "classifier_accuracy": Quantity(
         "C2ST (oracle)", title="accuracy of a classifier (C2ST)", chance=0.5
     ),
-    "code_variance": Quantity("codes' variance (1)", ".2f"),
-    "code_distance": Quantity("codes' distance (oracle)"),
+    "code_variance": Quantity(
+        "codes' variance (1)",
+        ".2f",
+        meaning="mean square of parts' latents in units of their prior; 1 if they fill it",
+    ),
+    "code_distance": Quantity(
+        "codes' distance (oracle)",
+        meaning="energy distance of parts' latents to draws from their prior",
+    ),
 }
 _ELBO = {
     "rec. rmse": "{0.reconstruction_rmse:.3f}",

@@ -97,7 +97,7 @@ def test_results_become_ratios_round_by_round_and_a_table(tmp_path, monkeypatch)
     }
     file = tmp_path / "raw.json"
     file.write_text(json.dumps(raw), encoding="utf-8")
-    report.main([str(file)])
+    report.main((file,))
     text = page.read_text(encoding="utf-8")
     assert "| dots, small | 8 | 10 | 20.0 |  |" in text
     assert text.startswith("before\n<!-- generation -->") and text.endswith("<!-- end -->\nafter\n")

@@ -16,6 +16,8 @@ from compvae_pyg.evaluation import (
     read_evaluation,
     write_evaluation,
 )
+from compvae_pyg.evaluation.rows import GENERAL
+from compvae_pyg.problems import Digits, Dots, Households, Sines
 
 FEW = {"num_draws": 2, "num_classified": 0}
 
@@ -122,3 +124,9 @@ def test_rows_without_columns_of_their_own_show_all_fields():
     head, _, line = format_table([PeakRow(3, Estimate(0.5, 0.25))]).split("\n")
     assert [cell.strip() for cell in head.strip("|").split("|")] == ["K", "peak height"]
     assert [cell.strip() for cell in line.strip("|").split("|")] == ["3", "0.500 ± 0.250"]
+
+
+def test_the_legend_says_what_every_column_is():
+    for problem in (Digits, Dots, Households, Sines):
+        for quantity in {**GENERAL, **problem.quantities}.values():
+            assert not quantity.heading or quantity.title or quantity.meaning, quantity

@@ -14,7 +14,12 @@ from compvae_pyg.problems import Digits, Dots, Sines
 from compvae_pyg.training import Schedule
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("*.py"))
+PROGRAMS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("examples", "benchmarks")
+    for path in (ROOT / folder).glob("*.py")
+    if '__name__ == "__main__"' in path.read_text() and path.name != "faraday.py"
+)
 SLOW = ("gradio", "lightning", "matplotlib", "numpy", "pandas", "sklearn", "torch", "tqdm")
 
 

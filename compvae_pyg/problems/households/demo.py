@@ -157,7 +157,7 @@ def add_tab(gr: Any, app: Any, model: CompVAE, problem: Households) -> None:
             )  # fmt: skip
             peak = gr.LinePlot(
                 x="peak, kW", y="share of days above", title="the day's peak", height=260,
-                y_lim=[0, 1], elem_id="street-peak",
+                y_lim=[0, 1], x_label_angle=-45, elem_id="street-peak",
             )  # fmt: skip
             again = gr.Button("Draw again", elem_id="draw-street")
             gr.Markdown(
