@@ -41,9 +41,9 @@ def choose(group: Tensor, homes: int, generator: torch.Generator | None = None) 
     return (first[group] + place * stride[group]) % homes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pool:
-    r"""Curves of homes on days, from which wholes of one day are drawn without replacement.
+    """Curves of homes on days, from which wholes of one day are drawn without replacement.
 
     Attributes:
         name: What the curves are of.
@@ -55,6 +55,7 @@ class Pool:
         days: Names of the days, such as dates.
         step_hours: Length of a step.
         notes: What was left out or filled, and why, a line each, and the mean load.
+        categories: What the categories 0, 1, … of fields are called, by field.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -76,7 +77,8 @@ class Pool:
     names: tuple[str, ...] = ()
     days: tuple[str, ...] = ()
     step_hours: float = 1.0
-    notes: tuple[str, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_type(self.load, "load", Tensor)
@@ -94,7 +96,14 @@ class Pool:
                     f"each {what} must have a day of readings (got none of {what} {at})"
                 )
 
-    has: Tensor = field(init=False, repr=False)
+    has: Tensor = field(init=False)
+
+    def __repr__(self) -> str:
+        homes, days, steps = self.load.shape
+        return (
+            f"Pool({self.name!r}, homes={homes}, days={days}, steps={steps}, "
+            f"fields={list(self.fields)}, conditions={list(self.names)})"
+        )
 
     @property
     def num_days(self) -> int:
