@@ -39,6 +39,9 @@ class Options(RunOptions):
     zone: str = "UTC"
     """Of your own meters: time zone of the homes, such as Europe/London."""
 
+    clock: Literal["local", "utc"] = "local"
+    """Of your own meters: of time stamps without an offset, that of the zone or UTC."""
+
     num_wholes: int = 2000
     """Number of wholes that each row of the evaluation comes from."""
 
@@ -76,7 +79,7 @@ def main(options: Options) -> None:
     model.save_pretrained(options.output)
 
     simulated = options.data == ("simulated",)
-    asked = options.num_parts or ((1, 4, 16, 50) if simulated else (1, 2, 4, 8, 16))
+    asked = options.num_parts or ((1, 4, 16, 50) if simulated else (1, 2, 4, 8, 16, 50))
     how = {"num_wholes": options.num_wholes, "seed": options.seed, "training": homes}
     sizes = [k for k in asked if k <= held_out.pool.most_parts]
     rows = evaluate_ensembles(model, held_out, num_parts=sizes, **how)
@@ -108,7 +111,8 @@ def source(options: Options):
     if options.data[0].endswith(".whl"):
         pool = read_citylearn(options.data[0])
     else:
-        where = {"unit": options.unit, "step_minutes": options.step_minutes, "zone": options.zone}
+        names = ("unit", "step_minutes", "zone", "clock")
+        where = {name: getattr(options, name) for name in names}
         pool = read_meters(options.data, options.homes, options.days, **where)
         print(pool, *pool.notes, sep="\n")
     return Households(pool, options.day).split()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,8 @@ from compvae_pyg.networks.fields import Categorical, Continuous
 from compvae_pyg.nn.checks import check_count, check_shape, check_type
 
 __all__ = ["Pool", "choose"]
+
+_SCORES = 2**24  # homes times wholes that are chosen among at a time
 
 
 def choose(group: Tensor, homes: int, generator: torch.Generator | None = None) -> Tensor:
@@ -112,8 +113,8 @@ class Pool:
 
     @property
     def most_parts(self) -> int:
-        """Number of homes that the day with the fewest readings has."""
-        return int(self.has.sum(dim=0).min())
+        """Number of homes that days have readings of, all but one in ten of them."""
+        return int(self.has.sum(dim=0).sort().values[(self.num_days - 1) // 10])
 
     def select(
         self, homes: Sequence[int] | slice = slice(None), days: Sequence[int] | slice = slice(None)
@@ -152,6 +153,18 @@ class Pool:
         unseen = [h for h in homes if h % every_home == every_home - 1]
         return self.select(seen, kept), self.select(unseen, other)
 
+    def draw_days(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw a day for each whole, ``[S]``, of those with readings of so many homes."""
+        day = torch.randint(self.num_days, (len(num_parts),), generator=generator)
+        homes = self.has.sum(dim=0)
+        few = homes[day] < num_parts
+        if bool(few.any()):
+            order = homes.argsort(descending=True)
+            enough = torch.searchsorted(-homes[order], -num_parts[few], right=True)
+            drawn = torch.rand(len(enough), generator=generator) * enough
+            day[few] = order[drawn.long()]
+        return day
+
     def sample(
         self, day: Tensor, num_parts: Tensor, generator: torch.Generator | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
@@ -160,6 +173,11 @@ class Pool:
         Raises:
             ValueError: If a day has not so many homes with readings.
         """
+        chunk = max(1, _SCORES // len(self.load))
+        if len(day) > chunk:
+            pairs = zip(day.split(chunk), num_parts.split(chunk), strict=True)
+            pieces, loads = zip(*(self.sample(d, n, generator) for d, n in pairs), strict=True)
+            return {k: torch.cat([p[k] for p in pieces]) for k in self.parts}, torch.cat(loads)
         has = self.has[:, day].T
         most = int(num_parts.max()) if len(num_parts) else 0
         lacks = (num_parts > has.sum(dim=1)).nonzero()
@@ -175,7 +193,3 @@ class Pool:
         batch = torch.arange(len(day)).repeat_interleave(num_parts)
         parts = {name: value[home] for name, value in self.parts.items()}
         return parts, self.load[home, day[batch]]
-
-    def composition(self, num_parts: int) -> Any:
-        """Return no composition: wholes are of any homes."""
-        return None
