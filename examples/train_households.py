@@ -21,8 +21,8 @@ class Options(RunOptions):
     """Folder for the model, its metrics, its evaluation and its figures."""
 
     data: tuple[str, ...] = ("simulated",)
-    """simulated; the wheel of CityLearn 2.0.0 (pip download --no-deps CityLearn==2.0.0); or files
-    of readings, Parquet or CSV, of meters of your own."""
+    """simulated; citylearn, or where its wheel is, if not in this folder (pip download --no-deps
+    CityLearn==2.0.0); or files of readings, Parquet or CSV, of meters of your own."""
 
     homes: Path | None = None
     """Of your own meters: a table of what is known of the homes."""
@@ -108,8 +108,11 @@ def source(options: Options):
     if options.data == ("simulated",):
         return Households(day=options.day)
     pool: Pool
-    if options.data[0].endswith(".whl"):
-        pool = read_citylearn(options.data[0])
+    first = "".join(options.data[:1])
+    if first == "citylearn":
+        first = "CityLearn-2.0.0-py3-none-any.whl"
+    if first.endswith(".whl"):
+        pool = read_citylearn(first)
     else:
         names = ("unit", "step_minutes", "zone", "clock")
         where = {name: getattr(options, name) for name in names}

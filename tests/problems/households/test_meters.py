@@ -218,7 +218,7 @@ def test_readings_in_an_hour_that_the_clock_skips_are_warned_of(tmp_path):
 
 
 @pytest.mark.parametrize("offset", ["", "+01:00"])
-def test_stamps_that_are_none_and_readings_of_no_home_are_counted(tmp_path, offset):
+def test_unreadable_stamps_and_readings_without_a_home_are_counted(tmp_path, offset):
     rows = [
         f"a,{t.isoformat()}{offset},0.5" for t in stamps("2013-01-08T00:00", "2013-01-09T00:00")
     ]
