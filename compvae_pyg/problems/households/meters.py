@@ -189,7 +189,7 @@ def read_meters(
         f"mean load: {size}",
     )
     kept = [k for k in range(len(dates)) if keep_day[k]]
-    chosen = torch.from_numpy(load[keep_home][:, keep_day])
+    chosen = torch.from_numpy(load[np.ix_(keep_home, keep_day)])
     return Pool(
         name,
         chosen,

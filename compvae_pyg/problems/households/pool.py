@@ -141,9 +141,19 @@ class Pool:
             every_day: Each so many-th day is held out.
             every_home: Likewise each so many-th home, if not 0: the wholes that are held out are
                 then of homes and of days that training has not seen.
+
+        Raises:
+            ValueError: If there are not so many days or homes.
         """
         check_count(every_day, "every_day", at_least=2)
         check_count(every_home, "every_home", at_least=0)
+        given = {
+            "every_day": (every_day, self.num_days),
+            "every_home": (every_home, len(self.load)),
+        }
+        for name, (every, there) in given.items():
+            if every > there:
+                raise ValueError(f"{name} must be at most {there}, all there are (got {every})")
         homes, days = range(self.load.shape[0]), range(self.num_days)
         kept = [d for d in days if d % every_day != every_day - 1]
         other = [d for d in days if d % every_day == every_day - 1]

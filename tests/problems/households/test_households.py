@@ -99,11 +99,14 @@ def test_homes_are_chosen_a_chunk_at_a_time(monkeypatch):
     assert len(torch.stack([home, day]).unique(dim=1).T) == len(load)
 
 
-def test_splits_by_day_and_by_home_share_neither():
+def test_splits_by_day_and_by_home_share_neither(refuses):
     kept, other = measured().split(every_day=5, every_home=3)
     assert kept.load.shape == (4, 8, 4) and other.load.shape == (2, 2, 4)
     assert set(other.load[:, :, 0].flatten().tolist()) == {205.0, 210.0, 505.0, 510.0}
     assert not set(kept.conditions.flatten().tolist()) & set(other.conditions.flatten().tolist())
+    for option in ({"every_day": 11}, {"every_home": 7}):
+        with refuses(ValueError, next(iter(option))):
+            measured().split(**option)
     problem = Households(measured(), "hidden").split()
     assert problem.held_out().pool.num_days == 2 and problem.held_out().day == "hidden"
     assert "context" not in problem.sample(torch.tensor([2]))
