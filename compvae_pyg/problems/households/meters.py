@@ -56,11 +56,11 @@ def read_meters(
     r"""Read meters into a :class:`Pool`, in two passes over the files, a block at a time.
 
     Memory is two to three times that of the result, 2 bytes a reading, 350 MB for 5,000 homes and
-    two years of half hours, and half a gigabyte. A home's day enters it if it is complete. Left out, counted and said in ``notes``, are:
-    readings that are missing, no numbers, negative, off the grid of steps or without a home or a
-    stamp; all but the first of several with one stamp; days of a home with a reading missing; homes
-    and days without any. The mean load is said there too, in kW and in kWh a year: kW that are
-    taken for kWh are off by 2.
+    two years of half hours, and half a gigabyte. A home's day enters it if it is complete. Left
+    out, counted and said in ``notes``, are: readings that are missing, no numbers, negative, off
+    the grid of steps or without a home or a stamp; all but the first of several with one stamp;
+    days of a home with a reading missing; homes and days without any. The mean load is said there
+    too, in kW and in kWh a year: kW that are taken for kWh are off by 2.
 
     Days are those of the local clock, of one number of steps. In spring, when an hour is skipped,
     it is filled by interpolation; in autumn, the two readings of an hour that comes twice are
