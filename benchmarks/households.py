@@ -457,10 +457,52 @@ def by_steps(name: str) -> str:
     return "\n".join(lines)
 
 
+# Single homes, by `benchmarks/faraday.py`: means of kinds, of errors without their signs.
+SINGLE: dict[str, tuple[str, Callable[[dict[str, float]], float]]] = {
+    "error of the mean profile": ("{:.3f}", lambda row: row["mean_error"]),
+    "error of the 5 % profile": ("{:.3f}", lambda row: row["q05_error"]),
+    "error of the median profile": ("{:.3f}", lambda row: row["q50_error"]),
+    "error of the 95 % profile": ("{:.3f}", lambda row: row["q95_error"]),
+    "variance of daily energy / true": ("{:.2f}", lambda row: row["energy_variance_ratio"]),
+    "mean peak, error": ("{:.3f}", lambda row: abs(row["admd"] / row["true_admd"] - 1.0)),
+    "99 % quantile of the peak, error": ("{:.3f}", lambda row: abs(row["peak_error"])),
+    "energy distance": ("{:.4f}", lambda row: row["energy_distance"]),
+    "nearest home of training, 1 %": ("{:.2f}", lambda row: row["nearest_one_percent"]),
+}
+
+
+def beside_faraday() -> str:
+    """Return a table of single homes: those of another model, of the shipped one, and true ones."""
+    file = RESULTS / "households-faraday" / "faraday.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    names = {"faraday": "Faraday", "households-small": "this model", "true": "other true homes"}
+    lines = [f"| one home | {' | '.join(names.values())} |", "|---|" + "--:|" * len(names)]
+    for label, (form, entry) in SINGLE.items():
+        values = [[entry(row) for row in rows if row["sample"] == name] for name in names]
+        means = (form.format(sum(some) / len(some)) for some in values)
+        lines.append(f"| {label} | {' | '.join(means)} |")
+    return "\n".join(lines)
+
+
+def means_of_days() -> str:
+    """Return a table of what `benchmarks/household_days.py` found of 200 homes."""
+    file = RESULTS / "households-small" / "days.json"
+    days = json.loads(file.read_text(encoding="utf-8"))["days"]
+    each = [f"95 % profile, {n} days | energy of a day, at most" for n in days]
+    lines = [f"| 200 homes, error | {' | '.join(each)} |", "|---|" + 2 * len(days) * "--:|"]
+    for name in next(iter(days.values())):
+        rows = [some[name] for some in days.values()]
+        cells = (f"{row['q95_error']:.3f} | {row['day_energy_error']:.3f}" for row in rows)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def tables() -> dict[str, str]:
     """Return all tables of the page by their marks."""
     found = {name: table_of(name) for name in TABLES}
     found["by steps"] = by_steps("households-small")
+    found["beside Faraday"] = beside_faraday()
+    found["means of days"] = means_of_days()
     return {**found, "beside the simpler": baselines("households-small", HOMES)}
 
 

@@ -21,8 +21,8 @@ class Options(RunOptions):
     """Folder for the model, its metrics, its evaluation and its figures."""
 
     data: tuple[str, ...] = ("simulated",)
-    """simulated; the wheel of CityLearn 2.0.0 (pip download --no-deps CityLearn==2.0.0); or files
-    of readings, Parquet or CSV, of meters of your own."""
+    """simulated; citylearn, or where its wheel is, if not in this folder (pip download --no-deps
+    CityLearn==2.0.0); or files of readings, Parquet or CSV, of meters of your own."""
 
     homes: Path | None = None
     """Of your own meters: a table of what is known of the homes."""
@@ -38,6 +38,9 @@ class Options(RunOptions):
 
     zone: str = "UTC"
     """Of your own meters: time zone of the homes, such as Europe/London."""
+
+    clock: Literal["local", "utc"] = "local"
+    """Of your own meters: of time stamps without an offset, that of the zone or UTC."""
 
     num_wholes: int = 2000
     """Number of wholes that each row of the evaluation comes from."""
@@ -76,7 +79,7 @@ def main(options: Options) -> None:
     model.save_pretrained(options.output)
 
     simulated = options.data == ("simulated",)
-    asked = options.num_parts or ((1, 4, 16, 50) if simulated else (1, 2, 4, 8, 16))
+    asked = options.num_parts or ((1, 4, 16, 50) if simulated else (1, 2, 4, 8, 16, 50))
     how = {"num_wholes": options.num_wholes, "seed": options.seed, "training": homes}
     sizes = [k for k in asked if k <= held_out.pool.most_parts]
     rows = evaluate_ensembles(model, held_out, num_parts=sizes, **how)
@@ -105,10 +108,14 @@ def source(options: Options):
     if options.data == ("simulated",):
         return Households(day=options.day)
     pool: Pool
-    if options.data[0].endswith(".whl"):
-        pool = read_citylearn(options.data[0])
+    first = "".join(options.data[:1])
+    if first == "citylearn":
+        first = "CityLearn-2.0.0-py3-none-any.whl"
+    if first.endswith(".whl"):
+        pool = read_citylearn(first)
     else:
-        where = {"unit": options.unit, "step_minutes": options.step_minutes, "zone": options.zone}
+        names = ("unit", "step_minutes", "zone", "clock")
+        where = {name: getattr(options, name) for name in names}
         pool = read_meters(options.data, options.homes, options.days, **where)
         print(pool, *pool.notes, sep="\n")
     return Households(pool, options.day).split()

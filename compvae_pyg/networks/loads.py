@@ -60,7 +60,8 @@ def bounded(x: Tensor, largest: float) -> Tensor:
 class PartNetwork(nn.Module):
     """A network of the fields of a part and, if there are channels of it, the context.
 
-    It keeps in mind which categories it was trained with, and warns of others on the CPU.
+    It keeps in mind which categories it was trained with, and warns of others on the CPU, as of
+    fields that it does not read.
     """
 
     seen: Tensor
@@ -103,6 +104,14 @@ class PartNetwork(nn.Module):
     def _note(self, parts: Fields) -> None:
         """Keep in mind the categories of training, and warn of others."""
         first = 0
+        known = self.embedding.names
+        if not self.training and not isinstance(parts, Tensor) and can_look(parts[known[0]]):
+            if unread := sorted(parts.keys() - set(known)):
+                warnings.warn(
+                    f"parts must have no fields but those of training, {list(known)}: {unread} are "
+                    "not read",
+                    stacklevel=2,
+                )
         for name, number in self.categories.items():
             category = parts if isinstance(parts, Tensor) else parts[name]
             seen = self.seen[first : first + number]
@@ -110,9 +119,9 @@ class PartNetwork(nn.Module):
             if self.training:
                 seen.index_fill_(0, category, True)
             elif can_look(category) and bool(self.seen.any()):
-                known = seen[category]
-                if not bool(known.all()):
-                    got = int(category[~known][0])
+                new = ~seen[category]
+                if bool(new.any()):
+                    got = int(category[new][0])
                     warnings.warn(f"{name} {got} was never seen in training", stacklevel=2)
 
 

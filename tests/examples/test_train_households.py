@@ -27,6 +27,14 @@ def test_the_example_leaves_all_that_it_promises(run_example, tmp_path):
         assert imread(output / f"{name}.png")[..., :3].std() > 0.05, name
 
 
+def test_data_that_are_not_there_are_refused(load_script, refuses, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    script = load_script("examples/train_households.py")
+    for data, word in (((), "readings"), (("no.csv",), "readings"), (("citylearn",), "wheel")):
+        with refuses(ValueError, word):
+            script.source(script.Options(data=data))
+
+
 @pytest.mark.slow
 def test_the_example_takes_meters_of_ones_own(run_example, tmp_path):
     rows = [

@@ -129,6 +129,8 @@ def test_kinds_that_training_did_not_have_are_warned_of():
     model.eval().generate(seen)
     with pytest.warns(UserWarning, match="kind 1 was never seen"):
         model.generate({"kind": torch.tensor([0, 1]), "area": torch.ones(2)})
+    with pytest.warns(UserWarning, match="'cars'"):
+        model.generate({**seen, "cars": torch.tensor([0, 1])})
 
 
 def test_options_out_of_range_are_refused(refuses):

@@ -36,13 +36,14 @@ def read_citylearn(wheel: str | PathLike[str]) -> Pool:
         >>> read_citylearn("CityLearn-2.0.0-py3-none-any.whl")  # before it was downloaded
         Traceback (most recent call last):
             ...
-        ValueError: wheel must be that of CityLearn 2.0.0 (got ...
+        ValueError: wheel must be that of `pip download --no-deps CityLearn==2.0.0` (got ...
     """
     check_type(wheel, "wheel", str, PathLike)
     try:
         archive = zipfile.ZipFile(Path(wheel))
     except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"wheel must be that of CityLearn 2.0.0 (got {wheel}: {error})") from error
+        how = "`pip download --no-deps CityLearn==2.0.0`"
+        raise ValueError(f"wheel must be that of {how} (got {wheel}: {error})") from error
     with archive:
         if f"{_FOLDER}weather.csv" not in archive.namelist():
             raise ValueError(f"wheel must hold {_FOLDER} (got {wheel}, which lacks it)")

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -26,7 +27,9 @@ Unit = Literal["kWh", "kW"]
 Clock = Literal["utc", "local"]
 
 _NUMBER = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+_STAMP = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[ T]([01]\d|2[0-3]):[0-5]\d"
 _OFFSET = r"(?P<offset>Z|[+-]\d\d:?\d\d)$"
+_NO_STAMP = np.iinfo(np.int64).min
 _KNOWN = {  # columns that are found by themselves, in small letters and without spaces at the ends
     "home": ("home", "lclid", "meter", "meter_id", "id", "household"),
     "time": ("timestamp", "datetime", "time", "tstp", "date_time"),
@@ -34,6 +37,7 @@ _KNOWN = {  # columns that are found by themselves, in small letters and without
     "day": ("date", "day", "timestamp", "time", "datetime"),
 }
 _DAY, _HOUR = 86_400, 3_600
+_SHOWN = 20  # categories of a field that notes name
 _BLOCK = 16 * 2**20  # bytes of text, or rows of Parquet / 16, that are read at a time
 
 
@@ -51,11 +55,12 @@ def read_meters(
 ) -> Pool:
     r"""Read meters into a :class:`Pool`, in two passes over the files, a block at a time.
 
-    Memory is that of the result, 2 bytes a reading: 350 MB for 5,000 homes and two years of half
-    hours. A home's day enters it if it is complete. Left out, counted and said in ``notes``, are:
-    readings that are missing, no numbers, negative or off the grid of steps; all but the first of
-    several with one stamp; days of a home with a reading missing; homes and days without any. The
-    mean load is said there too, in kW and in kWh a year: kW that are taken for kWh are off by 2.
+    Memory is two to three times that of the result, 2 bytes a reading, 350 MB for 5,000 homes and
+    two years of half hours, and half a gigabyte. A home's day enters it if it is complete. Left
+    out, counted and said in ``notes``, are: readings that are missing, no numbers, negative, off
+    the grid of steps or without a home or a stamp; all but the first of several with one stamp;
+    days of a home with a reading missing; homes and days without any. The mean load is said there
+    too, in kW and in kWh a year: kW that are taken for kWh are off by 2.
 
     Days are those of the local clock, of one number of steps. In spring, when an hour is skipped,
     it is filled by interpolation; in autumn, the two readings of an hour that comes twice are
@@ -67,8 +72,8 @@ def read_meters(
             ``DateTime``, ``KWH/hh (per half hour)``), ``home``, ``timestamp`` and ``kWh`` or
             ``kW``, and the like; spaces at the ends of names and values do not matter.
         homes: A table of what is known of the homes, a row each: strings and integers become
-            :class:`Categorical` fields, real numbers :class:`Continuous` ones. Without it, each
-            home is a kind of its own, the field ``home``.
+            :class:`Categorical` fields, in order, real numbers :class:`Continuous` ones. Without
+            it, each home is a kind of its own, the field ``home``.
         days: A table of conditions by date, or by time stamp, of which daily means are taken:
             numbers alone. Whether a day is on a weekend is added.
         unit: Of the readings: energy in a step, ``"kWh"``, or mean power, ``"kW"``.
@@ -80,10 +85,12 @@ def read_meters(
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If a column is missing, nothing is left, or unit and column disagree.
+        ValueError: If a column is missing, nothing is left, unit and column disagree, half of the
+            readings are off the grid of steps, or a home has two rows in the table of homes.
 
     Warns:
-        UserWarning: If the column of energy does not say its unit.
+        UserWarning: If the column of energy does not say its unit, or readings are in an hour that
+            the local clock skips.
 
     Example:
         >>> import tempfile
@@ -119,6 +126,9 @@ def read_meters(
         of_home = {str(h).strip(): row for row, h in enumerate(table[key].to_pylist())}
         counts["homes that are not in the table of homes"] = sum(n not in of_home for n in names)
         counts["homes of the table without readings"] = len(of_home.keys() - set(names))
+        if len(of_home) < table.num_rows:
+            twice = Counter(str(h).strip() for h in table[key].to_pylist()).most_common(1)[0]
+            raise ValueError(f"homes must have a row each (got {twice[1]} of home {twice[0]!r})")
         names = [n for n in names if n in of_home]
         if not names:
             raise ValueError(
@@ -126,7 +136,13 @@ def read_meters(
             )
     load = reader.fill(names, first, last, counts)
     dates = [datetime.date.fromordinal(first + k) for k in range(load.shape[1])]
-    skipped = _fill_clock_changes(load, dates, zone, step_minutes)
+    skipped, impossible = _fill_clock_changes(load, dates, zone, step_minutes)
+    if impossible:
+        warnings.warn(
+            f"clock must be that of the readings: it may be 'utc' (got {clock!r}, and {impossible} "
+            f"readings in an hour that the clock of {zone} skips)",
+            stacklevel=2,
+        )
     conditions, known = _conditions(days, dates, zone, clock)
     part = np.isnan(load).any(2)
     counts["days of a home with a reading missing"] = int((part & ~np.isnan(load).all(2)).sum())
@@ -139,13 +155,20 @@ def read_meters(
         keep_home &= ~part[:, keep_day].all(1)
     counts["homes without a complete day"] = int((~keep_home).sum())
     if not keep_home.any() or not keep_day.any():
-        raise ValueError(f"readings must hold a complete day of a home (got none in {paths[0]})")
+        every = step_minutes * reader.every
+        hint = (
+            f", and readings every {every} minutes, not {step_minutes}" if reader.every > 1 else ""
+        )
+        raise ValueError(
+            f"readings must hold a complete day of a home (got none in {paths[0]}{hint})"
+        )
     names = [n for n, keep in zip(names, keep_home, strict=True) if keep]
     if table is None:
         parts: dict[str, torch.Tensor] = {"home": torch.arange(len(names))}
         fields: dict[str, Any] = {"home": Categorical(len(names))}
+        categories: dict[str, tuple[str, ...]] = {"home": tuple(names)}
     else:
-        parts, fields = _fields(table, key, [of_home[n] for n in names])
+        parts, fields, categories = _fields(table, key, [of_home[n] for n in names])
     total = sum(float(np.nansum(home, dtype=np.float64)) for home in load)  # without a copy
     mean = total / (load.shape[2] * int((~part).sum()))
     size = f"{mean:.3g} kW a home, {8760 * mean:,.0f} kWh a year"
@@ -158,10 +181,15 @@ def read_meters(
     notes = (
         *(f"left out: {number} {what}" for what, number in counts.items() if number),
         *([f"filled: {skipped} days of a home with an hour that the clock skips"] * (skipped > 0)),
+        *(
+            f"{name}: {', '.join(f'{k} = {kind}' for k, kind in enumerate(kinds))}"
+            for name, kinds in categories.items()
+            if len(kinds) <= _SHOWN
+        ),
         f"mean load: {size}",
     )
     kept = [k for k in range(len(dates)) if keep_day[k]]
-    chosen = torch.from_numpy(load[keep_home][:, keep_day])
+    chosen = torch.from_numpy(load[np.ix_(keep_home, keep_day)])
     return Pool(
         name,
         chosen,
@@ -172,6 +200,7 @@ def read_meters(
         tuple(dates[k].isoformat() for k in kept),
         step_minutes / 60.0,
         notes,
+        categories,
     )
 
 
@@ -187,6 +216,7 @@ class _Reader:
     zone: str
     energy: str = ""  # column of the readings, and whether its name says their unit
     says_unit: bool = True
+    every: int = 0  # steps that all readings lie on
 
     def scan(self) -> tuple[list[str], int, int]:
         """Return the names of homes and the first and the last day, as ordinals."""
@@ -194,13 +224,15 @@ class _Reader:
         low, high = np.inf, -np.inf
         for home, seconds, _ in self.blocks(values=False):
             found |= dict.fromkeys(home.unique().to_pylist())
-            good = seconds[seconds > np.iinfo(np.int64).min]
+            good = seconds[seconds > _NO_STAMP]
             if len(good):
                 low, high = min(low, good.min()), max(high, good.max())
-        found.pop(None, None)  # type: ignore[call-overload]
+        for nameless in ("", None):
+            found.pop(nameless, None)  # type: ignore[arg-type]
         if not found or low > high:
             raise ValueError(
-                f"readings must hold homes and time stamps (got none in {self.paths[0]})"
+                "readings must hold homes and time stamps, such as 2013-01-31 00:30 (got none in "
+                f"{self.paths[0]})"
             )
         epoch = datetime.date(1970, 1, 1).toordinal()
         return sorted(found), epoch + int(low // _DAY), epoch + int(high // _DAY)
@@ -216,16 +248,23 @@ class _Reader:
         start = (first - datetime.date(1970, 1, 1).toordinal()) * _DAY
         twice = _repeated_hours(first, last, self.zone)
         factor = 3600.0 / step if self.unit == "kWh" else 1.0
+        on_grid = off_grid = 0
         for home, seconds, value in self.blocks():
             row = pa.compute.index_in(home, value_set=known).fill_null(-1).to_numpy()
+            nameless = pa.compute.equal(home.fill_null(""), "")
+            counts["readings without a home"] += pa.compute.sum(nameless).as_py() or 0
             bad = np.isnan(value)
             counts["readings that are missing or no numbers"] += int((bad & (row >= 0)).sum())
             negative = value < 0.0
             counts["negative readings"] += int((negative & (row >= 0)).sum())
+            lost = (seconds == _NO_STAMP) & ~bad
+            counts["readings without a time stamp"] += int((lost & (row >= 0)).sum())
             offset = seconds - start
-            off_grid = (offset % step != 0) & ~bad
-            counts["readings off the grid of steps"] += int((off_grid & (row >= 0)).sum())
-            good = (row >= 0) & ~bad & ~negative & ~off_grid
+            between = (offset % step != 0) & ~bad & ~lost
+            off_grid += int((between & (row >= 0)).sum())
+            good = (row >= 0) & ~bad & ~negative & ~lost & ~between
+            on_grid += int(good.sum())
+            self.every = int(np.gcd.reduce(offset[good] // step, initial=self.every))
             at = row[good] * load[0].size + offset[good] // step
             kw, local = factor * value[good], seconds[good]
             _, one = np.unique(at, return_index=True)
@@ -237,19 +276,26 @@ class _Reader:
                 second = np.isin(local[chosen] // _HOUR, twice) & ~free
                 flat[place[second]] = 0.5 * (flat[place[second]] + new[second])
                 counts["readings with a stamp that another one has"] += int((~free & ~second).sum())
+        counts["readings off the grid of steps"] = off_grid
+        if off_grid and off_grid >= on_grid:
+            raise ValueError(
+                f"step_minutes must be that of the readings (got {self.step_minutes}, and "
+                f"{off_grid} of {off_grid + on_grid} readings are between such steps)"
+            )
         return load
 
     def blocks(self, values: bool = True) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
         import pyarrow.compute as pc
 
         for path in self.paths:
-            for batch, (home, time, energy) in _batches(path, self.columns, self.unit):
-                names = pc.utf8_trim_whitespace(batch[home].cast("string"))
-                if not _unit_of(energy):
-                    self.energy, self.says_unit = energy, False
-                seconds = self._local(batch[time])
-                value = _numbers(batch[energy]) if values else np.empty(0)
-                yield names, seconds, value
+            with _readable(path, "readings"):
+                for batch, (home, time, energy) in _batches(path, self.columns, self.unit):
+                    names = pc.utf8_trim_whitespace(batch[home].cast("string"))
+                    if not _unit_of(energy):
+                        self.energy, self.says_unit = energy, False
+                    seconds = self._local(batch[time])
+                    value = _numbers(batch[energy]) if values else np.empty(0)
+                    yield names, seconds, value
 
     def _local(self, column: Any) -> np.ndarray:
         """Return seconds of the local clock; the smallest number where there is no stamp."""
@@ -261,19 +307,19 @@ class _Reader:
             utc = utc or column.type.tz is not None
             stamps = column.cast(pa.timestamp("s"), safe=False)
         elif pa.types.is_date(column.type):
-            stamps = column.cast(pa.timestamp("s"))
+            utc, stamps = False, column.cast(pa.timestamp("s"))
         else:
             text = pc.utf8_trim_whitespace(column.cast("string"))
             offset = pc.extract_regex(text, _OFFSET)
             stamps = pc.utf8_slice_codeunits(text, 0, 19)
-            stamps = pc.if_else(
-                pc.match_substring_regex(stamps, r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d"), stamps, None
-            ).cast(pa.timestamp("s"))
+            stamps = pc.if_else(pc.match_substring_regex(stamps, _STAMP), stamps, None)
+            stamps = stamps.cast(pa.timestamp("s"))
             if offset.null_count < len(offset):
                 given = np.array([_minutes(o) for o in offset.field(0).to_pylist()])
-                seconds = stamps.cast("int64").fill_null(np.iinfo(np.int64).min).to_numpy()
-                return _to_local(seconds - 60 * given, self.zone)
-        seconds = stamps.cast("int64").fill_null(np.iinfo(np.int64).min).to_numpy()
+                seconds = stamps.cast("int64").fill_null(_NO_STAMP).to_numpy()
+                seconds = np.where(seconds == _NO_STAMP, seconds, seconds - 60 * given)
+                return _to_local(seconds, self.zone)
+        seconds = stamps.cast("int64").fill_null(_NO_STAMP).to_numpy()
         return _to_local(seconds, self.zone) if utc else seconds
 
 
@@ -292,13 +338,13 @@ def _offset(seconds: int, zone: ZoneInfo) -> int:
 
 def _to_local(utc: np.ndarray, zone: str) -> np.ndarray:
     """Return seconds of the local clock, an hour at a time."""
-    good = utc > np.iinfo(np.int64).min // 2
+    good = utc > _NO_STAMP
     if not good.any():
         return utc
     hours, inverse = np.unique(utc[good] // _HOUR, return_inverse=True)
     info = ZoneInfo(zone)
     shift = np.array([_offset(int(h) * _HOUR, info) for h in hours])
-    out = np.full_like(utc, np.iinfo(np.int64).min)
+    out = np.full_like(utc, _NO_STAMP)
     out[good] = utc[good] + shift[inverse]
     return out
 
@@ -324,24 +370,40 @@ def _repeated_hours(first: int, last: int, zone: str) -> np.ndarray:
 
 def _fill_clock_changes(
     load: np.ndarray, dates: list[datetime.date], zone: str, step_minutes: int
-) -> int:
-    """Fill the hours that the local clock skips by interpolation, in place; return how many."""
+) -> tuple[int, int]:
+    """Fill the hours that the local clock skips by interpolation, in place.
+
+    Return how many are filled, and how many readings are in such hours, where none can be.
+    """
     first = dates[0].toordinal()
     epoch = datetime.date(1970, 1, 1).toordinal()
     flat = load.reshape(len(load), -1)
-    filled = 0
+    filled = impossible = 0
     for at, by in _changes(first, dates[-1].toordinal(), zone):
         start = (at - (first - epoch) * _DAY) // (60 * step_minutes)
         number = by // (60 * step_minutes)
         if by <= 0 or start < 1 or start + number >= flat.shape[1]:
             continue
+        impossible += int((~np.isnan(flat[:, start : start + number])).sum())
         low, high = flat[:, start - 1], flat[:, start + number]
         filled += int((np.isnan(flat[:, start]) & ~np.isnan(low) & ~np.isnan(high)).sum())
         for k in range(number):
             share = (k + 1) / (number + 1)
             gap = np.isnan(flat[:, start + k])
             flat[gap, start + k] = ((1 - share) * low + share * high)[gap]
-    return filled
+    return filled, impossible
+
+
+@contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Say of which file it is that something cannot be read."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        said = str(error).partition("\n")[0]
+        raise ValueError(f"{what} must be in CSV or Parquet files (got {path}: {said})") from error
 
 
 def _batches(
@@ -419,18 +481,20 @@ def _table(path: Path, what: str) -> Any:
 
     if not path.is_file():
         raise ValueError(f"{what} must be a file (got {path}, which is none)")
-    table = pq.read_table(path) if path.suffix in (".parquet", ".pq") else csv.read_csv(path)
+    with _readable(path, what):
+        table = pq.read_table(path) if path.suffix in (".parquet", ".pq") else csv.read_csv(path)
     return table.rename_columns([name.strip() for name in table.column_names])
 
 
 def _fields(
     table: Any, key: str, rows: list[int]
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return the fields of homes and what they are."""
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, tuple[str, ...]]]:
+    """Return the fields of homes, what they are, and the names of categories."""
     import pyarrow as pa
 
     parts: dict[str, torch.Tensor] = {}
     fields: dict[str, Any] = {}
+    categories: dict[str, tuple[str, ...]] = {}
     for name in table.column_names:
         if name == key:
             continue
@@ -442,13 +506,15 @@ def _fields(
             parts[name] = torch.tensor(column.to_pylist(), dtype=torch.float32)
             fields[name] = Continuous()
         else:
-            values = [str(value).strip() for value in column.to_pylist()]
+            values = column.to_pylist()
+            values = [value.strip() if isinstance(value, str) else value for value in values]
             kinds = sorted(set(values))
             parts[name] = torch.tensor([kinds.index(value) for value in values])
             fields[name] = Categorical(len(kinds))
+            categories[name] = tuple(str(kind) for kind in kinds)
     if not parts:
         raise ValueError(f"homes must have a column beside {key!r} (got none)")
-    return parts, fields
+    return parts, fields, categories
 
 
 def _conditions(
@@ -473,6 +539,11 @@ def _conditions(
         raise ValueError(f"days must have a column of numbers beside {key!r} (got none)")
     at = ordinal - dates[0].toordinal()
     inside = (at >= 0) & (at < len(dates))
+    if not inside.any():
+        raise ValueError(
+            f"days must be those of the readings, {dates[0]} to {dates[-1]}, written as these "
+            f"(got none of them, {days})"
+        )
     found = np.full((len(dates), len(names) + 1), np.nan)
     number = np.bincount(at[inside], minlength=len(dates))
     for k, name in enumerate(names):

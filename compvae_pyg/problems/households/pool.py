@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,8 @@ from compvae_pyg.networks.fields import Categorical, Continuous
 from compvae_pyg.nn.checks import check_count, check_shape, check_type
 
 __all__ = ["Pool", "choose"]
+
+_SCORES = 2**24  # homes times wholes that are chosen among at a time
 
 
 def choose(group: Tensor, homes: int, generator: torch.Generator | None = None) -> Tensor:
@@ -41,9 +42,9 @@ def choose(group: Tensor, homes: int, generator: torch.Generator | None = None) 
     return (first[group] + place * stride[group]) % homes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pool:
-    r"""Curves of homes on days, from which wholes of one day are drawn without replacement.
+    """Curves of homes on days, from which wholes of one day are drawn without replacement.
 
     Attributes:
         name: What the curves are of.
@@ -55,6 +56,7 @@ class Pool:
         days: Names of the days, such as dates.
         step_hours: Length of a step.
         notes: What was left out or filled, and why, a line each, and the mean load.
+        categories: What the categories 0, 1, … of fields are called, by field.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -76,7 +78,8 @@ class Pool:
     names: tuple[str, ...] = ()
     days: tuple[str, ...] = ()
     step_hours: float = 1.0
-    notes: tuple[str, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_type(self.load, "load", Tensor)
@@ -94,7 +97,14 @@ class Pool:
                     f"each {what} must have a day of readings (got none of {what} {at})"
                 )
 
-    has: Tensor = field(init=False, repr=False)
+    has: Tensor = field(init=False)
+
+    def __repr__(self) -> str:
+        homes, days, steps = self.load.shape
+        return (
+            f"Pool({self.name!r}, homes={homes}, days={days}, steps={steps}, "
+            f"fields={list(self.fields)}, conditions={list(self.names)})"
+        )
 
     @property
     def num_days(self) -> int:
@@ -103,8 +113,8 @@ class Pool:
 
     @property
     def most_parts(self) -> int:
-        """Number of homes that the day with the fewest readings has."""
-        return int(self.has.sum(dim=0).min())
+        """Number of homes that days have readings of, all but one in ten of them."""
+        return int(self.has.sum(dim=0).sort().values[(self.num_days - 1) // 10])
 
     def select(
         self, homes: Sequence[int] | slice = slice(None), days: Sequence[int] | slice = slice(None)
@@ -131,9 +141,19 @@ class Pool:
             every_day: Each so many-th day is held out.
             every_home: Likewise each so many-th home, if not 0: the wholes that are held out are
                 then of homes and of days that training has not seen.
+
+        Raises:
+            ValueError: If there are not so many days or homes.
         """
         check_count(every_day, "every_day", at_least=2)
         check_count(every_home, "every_home", at_least=0)
+        given = {
+            "every_day": (every_day, self.num_days),
+            "every_home": (every_home, len(self.load)),
+        }
+        for name, (every, there) in given.items():
+            if every > there:
+                raise ValueError(f"{name} must be at most {there}, all there are (got {every})")
         homes, days = range(self.load.shape[0]), range(self.num_days)
         kept = [d for d in days if d % every_day != every_day - 1]
         other = [d for d in days if d % every_day == every_day - 1]
@@ -143,6 +163,18 @@ class Pool:
         unseen = [h for h in homes if h % every_home == every_home - 1]
         return self.select(seen, kept), self.select(unseen, other)
 
+    def draw_days(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw a day for each whole, ``[S]``, of those with readings of so many homes."""
+        day = torch.randint(self.num_days, (len(num_parts),), generator=generator)
+        homes = self.has.sum(dim=0)
+        few = homes[day] < num_parts
+        if bool(few.any()):
+            order = homes.argsort(descending=True)
+            enough = torch.searchsorted(-homes[order], -num_parts[few], right=True)
+            drawn = torch.rand(len(enough), generator=generator) * enough
+            day[few] = order[drawn.long()]
+        return day
+
     def sample(
         self, day: Tensor, num_parts: Tensor, generator: torch.Generator | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
@@ -151,6 +183,11 @@ class Pool:
         Raises:
             ValueError: If a day has not so many homes with readings.
         """
+        chunk = max(1, _SCORES // len(self.load))
+        if len(day) > chunk:
+            pairs = zip(day.split(chunk), num_parts.split(chunk), strict=True)
+            pieces, loads = zip(*(self.sample(d, n, generator) for d, n in pairs), strict=True)
+            return {k: torch.cat([p[k] for p in pieces]) for k in self.parts}, torch.cat(loads)
         has = self.has[:, day].T
         most = int(num_parts.max()) if len(num_parts) else 0
         lacks = (num_parts > has.sum(dim=1)).nonzero()
@@ -166,7 +203,3 @@ class Pool:
         batch = torch.arange(len(day)).repeat_interleave(num_parts)
         parts = {name: value[home] for name, value in self.parts.items()}
         return parts, self.load[home, day[batch]]
-
-    def composition(self, num_parts: int) -> Any:
-        """Return no composition: wholes are of any homes."""
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -99,7 +100,7 @@ class Households(Problem):
         device = drawing_device(num_parts, generator)
         sizes = num_parts.cpu()
         source = generator if generator is None or generator.device.type == "cpu" else None
-        day = torch.randint(self.pool.num_days, (len(sizes),), generator=source)
+        day = self.pool.draw_days(sizes, source)
         parts, load = self.pool.sample(day, sizes, source)
         return self._batch(day, parts, load, sizes).to(device)
 
@@ -114,14 +115,18 @@ class Households(Problem):
         """Draw wholes of homes of one composition, of all days alike.
 
         It is that of the pool's ``composition``, or of equal homes, ``of`` which fields are given;
-        measured homes are any.
+        measured homes are any, or any with these fields.
         """
         sizes = torch.ones(num_parts * num_wholes, dtype=torch.long) if own_days else None
         if sizes is None:
             sizes = torch.full((num_wholes,), num_parts)
+        if isinstance(self.pool, Pool):
+            some = copy.copy(self)
+            if of is not None:
+                alike = torch.stack([self.pool.parts[name] == of[name] for name in of]).all(0)
+                some.pool = self.pool.select(alike.nonzero().flatten().tolist())
+            return some.sample(sizes)
         composition = self.pool.composition(num_parts)
-        if isinstance(self.pool, Pool) or composition is None:
-            return self.sample(sizes)
         if of is not None:
             composition = {name: torch.full((num_parts,), of[name]) for name in composition}
         parts = {name: value.repeat(num_wholes) for name, value in composition.items()}
@@ -130,8 +135,15 @@ class Households(Problem):
         return self._batch(day, parts, self.pool.draw(day, parts, batch), sizes)
 
     def kinds(self, most: int) -> dict[str, dict[str, int] | None]:
-        """Return some kinds of homes by what they are called: of measured homes, all together."""
+        """Return some kinds of homes by what they are called.
+
+        Measured homes are told apart by the first field that has so few categories, if there is.
+        """
         if isinstance(self.pool, Pool):
+            for name, called in self.pool.categories.items():
+                if len(called) <= most:
+                    there = self.pool.parts[name].unique().tolist()
+                    return {f"{name} {called[k]}": {name: k} for k in there}
             return {"homes": None}
         each = [{"residents": n, "heat_pump": h} for h in (0, 1) for n in (1, 2, 4)]
         return {

@@ -199,6 +199,10 @@ class SimulatedPool:
         """Number of days."""
         return len(self.days)
 
+    def draw_days(self, num_parts: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw a day for each whole, ``[S]``."""
+        return torch.randint(self.num_days, (len(num_parts),), generator=generator)
+
     def sample(
         self, day: Tensor, num_parts: Tensor, generator: torch.Generator | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:

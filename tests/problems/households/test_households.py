@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,15 +62,51 @@ def test_days_without_readings_of_a_home_go_without_it(refuses):
     assert float(load.min()) > 200 and bool(load.isfinite().all())
     with refuses(ValueError, "num_parts"):
         pool.sample(torch.tensor([3]), torch.tensor([5]))
+    # One day in ten with few homes takes no homes from the others.
+    few = Households(measured(days=11, missing=[(h, 3) for h in range(4)]))
+    assert few.max_parts == 6
+    days = few.pool.draw_days(torch.tensor(200 * [2, 6]), torch.Generator().manual_seed(0))
+    assert (
+        set(days[0::2].tolist()) == set(range(11)) > set(days[1::2].tolist()) == {*range(11)} - {3}
+    )
+    assert few.sample(torch.full((50,), 6)).whole.isfinite().all()
+    with refuses(ValueError, "num_parts"):
+        few.sample(torch.tensor([7]))
     with refuses(ValueError, "home"):
         measured(homes=2, days=1, missing=[(0, 0)])
 
 
-def test_splits_by_day_and_by_home_share_neither():
+def test_measured_homes_are_told_apart_by_a_field_of_few_categories():
+    pool = measured()
+    assert Households(pool).kinds(6) == {"homes": None}
+    known = replace(pool, categories={"kind": ("flat", "house")})
+    problem = Households(known)
+    kinds = problem.kinds(6)
+    assert kinds == {"kind flat": {"kind": 0}, "kind house": {"kind": 1}}
+    assert problem.kinds(1) == {"homes": None}
+    data = problem.ensembles(2, 30, of=kinds["kind house"])
+    assert data.whole.shape == (30, 4) and bool((data.kind == 1).all())
+    assert problem.pool is known
+
+
+def test_homes_are_chosen_a_chunk_at_a_time(monkeypatch):
+    pool = measured()
+    monkeypatch.setattr("compvae_pyg.problems.households.pool._SCORES", 12)
+    parts, load = pool.sample(torch.arange(10), torch.arange(10) % 6 + 1)
+    home, day = (load[:, 0] - 1).long() // 100, (load[:, 0] - 1).long() % 100
+    assert torch.equal(day, torch.arange(10).repeat_interleave(torch.arange(10) % 6 + 1))
+    assert torch.equal(parts["kind"], home % 2)
+    assert len(torch.stack([home, day]).unique(dim=1).T) == len(load)
+
+
+def test_splits_by_day_and_by_home_share_neither(refuses):
     kept, other = measured().split(every_day=5, every_home=3)
     assert kept.load.shape == (4, 8, 4) and other.load.shape == (2, 2, 4)
     assert set(other.load[:, :, 0].flatten().tolist()) == {205.0, 210.0, 505.0, 510.0}
     assert not set(kept.conditions.flatten().tolist()) & set(other.conditions.flatten().tolist())
+    for option in ({"every_day": 11}, {"every_home": 7}):
+        with refuses(ValueError, next(iter(option))):
+            measured().split(**option)
     problem = Households(measured(), "hidden").split()
     assert problem.held_out().pool.num_days == 2 and problem.held_out().day == "hidden"
     assert "context" not in problem.sample(torch.tensor([2]))

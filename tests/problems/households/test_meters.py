@@ -125,6 +125,7 @@ def test_tables_of_homes_and_weather_become_fields_and_conditions(tmp_path):
         tmp_path / "homes.parquet",
         home=["h3", "h0", "h1", "h9"],
         tariff=["b", "a", "b", "a"],
+        rooms=[10, 2, 3, 1],
         area=[90.0, 40.0, 60.0, 10.0],
     )
     weather = [datetime.datetime(2024, 1, 1) + datetime.timedelta(hours=6 * k) for k in range(16)]
@@ -135,6 +136,9 @@ def test_tables_of_homes_and_weather_become_fields_and_conditions(tmp_path):
         60,
         90,
     ]
+    assert pool.categories == {"tariff": ("a", "b"), "rooms": ("2", "3", "10")}
+    assert "rooms: 0 = 2, 1 = 3, 2 = 10" in pool.notes and pool.parts["rooms"].tolist() == [0, 1, 2]
+    assert "homes=3" in repr(pool) and len(repr(pool)) < 200
     assert pool.names == ("temperature", "weekend")
     assert pool.conditions.tolist() == [[1.5, 0.0], [5.5, 0.0], [9.5, 0.0], [13.5, 0.0]]
     torch.testing.assert_close(
@@ -179,9 +183,22 @@ def test_what_cannot_be_read_is_said_in_a_line(tmp_path, refuses):
         read_meters(readings, unit="kW", columns=("home", "when", "kW"))
     with refuses(ValueError, "complete day"):  # half hours are asked for, hours are there
         read_meters(readings, unit="kW", step_minutes=30)
+    with refuses(ValueError, "step_minutes"):  # half of the readings would be halved
+        read_meters(readings, unit="kW", step_minutes=120)
     homes = table(tmp_path / "homes.parquet", home=["other"], area=[1.0])
     with refuses(ValueError, "homes"):
         read_meters(readings, homes, unit="kW", step_minutes=60)
+    twice = table(tmp_path / "twice.parquet", home=["h0", "h0"], area=[1.0, 2.0])
+    with refuses(ValueError, "homes"):
+        read_meters(readings, twice, unit="kW", step_minutes=60)
+    days = table(tmp_path / "days.parquet", date=[datetime.date(2023, 1, 1)], temperature=[1.0])
+    with refuses(ValueError, "days"):
+        read_meters(readings, None, days, unit="kW", step_minutes=60)
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "ragged.csv").write_text("home,timestamp,kWh\na,2024-01-01 00:00\n")
+    for name in ("empty", "ragged"):
+        with refuses(ValueError, "readings"):
+            read_meters(tmp_path / f"{name}.csv")
 
 
 def test_a_clock_that_is_not_known_leaves_out_the_day_of_23_hours(tmp_path):
@@ -190,6 +207,37 @@ def test_a_clock_that_is_not_known_leaves_out_the_day_of_23_hours(tmp_path):
     pool = read_meters(write(tmp_path / "local.csv", skipped))  # as if it were UTC
     assert pool.days == ("2013-03-30", "2013-04-01")
     assert any("1 days of a home with a reading missing" in note for note in pool.notes)
+
+
+def test_readings_in_an_hour_that_the_clock_skips_are_warned_of(tmp_path):
+    rows = [lcl("a", t, 0.5) for t in stamps("2013-03-30T00:00", "2013-04-02T00:00")]
+    file = write(tmp_path / "utc.csv", rows)
+    with pytest.warns(UserWarning, match="clock .*utc.* 2 readings"):
+        read_meters(file, zone="Europe/London")
+    read_meters(file, zone="Europe/London", clock="utc")  # warnings are errors
+
+
+@pytest.mark.parametrize("offset", ["", "+01:00"])
+def test_unreadable_stamps_and_readings_without_a_home_are_counted(tmp_path, offset):
+    rows = [
+        f"a,{t.isoformat()}{offset},0.5" for t in stamps("2013-01-08T00:00", "2013-01-09T00:00")
+    ]
+    rows += [f"a,2013-13-45T00:00{offset},0.5", f"a,noon{offset},0.5", f",{rows[0][2:]}"]
+    pool = read_meters(write(tmp_path / "r.csv", rows, "home,timestamp,kWh"), zone="Europe/Berlin")
+    assert pool.load.shape == (1, 1, 48) and pool.categories == {"home": ("a",)}
+    assert "left out: 2 readings without a time stamp" in pool.notes
+    assert "left out: 1 readings without a home" in pool.notes
+
+
+def test_dates_are_those_of_the_local_clock(tmp_path):
+    columns, _ = hourly(1, 3)
+    dates = [datetime.date(2024, 1, k) for k in (1, 2, 3)]
+    days = table(tmp_path / "days.parquet", date=dates, temperature=[1.0, 2.0, 3.0])
+    readings = table(tmp_path / "r.parquet", **columns)
+    how = {"unit": "kW", "step_minutes": 60, "zone": "America/New_York", "clock": "utc"}
+    pool = read_meters(readings, None, days, **how)
+    assert pool.days == ("2024-01-01", "2024-01-02")
+    assert pool.conditions[:, 0].tolist() == [1.0, 2.0]
 
 
 def test_homes_without_readings_are_counted_and_refused_in_a_pool(tmp_path, refuses):
