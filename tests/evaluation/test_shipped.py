@@ -1,5 +1,6 @@
 """That the shipped weights are those whose results are shown."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -67,16 +68,18 @@ def test_shipped_dots_meet_their_targets(committed):
 
 
 def test_shipped_sines_meet_their_targets(committed):
+    """But for single waves, of which the spread and the energy distance miss what was asked for."""
     rows = committed("sines-small")
-    for size, within, leak in (
-        *((size, 0.08, 0.025) for size in (1, 4, 8, 16)),
-        *((size, 0.1, 0.05) for size in (24, 30)),
-    ):
+    for size in (1, 2, 4, 8, 16, 24, 30):
         row = rows[size]
-        assert abs(row.generated_amplitude.mean - 1.0) <= within
-        assert abs(row.generated_amplitude_std.mean - 0.3) <= 0.1
-        assert row.generated_leak.mean <= leak
+        assert abs(row.generated_amplitude.mean / row.true_amplitude.mean - 1.0) <= 0.05
+        assert abs(row.generated_amplitude_std.mean - 0.3) <= (0.05 if size > 1 else 0.1)
+        assert row.generated_leak.mean <= 0.02
+        ratio = row.generated_energy_distance.mean / row.true_energy_distance.mean
+        assert ratio <= (1.5 if size > 1 else 1.6)
+        assert row.generated_classifier_accuracy.mean <= 0.55
         assert row.kl_w.mean >= 5.0 * row.kl_z.mean
+    assert rows[16].kl_w.mean >= 80.0 * math.log(2.0)
 
 
 def test_shipped_homes_meet_their_targets():
