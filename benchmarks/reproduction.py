@@ -129,7 +129,8 @@ def processor(machine: dict[str, Any]) -> str:
 
 
 def where(results: Results) -> str:
-    machines = [run.report["machine"] for run in results.runs]
+    reports = [run.report for run in results.runs]
+    machines = [report.get("trained_on", report["machine"]) for report in reports]
     names = {machine.get("gpu") or processor(machine) for machine in machines}
     return ", ".join(sorted(names))
 

@@ -105,7 +105,8 @@ def main(
             *values, number, skipped = sums.tolist()
             sums[:5] = 0.0
             largest = schedule.curriculum.max_parts(done - 1)
-            row: dict[str, float] = {"step": done, "max_parts": largest}
+            stage = schedule.at(done - 1).stage.name
+            row: dict[str, Any] = {"step": done, "stage": stage, "max_parts": largest}
             row["learning_rate"] = schedule.learning_rate.at(done - 1)
             found = named(*(value / max(1.0, number) for value in values))
             row |= {n if n.endswith("_bits") else f"{n}_nats": v for n, v in found.items()}

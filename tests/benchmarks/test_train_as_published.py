@@ -24,5 +24,5 @@ def test_a_step_is_adams_on_the_negative_elbo_of_wholes_of_equally_many_parts(tm
     for (name, value), other in zip(model.named_parameters(), expected.parameters(), strict=True):
         assert_close(value, other, rtol=1e-4, atol=1e-6, msg=name)
     head, row = (tmp_path / "metrics.csv").read_text().splitlines()
-    assert head.startswith("step,max_parts,learning_rate,elbo_nats,kl_w_nats")
-    assert row.startswith("1,2,0.0001,-")
+    assert head.startswith("step,stage,max_parts,learning_rate,elbo_nats,kl_w_nats")
+    assert row.startswith("1,whole,2,0.0001,-")
