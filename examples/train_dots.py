@@ -24,7 +24,7 @@ class Options(RunOptions):
     """Steps, by default 1700, or 500000 if as published; 20000 of wide layers in stages. With
     --resume, more than before go on."""
 
-    num_parts: tuple[int, ...] = (1, 2, 4, 8, 12, 16)
+    num_parts: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Numbers of parts in the evaluation, a row each."""
 
     preset: Literal["small", "narrow", "paper"] = "small"
