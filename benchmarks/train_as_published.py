@@ -112,8 +112,8 @@ def main(
             row |= {n if n.endswith("_bits") else f"{n}_nats": v for n, v in found.items()}
             row["rmse"] = row.pop("mse_nats") ** 0.5
             row |= {"skipped_steps": int(skipped), "seconds": time.monotonic() - start}
-            writer = writer or csv.DictWriter(file, row, lineterminator="\n")
-            if done == log_every:
+            if writer is None:
+                writer = csv.DictWriter(file, row, lineterminator="\n")
                 writer.writeheader()
             writer.writerow(row)
             file.flush()

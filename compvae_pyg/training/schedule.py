@@ -40,8 +40,8 @@ class Stage:
             likewise: what is learned with much noise first is coarse first.
         code_matching: First and last coefficient of :func:`code_distance`, in nats, likewise; 0 for
             none. The posterior is to fill the prior, category by category.
-        fit_prior: Share of the way by which a :class:`CategoryNormal` follows the moments of the
-            posterior in each step, see there; 0 leaves it as it is.
+        fit_prior: Largest share of the way by which a :class:`CategoryNormal` follows the moments
+            of the posterior in each step, see there; 0 leaves it as it is.
         anneal: Share of the stage after which all of these have their last values, in (0, 1].
 
     Raises:

@@ -9,7 +9,7 @@ from compvae_pyg.training import GeneratedDataset, Schedule
 
 
 def test_a_step_is_adams_on_the_negative_elbo_of_wholes_of_equally_many_parts(tmp_path):
-    main("sines", steps=1, log_every=1, output=tmp_path)
+    main("sines", steps=1, output=tmp_path)
     model = CompVAE.from_pretrained(tmp_path)
     torch.manual_seed(0)
     sines = Sines()
