@@ -116,6 +116,9 @@ class Households(Problem):
 
         It is that of the pool's ``composition``, or of equal homes, ``of`` which fields are given;
         measured homes are any, or any with these fields.
+
+        Raises:
+            ValueError: If there are no measured homes with these fields.
         """
         sizes = torch.ones(num_parts * num_wholes, dtype=torch.long) if own_days else None
         if sizes is None:
@@ -124,6 +127,8 @@ class Households(Problem):
             some = copy.copy(self)
             if of is not None:
                 alike = torch.stack([self.pool.parts[name] == of[name] for name in of]).all(0)
+                if not bool(alike.any()):
+                    raise ValueError(f"of must be the fields of some homes (got {dict(of)})")
                 some.pool = self.pool.select(alike.nonzero().flatten().tolist())
             return some.sample(sizes)
         composition = self.pool.composition(num_parts)

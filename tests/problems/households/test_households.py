@@ -76,7 +76,7 @@ def test_days_without_readings_of_a_home_go_without_it(refuses):
         measured(homes=2, days=1, missing=[(0, 0)])
 
 
-def test_measured_homes_are_told_apart_by_a_field_of_few_categories():
+def test_measured_homes_are_told_apart_by_a_field_of_few_categories(refuses):
     pool = measured()
     assert Households(pool).kinds(6) == {"homes": None}
     known = replace(pool, categories={"kind": ("flat", "house")})
@@ -87,6 +87,8 @@ def test_measured_homes_are_told_apart_by_a_field_of_few_categories():
     data = problem.ensembles(2, 30, of=kinds["kind house"])
     assert data.whole.shape == (30, 4) and bool((data.kind == 1).all())
     assert problem.pool is known
+    with refuses(ValueError, "of"):
+        problem.ensembles(2, 30, of={"kind": 2})
 
 
 def test_homes_are_chosen_a_chunk_at_a_time(monkeypatch):
