@@ -313,7 +313,7 @@ class _Reader:
             offset = pc.extract_regex(text, _OFFSET)
             stamps = pc.utf8_slice_codeunits(text, 0, 19)
             stamps = pc.if_else(pc.match_substring_regex(stamps, _STAMP), stamps, None)
-            stamps = stamps.cast(pa.timestamp("s"))
+            stamps = _stamps(stamps)
             if offset.null_count < len(offset):
                 given = np.array([_minutes(o) for o in offset.field(0).to_pylist()])
                 seconds = stamps.cast("int64").fill_null(_NO_STAMP).to_numpy()
@@ -321,6 +321,23 @@ class _Reader:
                 return _to_local(seconds, self.zone)
         seconds = stamps.cast("int64").fill_null(_NO_STAMP).to_numpy()
         return _to_local(seconds, self.zone) if utc else seconds
+
+
+def _stamps(text: Any) -> Any:
+    """Return times, none for days that there are not, such as 30 February."""
+    import pyarrow as pa
+
+    try:
+        return text.cast(pa.timestamp("s"))
+    except pa.ArrowInvalid:
+        return pa.array([_stamp(each) for each in text.to_pylist()], pa.timestamp("s"))
+
+
+def _stamp(text: str | None) -> datetime.datetime | None:
+    try:
+        return None if text is None else datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _minutes(offset: str | None) -> int:

@@ -222,10 +222,15 @@ def test_unreadable_stamps_and_readings_without_a_home_are_counted(tmp_path, off
     rows = [
         f"a,{t.isoformat()}{offset},0.5" for t in stamps("2013-01-08T00:00", "2013-01-09T00:00")
     ]
-    rows += [f"a,2013-13-45T00:00{offset},0.5", f"a,noon{offset},0.5", f",{rows[0][2:]}"]
+    rows += [
+        f"a,2013-13-45T00:00{offset},0.5",
+        f"a,2013-02-30T00:00{offset},0.5",
+        f"a,noon{offset},0.5",
+        f",{rows[0][2:]}",
+    ]
     pool = read_meters(write(tmp_path / "r.csv", rows, "home,timestamp,kWh"), zone="Europe/Berlin")
     assert pool.load.shape == (1, 1, 48) and pool.categories == {"home": ("a",)}
-    assert "left out: 2 readings without a time stamp" in pool.notes
+    assert "left out: 3 readings without a time stamp" in pool.notes
     assert "left out: 1 readings without a home" in pool.notes
 
 
