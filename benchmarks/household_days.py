@@ -11,17 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
-from torch import Tensor
-
-from compvae_pyg import CompVAE
-from compvae_pyg.problems.households import SimulatedPool
-from compvae_pyg.problems.households.simulated import stored_homes
-
-HOMES = 200
-KINDS = {"residents": torch.arange(10) % 5 + 1, "heat_pump": torch.arange(10) // 5}
-STEPS = 48
 
 
 @dataclass
@@ -31,6 +21,21 @@ class Options:
 
     num_wholes: int = 2000
     """Number of wholes of each sample."""
+
+
+if __name__ == "__main__":
+    OPTIONS = tyro.cli(Options, description=__doc__)  # first, so that --help answers at once
+
+import torch
+from torch import Tensor
+
+from compvae_pyg import CompVAE
+from compvae_pyg.problems.households import SimulatedPool
+from compvae_pyg.problems.households.simulated import stored_homes
+
+HOMES = 200
+KINDS = {"residents": torch.arange(10) % 5 + 1, "heat_pump": torch.arange(10) // 5}
+STEPS = 48
 
 
 def count_of(pool: SimulatedPool) -> Tensor:
@@ -130,4 +135,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main(OPTIONS)

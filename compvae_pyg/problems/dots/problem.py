@@ -79,7 +79,6 @@ class Dots(Problem):
     training_of_presets: ClassVar = {"narrow": _wide, "paper": _wide}
     quantities: ClassVar = QUANTITIES
     value_range = (0.0, 1.0)
-    evaluated_parts = (1, 2, 4, 8, 12, 16)
     border = 0.9
     intensity_range = (5.0, 10.0)
 
