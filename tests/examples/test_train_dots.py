@@ -54,6 +54,14 @@ def test_the_example_leaves_all_that_it_promises_where_it_says(run, tmp_path):
     parts = {"color": torch.tensor([0, 1]), "pos": torch.zeros(2, 2)}
     assert model.generate(parts).shape == (1, 3, 32, 32)
 
+
+@pytest.mark.slow
+def test_a_run_is_not_overwritten_and_can_be_resumed_when_it_is_finished(run, tmp_path):
+    options = ("--steps", "6", "--num-wholes", "8", "--log-every", "2", "--num-parts", "2")
+    first = run(*options, folder=tmp_path)
+    assert first.returncode == 0, first.stderr
+    output = tmp_path / "outputs" / "dots"
+    report = json.loads((output / "evaluation.json").read_text())
     # Asked for again, the run is not overwritten, and the way on is told in a line.
     kept = (output / "model.safetensors").read_bytes()
     second = run(*options, folder=tmp_path)

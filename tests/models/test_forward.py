@@ -64,7 +64,8 @@ def test_data_parallel_training_has_the_gradients_of_the_elbo(
         torch.testing.assert_close(one.grad, other.grad)
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_a_compiled_model_gives_its_bound_in_one_graph_for_all_shapes(
     small_model, batch_of, draw, seeded, compile_once, backend
 ):
