@@ -69,7 +69,7 @@ def test_the_first_guess_at_the_noise_explains_some_of_the_image(model):
     data = Dots().sample(torch.full((32,), 4), torch.Generator().manual_seed(1))
     embedding, parts = model.embedding, Dots().parts(data)
     guess, slopes, image = embedding._guess(data.whole, parts, data.batch)
-    assert guess.abs().max() <= 7.0 and slopes.isfinite().all()
+    assert guess.abs().max() <= 4.0 and slopes.isfinite().all()
     before = model.generator.likelihood(
         Dots().pack(data).sum(model.generator.prior_w(Dots().pack(data)).mean), torch.zeros(32, 4)
     ).mean
