@@ -243,7 +243,7 @@ class FieldDecoder(nn.Module):
     @torch.no_grad()
     def _init_gains(self) -> None:
         cast(nn.Linear, self.effect[-1]).bias.fill_(0.5)
-        self.log_power.copy_(torch.linspace(0.0, -1.0, _POWERS))
+        self.log_power.copy_(torch.linspace(-0.5, -1.5, _POWERS))
         self.lin4.weight[3:].mul_(0.1)
         self.lin4.bias[3:].fill_(-0.6 / _FASTER)  # a standard deviation of 0.3
 
