@@ -88,7 +88,7 @@ def test_a_model_of_16_bits_gives_what_it_gives_in_32_to_their_precision(name, d
     full, terms = (m.elbo(data.whole, data, generator=seed()) for m in (model, half))
     for one, other in zip(terms[:3], full[:3], strict=True):
         assert one.dtype == torch.float32 and one.isfinite().all()
-        assert one.mean().item() == pytest.approx(other.mean().item(), rel=0.03, abs=0.1)
+        assert one.mean().item() == pytest.approx(other.mean().item(), rel=0.06, abs=0.1)
     # Scaled, as mixed precision does: those of untrained networks come to 10^7, beyond float16.
     (2.0**-12 * terms.elbo.mean()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in half.parameters())

@@ -28,6 +28,17 @@ def lbfgs_step(
         changes: Changes of the slope over them.
         batch: Whole of each part, ``[N]``.
         batch_size: Number of wholes.
+
+    Returns:
+        The step, ``[N]``.
+
+    Example:
+        >>> slope, one = torch.tensor([4.0, -1.0]), torch.zeros(2, dtype=torch.long)
+        >>> first = lbfgs_step(slope, [], [], one, 1)
+        >>> first
+        tensor([-0.6667,  0.3333])
+        >>> lbfgs_step(slope + 2.0 * first, [first], [2.0 * first], one, 1)  # to the minimum
+        tensor([-1.3333,  0.1667])
     """
 
     def inner(a: Tensor, b: Tensor) -> Tensor:

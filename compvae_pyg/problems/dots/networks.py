@@ -417,7 +417,7 @@ class DifferenceEmbedding(nn.Module):
                 of_sites = [(shares(rows) * down[batch[rows]]).sum(1, True) for rows in blocks]
                 return (IMAGE_SIZE / _FINE) ** 2 * torch.cat(of_sites)
 
-            guess = cell.new_zeros(len(batch), 1)
+            guess = at_least_float32(cell).new_zeros(len(batch), 1)
             farthest = _FARTHEST * w_prior.log_noise.exp().to(guess.dtype)
             first = slope = slope_at(guess)
             steps: list[Tensor] = []
@@ -431,7 +431,8 @@ class DifferenceEmbedding(nn.Module):
                 changes.append((slope - before).squeeze(1))
             image = decoder(with_noise(guess), z)[:, :3]
         slopes = [f for g in (first, slope) for f in (g / (1.0 + g.abs()), g.abs().log1p())]
-        return guess, torch.cat(slopes, dim=1), image.to(whole.dtype)
+        found = guess, torch.cat(slopes, dim=1), image
+        return cast(tuple[Tensor, Tensor, Tensor], tuple(each.to(whole.dtype) for each in found))
 
 
 @check_options
