@@ -30,7 +30,7 @@ class GroundTruthModel(nn.Module):
         self.batch_sizes.append(parts.batch_size)
         return self._terms(whole)
 
-    def log_likelihood(self, whole, parts, *, num_samples):
+    def log_likelihood(self, whole, parts, *, num_samples, chunk_size):
         assert len(whole) == parts.batch_size
         assert len(parts["color"]) == len(parts["pos"]) == parts.num_parts
         self.weighted.append((len(whole), parts.num_parts, num_samples))

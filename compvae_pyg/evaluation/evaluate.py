@@ -106,7 +106,7 @@ def evaluate(
     for size, tick in each_row(sizes, "evaluation"):
         # Wholes do not depend on what else is drawn.
         streams = stream(seed, size, "importance"), stream(seed, size, "code distance")
-        measure = _measure(model, problem, *streams, num_weighted, num_samples)
+        measure = _measure(model, problem, *streams, num_weighted, num_samples, batch_size)
         estimates, count = measure_row(model, problem, size, measure, tick=tick, **how)
         counts = {
             "num_parts": size,
@@ -134,6 +134,7 @@ def _measure(
     of_codes: torch.Generator,
     left: int,
     num_samples: int,
+    batch_size: int,
 ) -> Measure:
     measures, compares = problem.has("measure"), problem.has("compare")
 
@@ -147,7 +148,9 @@ def _measure(
         if count:
             _, some = next(parts.split(count))
             with isolated(model, importance):
-                evidence = model.log_likelihood(whole[:count], some, num_samples=num_samples)
+                evidence = model.log_likelihood(
+                    whole[:count], some, num_samples=num_samples, chunk_size=batch_size
+                )
             gain = evidence - gain
         reconstruction = terms.likelihood.mean
         values: dict[str, Value] = {

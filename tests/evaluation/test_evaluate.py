@@ -43,7 +43,7 @@ class ChangedModel(nn.Module):
         one, likelihood = whole.new_ones(len(whole)), Independent(Normal(whole, 1.0), 1)
         return Elbo(likelihood.log_prob(whole), one, one, likelihood)
 
-    def log_likelihood(self, whole, parts, *, num_samples):
+    def log_likelihood(self, whole, parts, *, num_samples, chunk_size):
         return self.elbo(whole, parts).elbo
 
     def generate(self, parts):

@@ -253,7 +253,7 @@ class FieldDecoder(nn.Module):
 
     def at_points(self, w_sum: Tensor, z: Tensor) -> Tensor:
         """Return the same at each point alone, in their order, ``[S, 4, P]``."""
-        field = self._field(w_sum).transpose(1, 2).unsqueeze(1)
+        field = self._field(w_sum).unsqueeze(2)
         return self._seen(field, z, w_sum.dtype).squeeze(2)
 
     def _field(self, w_sum: Tensor) -> Tensor:
@@ -271,11 +271,12 @@ class FieldDecoder(nn.Module):
             return log_mass + _ABSENT * (1.0 - sites)
 
     def _seen(self, field: Tensor, z: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return what is seen where the field is :math:`L`, ``[S, H, W, C]``."""
+        """Return what is seen where the field is :math:`L`, ``[S, C, H, W]``."""
         # A site alone has all the mass, whatever its noise: it is flat.
-        log_share, power = torch.log_softmax(field, dim=-1), self.log_power.exp()
-        shares = torch.cat([torch.exp(each * log_share) for each in power], dim=-1)
-        h = F.silu(self.lin1(shares.to(dtype)) + self.z_lin(z)[:, None, None])
+        log_share, power = torch.log_softmax(field, dim=1), self.log_power.exp()
+        shares = torch.cat([torch.exp(each * log_share) for each in power], dim=1)
+        shares = shares.to(dtype).permute(0, 2, 3, 1)
+        h = F.silu(self.lin1(shares) + self.z_lin(z)[:, None, None])
         h = F.silu(self.lin3(F.silu(self.lin2(h))))
         out = self.lin4(h).permute(0, 3, 1, 2)
         return torch.cat([torch.sigmoid(out[:, :3]), 4.0 * out[:, 3:]], dim=1)
@@ -290,13 +291,12 @@ class FieldDecoder(nn.Module):
         return noise @ kernel / ((presence @ kernel).abs() + 1e-5)
 
     def _interpolated(self, field: Tensor) -> Tensor:
-        """Return the values at pixels, ``[S, 32, 32, C]``, of those at points, ``[S, C, P]``."""
+        """Return the values at pixels, ``[S, C, 32, 32]``, of those at points, ``[S, C, P]``."""
         side, weight = _FINE // _GRID, at_least_float32(self.interpolation)
         field = field.view(-1, NUM_COLORS, _GRID, _GRID, side, side)
-        field = field.permute(0, 2, 4, 3, 5, 1).reshape(-1, _FINE, _FINE, NUM_COLORS)
+        field = field.transpose(3, 4).reshape(-1, NUM_COLORS, _FINE, _FINE)
         with torch.autocast(field.device.type, enabled=False):
-            field = torch.einsum("yv,svuc->syuc", weight, field)
-            return torch.einsum("xu,syuc->syxc", weight, field)
+            return weight @ field @ weight.T
 
 
 def _by_cell(points: Tensor) -> Tensor:

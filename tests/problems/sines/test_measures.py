@@ -31,7 +31,7 @@ class GroundTruthModel(nn.Module):
         one = whole.new_ones(parts.batch_size)
         return Elbo(likelihood.log_prob(whole), 3.0 * one, 0.5 * one, likelihood)
 
-    def log_likelihood(self, whole, parts, *, num_samples):
+    def log_likelihood(self, whole, parts, *, num_samples, chunk_size):
         return self.elbo(whole, parts).elbo
 
     def generate(self, parts):
