@@ -21,7 +21,7 @@ class Options(RunOptions):
     """Folder for the model, its metrics, its evaluation and its figures."""
 
     steps: int | None = None
-    """Steps, by default 1000, or 500000 if as published; 20000 of wide layers in stages. With
+    """Steps, by default 1200, or 500000 if as published; 20000 of wide layers in stages. With
     --resume, more than before go on."""
 
     num_parts: tuple[int, ...] = (1, 2, 4, 8, 16)

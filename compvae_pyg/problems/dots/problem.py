@@ -53,7 +53,7 @@ class Dots(Problem):
         "paper": build_dots_paper,
     }
     training: ClassVar[dict[str, Any]] = {
-        "num_steps": 1_000,
+        "num_steps": 1_200,
         "batch_size": 64,
         "initial_rate": 3e-3,
         "stages": (
