@@ -29,6 +29,7 @@ from compvae_pyg.plots import read_metrics
 DOCS = Path(__file__).parents[1] / "docs"
 RESULTS = DOCS / "results"
 NOT_RUN = "not run"
+MINUS_ZERO = re.compile(r"^-(?=[0.]+$)")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def over_seeds(form: str, value: Callable[[Run], float]) -> Entry:
         if not values:
             return NOT_RUN
         mean = sum(values) / len(values)
-        shown, low, high = (form.format(number) for number in (mean, min(values), max(values)))
+        numbers = mean, min(values), max(values)
+        shown, low, high = (MINUS_ZERO.sub("", form.format(number)) for number in numbers)
         return shown if low == high else f"{shown} ({low}–{high})"
 
     return entry

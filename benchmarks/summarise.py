@@ -21,6 +21,7 @@ from typing import Any
 import tyro
 
 PAGE = Path(__file__).parents[1] / "docs" / "compositions.md"
+MINUS_ZERO = re.compile(r"^-(?=[0.]+$)")
 COLUMNS = {
     "site accuracy": ("generated_accuracy", "{:.3f}"),
     "that of the ground truth": ("true_accuracy", "{:.3f}"),
@@ -141,9 +142,8 @@ def cell(title: str, rows: list[dict[str, Any]]) -> str:
     if None in means:  # what no whole of the evaluation had
         return ""
     values = [mean / unit for mean in means]
-    mean, low, high = (
-        form.format(value) for value in (sum(values) / len(values), min(values), max(values))
-    )
+    numbers = sum(values) / len(values), min(values), max(values)
+    mean, low, high = (MINUS_ZERO.sub("", form.format(value)) for value in numbers)
     return mean if low == high else f"{mean} ({low}–{high})"
 
 
