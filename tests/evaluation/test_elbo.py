@@ -62,7 +62,7 @@ def test_importance_sampling_of_fewer_wholes_than_asked_for_takes_all(ground_tru
 
 
 def test_importance_sampling_disturbs_nothing_else_and_comes_closer(untrained, dots):
-    options = {"num_parts": [3], "num_wholes": 9, "batch_size": 4}
+    options = {"num_parts": [3], "num_wholes": 9, "batch_size": 4, "num_draws": 4}
     (few,) = evaluate(untrained, dots, num_weighted=1, num_samples=1, **options)
     (many,) = evaluate(untrained, dots, num_weighted=6, num_samples=64, **options)
     differ = {k for k, value in flat(few).items() if value != flat(many)[k]}

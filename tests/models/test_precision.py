@@ -83,7 +83,7 @@ def seed(number=2):
 def test_a_model_of_16_bits_gives_what_it_gives_in_32_to_their_precision(name, dtype):
     problem = PROBLEMS[name]
     torch.manual_seed(0)
-    model, data = problem.build("small").eval(), problem.sample(torch.tensor([3, 1, 8, 2] * 16))
+    model, data = problem.build("small").eval(), problem.sample(torch.tensor([3, 1, 8, 2] * 8))
     half = copy.deepcopy(model).to(dtype)
     full, terms = (m.elbo(data.whole, data, generator=seed()) for m in (model, half))
     for one, other in zip(terms[:3], full[:3], strict=True):

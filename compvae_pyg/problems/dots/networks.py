@@ -36,7 +36,6 @@ from compvae_pyg.networks.building_blocks import (
 from compvae_pyg.nn import Fields, ZeroLinear
 from compvae_pyg.nn.checks import check_options, check_places
 from compvae_pyg.nn.rows import at_least_float32, gather
-from compvae_pyg.problems.dots.descent import lbfgs_step
 
 __all__ = ["IMAGE_SIZE", "NUM_COLORS", "build_dots_small"]
 
@@ -48,6 +47,8 @@ _LARGEST = 8.0  # logarithm of a mass, so that 16 bits hold it
 _RANGE = 9.0  # of the logarithm of the kernel
 _STEPS = 8  # of the guess at the noise of sites
 _FARTHEST = 4.0  # guess, in standard deviations of the prior
+_LONGEST_STEP = 1.5  # change of a guess
+_LEAST_CURVATURE = 1e-3  # along a step that is not left out
 _POWERS = 2  # of the shares, that the network of pixels sees
 _TINY = 1e-18  # a mass that is none
 _SHARP = 1e-3  # standard deviation of mass and presence, relative to them
@@ -317,12 +318,66 @@ def _interpolation() -> Tensor:
     return out
 
 
+def lbfgs_step(
+    slope: Tensor, steps: list[Tensor], changes: list[Tensor], batch: Tensor, batch_size: int
+) -> Tensor:
+    r"""Return the next step of the limited-memory method of Broyden, Fletcher, Goldfarb and Shanno.
+
+    With the steps :math:`s_k` so far and the changes :math:`y_k` of the slope over them,
+
+    .. math:: s = -H g, \qquad H y_k = s_k \text{ for the last } k,
+
+    by the recursion of Nocedal (1980), apart for each whole: all products sum over its parts. What
+    does not curve upwards is left out, and each number changes by 1.5 at most. A whole of which
+    nothing is known steps by :math:`-g / (2 + |g|)`, number by number.
+
+    Args:
+        slope: Slope :math:`g` of the error in the number of each part, ``[N]``.
+        steps: Steps so far, ``[N]`` each, the last one at the end.
+        changes: Changes of the slope over them.
+        batch: Whole of each part, ``[N]``.
+        batch_size: Number of wholes.
+
+    Returns:
+        The step, ``[N]``.
+
+    Example:
+        >>> slope, one = torch.tensor([4.0, -1.0]), torch.zeros(2, dtype=torch.long)
+        >>> first = lbfgs_step(slope, [], [], one, 1)
+        >>> first
+        tensor([-0.6667,  0.3333])
+        >>> lbfgs_step(slope + 2.0 * first, [first], [2.0 * first], one, 1)  # to the minimum
+        tensor([-1.3333,  0.1667])
+    """
+
+    def inner(a: Tensor, b: Tensor) -> Tensor:
+        return slope.new_zeros(batch_size).index_add_(0, batch, a * b)[batch]
+
+    direction, known, scale = slope, torch.zeros_like(slope), torch.ones_like(slope)
+    pairs = []
+    for step, change in zip(reversed(steps), reversed(changes), strict=True):
+        product = inner(step, change)
+        curved = product > _LEAST_CURVATURE * inner(step, step)
+        inverse = torch.where(curved, 1.0 / torch.where(curved, product, 1.0), 0.0)
+        along = inverse * inner(step, direction)
+        direction = direction - along * change
+        newest = curved & (known == 0)
+        size = product * torch.where(newest, 1.0 / inner(change, change), 1.0)
+        scale, known = torch.where(newest, size, scale), torch.where(curved, 1.0, known)
+        pairs.append((step, change, inverse, along))
+    direction = scale * direction
+    for step, change, inverse, along in reversed(pairs):
+        direction = direction + step * (along - inverse * inner(change, direction))
+    small = -slope / (2.0 + slope.abs())
+    return torch.where(known > 0, (-direction).clamp(-_LONGEST_STEP, _LONGEST_STEP), small)
+
+
 class DifferenceEmbedding(nn.Module):
     r"""Features of images, and of what they show around each site.
 
     Both see what is left to explain: the difference to the image that the generative networks make
     of a guess at the noise. It is found from the prior's mean by a few steps of
-    :func:`~compvae_pyg.problems.dots.descent.lbfgs_step` down the squared error, on the points of
+    :func:`lbfgs_step` down the squared error, on the points of
     the grid. The first and the last slope are features of the sites, as in iterative amortized
     inference (Marino et al., 2018). No gradients of the loss flow through the guess.
     """

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from compvae_pyg.problems.dots.descent import lbfgs_step
+from compvae_pyg.problems.dots.networks import lbfgs_step
 
 SIZES = (3, 1, 5)
 
