@@ -13,6 +13,14 @@ from compvae_pyg.reports import write_report
 
 pytestmark = pytest.mark.usefixtures("quick_classifier")
 
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """Energy distances of few wholes: they are measured elsewhere."""
+    for problem in (Dots, Sines):
+        monkeypatch.setattr(problem, "num_draws", 4)
+
+
 METRICS = """step,stage,kl_w_nats,kl_z_nats,reconstruction_nats,elbo_nats
 1,whole,2.0,0.5,100.0,-102.5
 2,whole,3.0,0.2,90.0,-93.2

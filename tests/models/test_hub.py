@@ -200,6 +200,7 @@ for name in ("me/silent", "me/known"):
 _HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
 
+@pytest.mark.slow
 def test_a_hub_that_says_nothing_is_not_waited_for(tmp_path):
     """A repository of which it says nothing, and one of which it says what it is and no more."""
 
