@@ -376,10 +376,10 @@ class DifferenceEmbedding(nn.Module):
     r"""Features of images, and of what they show around each site.
 
     Both see what is left to explain: the difference to the image that the generative networks make
-    of a guess at the noise. It is found from the prior's mean by a few steps of
-    :func:`lbfgs_step` down the squared error, on the points of
-    the grid. The first and the last slope are features of the sites, as in iterative amortized
-    inference (Marino et al., 2018). No gradients of the loss flow through the guess.
+    of a guess at the noise. It is found from the prior's mean by a few steps of :func:`lbfgs_step`
+    down the squared error, on the points of the grid. The first and the last slope are features of
+    the sites, as in iterative amortized inference (Marino et al., 2018). No gradients of the loss
+    flow through the guess.
     """
 
     cells: Tensor
