@@ -52,6 +52,7 @@ def test_losses_are_drawn_where_the_metrics_of_the_training_are(tmp_path):
     assert imread(tmp_path / "losses.png")[..., :3].std() > 0.05
 
 
+@pytest.mark.slow
 def test_a_report_depends_on_its_arguments_alone(tmp_path):
     model = Sines().build("small")
     for name in ("first", "second"):

@@ -32,6 +32,7 @@ def test_dots_are_composed_as_promised(run_example, tmp_path):
         assert row["removal_accuracy"]["mean"] > 0.85 * row["true_accuracy"]["mean"]
 
 
+@pytest.mark.slow
 def test_sines_are_composed_by_any_model_of_theirs(run_example, tmp_path):
     torch.manual_seed(0)
     Sines().build("small").save_pretrained(tmp_path / "model")
