@@ -181,7 +181,7 @@ class NoiseHead(nn.Module):
 
 
 class FastLinear(nn.Linear):
-    """Linear layer of 4 times its parameters, which an optimizer so moves 4 times as far."""
+    """Linear layer of weights 4 times its parameters: an optimiser moves them 4 times as far."""
 
     def reset_parameters(self) -> None:
         """Draw all learnable parameters anew."""
